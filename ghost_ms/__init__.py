@@ -1,0 +1,14 @@
+"""ghost_ms: the efficient backbones of Huawei Noah's Ark Lab for MindSpore.
+
+Importing the package is quick and silent: MindSpore itself is loaded on the first use of a model.
+"""
+__version__ = "0.1.0"
+__all__ = ["create_model", "list_models", "model_card"]
+
+
+def __getattr__(name):
+    if name in __all__:
+        from ghost_ms import models
+
+        return getattr(models, name)
+    raise AttributeError(f"module 'ghost_ms' has no attribute '{name}'")

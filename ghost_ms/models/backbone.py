@@ -1,0 +1,67 @@
+"""The contract that every network of this package keeps."""
+from typing import NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from mindspore import Tensor, nn
+
+
+class FeatureInfo(NamedTuple):
+    """One tap of the feature pyramid: its channels, its stride to the input, and the module that yields it."""
+
+    channels: int
+    stride: int
+    name: str
+
+
+class Backbone(nn.Cell):
+    """Base of all networks: features, pyramid, head.
+
+    A family sets `feature_info` and `num_features` (channels that `forward_features` returns) and implements
+    `forward_stages`, `forward_features`, `forward_head` and `reset_classifier`. Parameter names mirror the released PyTorch state
+    dict; the few that cannot are stated in `torch_renames`.
+    """
+
+    #: (pattern, replacement) pairs of regular expressions that turn a name of ours into PyTorch's.
+    torch_renames: Tuple[Tuple[str, str], ...] = ()
+    #: patterns of entries that a released state dict carries and that no output depends on.
+    torch_unused: Tuple[str, ...] = ()
+
+    feature_info: Tuple[FeatureInfo, ...] = ()
+    num_features: int
+
+    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """All maps of `feature_info`, shallow to deep, each (B, channels, H / stride, W / stride)."""
+        raise NotImplementedError
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) to the last feature map (B, num_features, h, w)."""
+        raise NotImplementedError
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """Last feature map to logits (B, num_classes)."""
+        raise NotImplementedError
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_pyramid(self, x: Tensor, out_indices: Optional[Sequence[int]] = None) -> Tuple[Tensor, ...]:
+        """The maps that a detector or segmenter takes: those of `feature_info` at `out_indices` (all by default)."""
+        maps = self.forward_stages(x)
+        return maps if out_indices is None else tuple(maps[index] for index in out_indices)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier by a fresh one for `num_classes` classes."""
+        raise NotImplementedError
+
+    def reparameterize(self) -> "Backbone":
+        """Fuse training-time branches in place; networks without any are returned as they are."""
+        return self
+
+    def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:
+        """Hook: reshape or resample one released array (under PyTorch's name) for this network's input size."""
+        return value
+
+    def rename_parameters(self) -> None:
+        """Give every parameter its structural name again, after cells were replaced."""
+        for name, parameter in self.parameters_and_names():
+            parameter.name = name

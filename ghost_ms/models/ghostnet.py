@@ -1,0 +1,171 @@
+"""GhostNet: More Features from Cheap Operations (CVPR 2020, arXiv 1911.11907).
+
+Source of the released network: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py (Apache-2.0).
+Differences: `stem_stride=1` makes the small-image form (no other change), and any number of input channels is taken.
+"""
+from typing import Optional, Tuple
+
+from mindspore import Tensor, nn
+
+from ghost_ms.layers import (DropPath, GhostModule, SqueezeExcite, conv2d, depthwise_conv2d, drop_path_rates,
+                             make_divisible)
+from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.registry import ModelCard, register
+
+#: Table 1 of the paper: stages of blocks, each (kernel, expansion, out, squeeze-excite ratio, stride).
+STAGES = (
+    ((3, 16, 16, 0, 1),),
+    ((3, 48, 24, 0, 2),),
+    ((3, 72, 24, 0, 1),),
+    ((5, 72, 40, 0.25, 2),),
+    ((5, 120, 40, 0.25, 1),),
+    ((3, 240, 80, 0, 2),),
+    ((3, 200, 80, 0, 1), (3, 184, 80, 0, 1), (3, 184, 80, 0, 1), (3, 480, 112, 0.25, 1), (3, 672, 112, 0.25, 1)),
+    ((5, 672, 160, 0.25, 2),),
+    ((5, 960, 160, 0, 1), (5, 960, 160, 0.25, 1), (5, 960, 160, 0, 1), (5, 960, 160, 0.25, 1)),
+)
+#: Stages that end a resolution: strides 2, 4, 8, 16, 32 of a network whose stem has stride 2.
+TAPS = (0, 2, 4, 6, 8)
+
+
+class ConvBnAct(nn.Cell):
+    """1x1 convolution, BatchNorm, ReLU."""
+
+    folds = (("conv", "bn1"),)
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = conv2d(in_channels, out_channels)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.act1 = nn.ReLU()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.act1(self.bn1(self.conv(x)))
+
+
+class GhostBottleneck(nn.Cell):
+    """Ghost bottleneck (section 3.2, figure 3): expand by a Ghost module, shrink by another, add the shortcut.
+
+    (B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride). Nothing follows the sum.
+    """
+
+    folds = (("conv_dw", "bn_dw"),)
+
+    def __init__(self, in_channels: int, expansion: int, out_channels: int, kernel_size: int, stride: int,
+                 se_ratio: float, drop_path: float = 0.0):
+        super().__init__()
+        self.strided = stride > 1
+        self.ghost1 = GhostModule(in_channels, expansion)
+        if self.strided:
+            self.conv_dw = depthwise_conv2d(expansion, kernel_size, stride)
+            self.bn_dw = nn.BatchNorm2d(expansion)
+        self.se = SqueezeExcite(expansion, make_divisible(se_ratio * expansion)) if se_ratio else nn.Identity()
+        self.ghost2 = GhostModule(expansion, out_channels, act=False)
+        self.drop_path = DropPath(drop_path)
+        self.shortcut = nn.Identity() if in_channels == out_channels and stride == 1 else nn.SequentialCell(
+            depthwise_conv2d(in_channels, kernel_size, stride), nn.BatchNorm2d(in_channels),
+            conv2d(in_channels, out_channels), nn.BatchNorm2d(out_channels))
+
+    def construct(self, x: Tensor) -> Tensor:
+        y = self.ghost1(x)
+        if self.strided:
+            y = self.bn_dw(self.conv_dw(y))
+        return self.drop_path(self.ghost2(self.se(y))) + self.shortcut(x)
+
+
+class GhostNet(Backbone):
+    """GhostNet (table 1).
+
+    Args:
+        width: multiplier of every channel count but the 1280 of the head.
+        num_classes: length of the logits.
+        in_channels: channels of the images.
+        drop_rate: dropout before the classifier.
+        drop_path_rate: of the last block, rising linearly from 0 at the first (0 as published).
+        stem_stride: 2 as published, 1 for images of about 32 pixels.
+    """
+
+    folds = (("conv_stem", "bn1"),)
+
+    def __init__(self, width: float = 1.0, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.2,
+                 drop_path_rate: float = 0.0, stem_stride: int = 2):
+        super().__init__()
+        channels = make_divisible(16 * width)
+        self.conv_stem = conv2d(in_channels, channels, 3, stem_stride)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.act1 = nn.ReLU()
+        rates = iter(drop_path_rates(drop_path_rate, sum(len(rows) for rows in STAGES)))
+        stages, info, stride = [], [], stem_stride
+        for index, rows in enumerate(STAGES):
+            blocks = []
+            for kernel, expansion, out, se_ratio, block_stride in rows:
+                out = make_divisible(out * width)
+                blocks.append(GhostBottleneck(channels, make_divisible(expansion * width), out, kernel, block_stride,
+                                              se_ratio, next(rates)))
+                channels, stride = out, stride * block_stride
+            stages.append(nn.SequentialCell(*blocks))
+            if index in TAPS:
+                info.append(FeatureInfo(channels, stride, f"blocks.{index}"))
+        self.feature_info = tuple(info)
+        self.num_features = make_divisible(STAGES[-1][-1][1] * width)
+        stages.append(nn.SequentialCell(ConvBnAct(channels, self.num_features)))
+        self.blocks = nn.SequentialCell(*stages)
+        self.conv_head = conv2d(self.num_features, 1280, bias=True)
+        self.act2 = nn.ReLU()
+        self.dropout = nn.Dropout(p=drop_rate)
+        self.classifier = nn.Dense(1280, num_classes)
+
+    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
+        x = self.act1(self.bn1(self.conv_stem(x)))
+        maps = []
+        for index in range(len(STAGES)):
+            x = self.blocks[index](x)
+            if index in TAPS:
+                maps.append(x)
+        return tuple(maps)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.blocks(self.act1(self.bn1(self.conv_stem(x))))
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        x = self.act2(self.conv_head(x.mean((2, 3), keep_dims=True)))
+        return self.classifier(self.dropout(x.flatten(start_dim=1)))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.classifier = nn.Dense(1280, num_classes)
+
+
+def _card(params: int, macs: float, top1: Optional[float], top5: Optional[float] = None, source: Optional[str] = None,
+          weights: Optional[str] = None) -> ModelCard:
+    return ModelCard(params=params, macs=macs, top1=top1, top5=top5, source=source, paper="1911.11907",
+                     weights=weights)
+
+
+@register(_card(2_587_292, 42.33e6, 66.2, 86.6, "GhostNet paper, table 7"))
+def ghostnet_050(**kwargs):
+    """GhostNet 0.5x."""
+    return GhostNet(width=0.5, **kwargs)
+
+
+@register(_card(5_182_508, 141.15e6, 73.98, 91.46, "authors' repository", weights="ghostnet_100"))
+def ghostnet_100(**kwargs):
+    """GhostNet 1.0x."""
+    return GhostNet(width=1.0, **kwargs)
+
+
+@register(_card(5_855_650, 166.99e6, 74.5, None, "GhostNetV2 paper, comparison figure; width inferred from MACs"))
+def ghostnet_110(**kwargs):
+    """GhostNet 1.1x."""
+    return GhostNet(width=1.1, **kwargs)
+
+
+@register(_card(7_358_820, 227.00e6, 75.7, 92.7, "GhostNet paper, table 7"))
+def ghostnet_130(**kwargs):
+    """GhostNet 1.3x."""
+    return GhostNet(width=1.3, **kwargs)
+
+
+@register(_card(9_066_488, 297.75e6, None))
+def ghostnet_150(**kwargs):
+    """GhostNet 1.5x."""
+    return GhostNet(width=1.5, **kwargs)

@@ -1,0 +1,1 @@
+"""Weights in PyTorch's names and shapes, into and out of the networks of this package."""
