@@ -1,0 +1,32 @@
+"""Position tables for input sizes other than the published one."""
+from typing import Tuple
+
+import numpy as np
+
+
+def bicubic_matrix(source: int, target: int) -> np.ndarray:
+    """(target, source) float64 matrix that resamples an axis as PyTorch's bicubic interpolation does.
+
+    Cubic convolution with a = -0.75 (Keys, 1981), half-pixel centres, border samples repeated, no antialiasing.
+    """
+    def kernel(distance):
+        near, far = (1.25 * distance - 2.25) * distance ** 2 + 1, ((distance - 5) * distance + 8) * distance - 4
+        return np.where(distance <= 1, near, -0.75 * far) * (distance < 2)
+
+    matrix = np.zeros((target, source))
+    centres = (np.arange(target) + 0.5) * source / target - 0.5
+    for offset in range(-1, 3):
+        position = np.floor(centres).astype(int) + offset
+        np.add.at(matrix, (np.arange(target), np.clip(position, 0, source - 1)), kernel(np.abs(centres - position)))
+    return matrix
+
+
+def resize_table(table: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resample the last two axes of a table bicubically: (..., h, w) -> (..., size[0], size[1]), same dtype.
+
+    A table that already has the size is returned unchanged, to the bit.
+    """
+    if table.shape[-2:] == tuple(size):
+        return table
+    rows, columns = (bicubic_matrix(s, t) for s, t in zip(table.shape[-2:], size))
+    return (rows @ table.astype(np.float64) @ columns.T).astype(table.dtype)
