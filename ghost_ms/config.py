@@ -1,0 +1,295 @@
+"""The recipe: typed dataclasses that a YAML file and the command line fill.
+
+Every key can be overridden on the command line (`--optimizer.lr 0.1`). An unknown key or a value of the wrong type
+stops the run before any work, with a sentence that names the key, the file and the nearest valid name.
+"""
+import dataclasses
+import difflib
+import os
+import re
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import yaml
+
+DATASETS = ("image_folder", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """The network.
+
+    Args:
+        name: a name from `ghost-ms models`.
+        num_classes: length of the logits; by default the classes of the data.
+        in_channels: channels of the images; by default those of the data.
+        args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
+    """
+
+    name: str = "ghostnet_100"
+    num_classes: Optional[int] = None
+    in_channels: Optional[int] = None
+    args: Dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """The images and how they are brought to the network.
+
+    Args:
+        dataset: image_folder, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded.
+        root: folder of the data set; synthetic and embedded need none. image_folder holds train/CLASS/IMAGE and
+            val/CLASS/IMAGE.
+        batch_size: images of a training step.
+        eval_batch_size: images of an evaluation step.
+        workers: threads that decode and augment; never more than the cores.
+        input_size: height and width of the network's input; by default the model card's.
+        mean: per-channel mean of images scaled to 0..1; by default the card's.
+        std: per-channel deviation; by default the card's.
+        crop_ratio: part of the resized short side that the central crop keeps; by default the card's.
+        interpolation: bilinear or bicubic; by default the card's.
+        synthetic_size: images of each split of the synthetic data set.
+        synthetic_classes: classes of the synthetic data set.
+    """
+
+    dataset: str = "image_folder"
+    root: Optional[str] = None
+    batch_size: int = 128
+    eval_batch_size: int = 128
+    workers: int = 8
+    input_size: Optional[Tuple[int, int]] = None
+    mean: Optional[List[float]] = None
+    std: Optional[List[float]] = None
+    crop_ratio: Optional[float] = None
+    interpolation: Optional[str] = None
+    synthetic_size: int = 256
+    synthetic_classes: int = 10
+
+
+@dataclasses.dataclass
+class AugmentConfig:
+    """Random changes of the training images.
+
+    Args:
+        scale: smallest and largest share of the image's area that a random crop keeps (encoded images only).
+        ratio: smallest and largest aspect ratio of that crop (encoded images only).
+        crop_padding: pixels of zero padding before a random crop (array data sets such as CIFAR only).
+        horizontal_flip: probability of mirroring.
+    """
+
+    scale: Tuple[float, float] = (0.08, 1.0)
+    ratio: Tuple[float, float] = (0.75, 4 / 3)
+    crop_padding: int = 0
+    horizontal_flip: float = 0.5
+
+
+@dataclasses.dataclass
+class LossConfig:
+    """Cross-entropy.
+
+    Args:
+        label_smoothing: share of the target that is spread over all classes.
+    """
+
+    label_smoothing: float = 0.0
+
+
+@dataclasses.dataclass
+class OptimizerConfig:
+    """SGD with momentum.
+
+    Args:
+        lr: peak learning rate, for the batch size as it is.
+        momentum: of the running mean of gradients.
+        nesterov: whether Nesterov's form of momentum is used.
+        weight_decay: L2 penalty of weights.
+        decay_norms_and_biases: whether norms and biases decay too.
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 4e-5
+    decay_norms_and_biases: bool = False
+
+
+@dataclasses.dataclass
+class ScheduleConfig:
+    """Linear warm-up, then half a cosine, step by step (arXiv 1608.03983).
+
+    Args:
+        warmup_epochs: length of the warm-up; may be a fraction.
+        warmup_lr: learning rate of the first step.
+        min_lr: learning rate at the end.
+    """
+
+    warmup_epochs: float = 0.0
+    warmup_lr: float = 1e-6
+    min_lr: float = 0.0
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """The length of the training and what it tells.
+
+    Args:
+        epochs: passes over the training images.
+        log_every: steps between two lines of a log that is no terminal.
+    """
+
+    epochs: int = 90
+    log_every: int = 50
+
+
+@dataclasses.dataclass
+class RunConfig:
+    """Where and how the run is executed.
+
+    Args:
+        dir: folder of the run; it receives config.yaml, metrics.csv, curves.png, log.txt and checkpoints/.
+        device: auto, Ascend, GPU or CPU.
+        device_id: which of several devices.
+        mode: graph or pynative.
+        seed: of initial weights, data order and augmentation.
+    """
+
+    dir: str = "runs/default"
+    device: str = "auto"
+    device_id: int = 0
+    mode: str = "graph"
+    seed: int = 1
+
+
+@dataclasses.dataclass
+class Config:
+    """A whole recipe."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+
+    def save(self, path: str) -> None:
+        """Write the resolved recipe as YAML; reading it back gives an equal recipe."""
+        with open(path, "w") as file:
+            yaml.safe_dump(_plain(dataclasses.asdict(self)), file, sort_keys=False)
+
+
+def build_parser(prog: str, description: str):
+    """Parser of every key of `Config` and of `--config FILE`; commands add options of their own."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="recipe (YAML); later options override its keys")
+    for section in dataclasses.fields(Config):
+        parser.add_class_arguments(section.default_factory, section.name)
+    return parser
+
+
+def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:
+    """(recipe, every parsed option) of a command line.
+
+    Raises:
+        ValueError: an unknown key, a wrong type or a value out of range; one sentence that names it.
+    """
+    from jsonargparse import ArgumentError
+
+    for path in _config_files(argv):
+        _check_file(path, {name.split(".")[0] for name in _options(parser)})
+    try:
+        values = parser.parse_args(list(argv))
+    except ArgumentError as error:
+        raise ValueError(_sentence(str(error), parser, _config_files(argv))) from None
+    built = parser.instantiate_classes(values)
+    config = Config(**{section.name: built[section.name] for section in dataclasses.fields(Config)})
+    _check_values(config)
+    return config, values
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> Config:
+    """The recipe in a file, with command-line style overrides such as ('--train.epochs', '2')."""
+    return parse(build_parser("ghost-ms", ""), ["--config", path, *overrides])[0]
+
+
+def _config_files(argv: Sequence[str]) -> List[str]:
+    files = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
+    return files + [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
+
+
+def _options(parser) -> List[str]:
+    return [option[2:] for option in parser._option_string_actions if option.startswith("--")]
+
+
+def _check_file(path: str, extra: set) -> None:
+    """Unknown keys of a recipe, before any type is looked at."""
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no recipe '{path}'; the shipped ones are under configs/")
+    with open(path) as file:
+        try:
+            recipe = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} is no recipe: it must hold sections such as 'model:' and 'data:'")
+    sections = {section.name: section.default_factory for section in dataclasses.fields(Config)}
+    for name, keys in recipe.items():
+        if name not in sections and name not in extra:
+            raise ValueError(f"{path}: unknown section '{name}'{_nearest(name, sections)}")
+        known = [field.name for field in dataclasses.fields(sections[name])] if name in sections else keys
+        for key in keys if isinstance(keys, dict) else ():
+            if key not in known:
+                raise ValueError(f"{path}: unknown key '{name}.{key}'"
+                                 f"{_nearest(key, known, prefix=name + '.')}")
+
+
+def _sentence(message: str, parser, files: Sequence[str]) -> str:
+    """One sentence of the parser's report."""
+    unknown = re.search(r"[Uu]nrecognized arguments?: (\S+)", message)
+    if unknown:
+        option = unknown.group(1).split("=")[0]
+        return f"unknown option '{option}'{_nearest(option.lstrip('-'), _options(parser), prefix='--')}"
+    key = re.search(r"[Kk]ey \"([\w.]+)\"", message) or re.search(r"--([\w.]+)", message)
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
+    reason = lines[-1] if len(lines) > 1 else lines[0]
+    reason = re.sub(r"^(error|Problem with given.*?|Validation failed):\s*", "", reason)
+    where = f" ({', '.join(files)})" if files else ""
+    return f"{key.group(1) if key else 'recipe'}{where}: {' '.join(reason.split())}"
+
+
+def _nearest(name: str, known, prefix: str = "") -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{prefix}{near[0]}'?" if near else f"; known are {', '.join(sorted(known))}"
+
+
+def _check_values(config: Config) -> None:
+    """Values whose type is right and whose meaning is not."""
+    _one_of("data.dataset", config.data.dataset, DATASETS)
+    _one_of("run.device", config.run.device.lower(), ("auto", "ascend", "gpu", "cpu"))
+    _one_of("run.mode", config.run.mode, ("graph", "pynative"))
+    if config.data.interpolation is not None:
+        _one_of("data.interpolation", config.data.interpolation, ("bilinear", "bicubic"))
+    for key in ("data.batch_size", "data.eval_batch_size", "data.workers", "train.epochs", "train.log_every",
+                "data.synthetic_size", "data.synthetic_classes"):
+        section, name = key.split(".")
+        if getattr(getattr(config, section), name) < 1:
+            raise ValueError(f"{key} must be at least 1")
+    for key, value in (("loss.label_smoothing", config.loss.label_smoothing),
+                       ("augment.horizontal_flip", config.augment.horizontal_flip)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{key} must lie between 0 and 1, not {value}")
+    if config.optimizer.nesterov and not config.optimizer.momentum:
+        raise ValueError("optimizer.nesterov needs optimizer.momentum above 0")
+
+
+def _one_of(key: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{key} is '{value}'{_nearest(value, choices)}")
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

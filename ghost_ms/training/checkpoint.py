@@ -1,0 +1,118 @@
+"""Checkpoints: atomic, checksummed, and telling which network they are of."""
+import dataclasses
+import json
+import os
+from typing import Any, Dict, List, Optional
+
+import mindspore as ms
+from mindspore import nn
+
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.models import create_model
+
+KEY = "ghost_ms"
+
+
+@dataclasses.dataclass
+class Description:
+    """What a checkpoint knows of itself, so that it can be used without the recipe.
+
+    Args:
+        model, args: name and constructor arguments of the network.
+        classes: names of the classes.
+        preprocessing: from an image file to the network's input.
+        metrics: of the epoch it was written after; `epoch` among them.
+    """
+
+    model: str
+    args: Dict[str, Any]
+    classes: List[str]
+    preprocessing: Preprocessing
+    metrics: Dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def build(self) -> nn.Cell:
+        """The described network, freshly initialised."""
+        return create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Description":
+        values = json.loads(text)
+        spec = {key: tuple(value) if isinstance(value, list) else value
+                for key, value in values["preprocessing"].items()}
+        return cls(**{**values, "preprocessing": Preprocessing(**spec)})
+
+
+def save_checkpoint(net: nn.Cell, path: str, description: Description) -> None:
+    """Write a new file and rename it over the old one, which stays valid until then.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; the old file is untouched.
+    """
+    temporary = f"{os.path.splitext(path)[0]}.{os.getpid()}.tmp.ckpt"
+    try:
+        ms.save_checkpoint(net, temporary, append_dict={KEY: description.to_json()}, crc_check=True)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (RuntimeError, OSError) as error:
+        raise OSError(f"cannot write the checkpoint '{path}': {_first_line(error)}") from None
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def read_checkpoint(path: str) -> tuple:
+    """(parameters by name, description or None for a file of another tool).
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file; it is truncated, damaged or no checkpoint.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no checkpoint '{path}'")
+    try:
+        try:
+            values = ms.load_checkpoint(path, crc_check=True)
+        except ValueError as error:
+            raise ValueError(f"'{path}' is no whole checkpoint: {_first_line(error)}") from None
+    except (RuntimeError, OSError, TypeError) as error:
+        raise ValueError(f"'{path}' is no whole checkpoint: {_first_line(error)}") from None
+    text = values.pop(KEY, None)
+    return values, Description.from_json(text) if text is not None else None
+
+
+def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> None:
+    """Fill every parameter of `net` from the parameters of a checkpoint; those of an optimizer are passed over.
+
+    Raises:
+        ValueError: the checkpoint is of another network, or cut short; nothing was loaded.
+    """
+    wanted = net.parameters_dict()
+    missing = [name for name in wanted if name not in values]
+    wrong = [name for name in wanted if name in values and wanted[name].shape != values[name].shape]
+    if missing or wrong:
+        first = f"it lacks {missing[0]}" if missing else f"{wrong[0]} has the shape {tuple(values[wrong[0]].shape)}"
+        raise ValueError(f"'{path}' is not a checkpoint of this {type(net).__name__} ({len(wanted)} parameters): {first}"
+                         f" ({len(missing)} missing, {len(wrong)} of another shape); it is of another network, or cut")
+    ms.load_param_into_net(net, {name: values[name] for name in wanted})
+
+
+def restore(path: str, description: Optional[Description] = None) -> tuple:
+    """(network in evaluation mode, description) of a checkpoint.
+
+    Args:
+        description: of the network; needed for a file that does not describe itself, otherwise it overrides.
+    """
+    values, own = read_checkpoint(path)
+    description = description or own
+    if description is None:
+        raise ValueError(f"'{path}' does not say which network it is of; name it with --model or --config")
+    net = description.build().set_train(False)
+    load_weights(net, values, path)
+    return net, description
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

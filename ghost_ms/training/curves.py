@@ -1,0 +1,30 @@
+"""metrics.csv and curves.png of a run."""
+import csv
+from typing import Dict, List
+
+
+def write_metrics(path: str, rows: List[Dict[str, float]]) -> None:
+    """One line an epoch, columns as the keys of the first row."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
+    """Loss, accuracy and learning rate over the epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = (("loss", ("train_loss", "test_loss")), ("top-1 accuracy (%)", ("train_top1", "test_top1")),
+              ("learning rate", ("lr",)))
+    for axes, (title, keys) in zip(figure.subplots(1, 3), panels):
+        for key in keys:
+            axes.plot(epochs, [row[key] for row in rows], marker="o", markersize=3, label=key.replace("_", " "))
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,65 @@
+"""What a run shows while it works: a bar on a terminal, plain lines in a log file or a pipe."""
+import contextlib
+import sys
+import time
+from typing import Optional, TextIO
+
+
+class Reporter:
+    """Writes lines to the screen and, where one is given, to the run's log.
+
+    Args:
+        log: an open text file.
+        every: steps between two plain lines.
+    """
+
+    def __init__(self, log: Optional[TextIO] = None, every: int = 50):
+        self.log, self.every = log, every
+        self.terminal = sys.stdout.isatty()
+
+    def line(self, text: str) -> None:
+        """One line, everywhere."""
+        if self.terminal:
+            from rich import print as show
+
+            show(text)
+        else:
+            print(text, flush=True)
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        if self.log is not None:
+            self.log.write(text + "\n")
+            self.log.flush()
+
+    @contextlib.contextmanager
+    def task(self, title: str, total: int, batch: int):
+        """Progress over `total` steps of `batch` images; yields a function (step, text) to call after each."""
+        start = time.perf_counter()
+
+        def rate(step: int) -> str:
+            seconds = max(time.perf_counter() - start, 1e-9)
+            left = (total - step) * seconds / step
+            return f"{step * batch / seconds:.0f} images/s, {int(left) // 60}:{int(left) % 60:02d} left"
+
+        if not self.terminal:
+            def advance(step: int, text: str) -> None:
+                if step % self.every == 0 or step == total:
+                    print(f"{title} {step}/{total}: {text}, {rate(step)}", flush=True)
+                    self._write(f"{title} {step}/{total}: {text}, {rate(step)}")
+
+            yield advance
+            return
+
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}")
+        with Progress(*columns, transient=True) as bar:
+            handle = bar.add_task(title, total=total, text="compiling" if total else "")
+
+            def advance(step: int, text: str) -> None:
+                bar.update(handle, completed=step, text=f"{text}, {rate(step)}")
+                if step % self.every == 0 or step == total:
+                    self._write(f"{title} {step}/{total}: {text}, {rate(step)}")
+
+            yield advance
