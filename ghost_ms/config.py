@@ -255,6 +255,7 @@ def _sentence(message: str, parser, files: Sequence[str]) -> str:
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     reason = lines[-1] if len(lines) > 1 else lines[0]
     reason = re.sub(r"^(error|Problem with given.*?|Validation failed):\s*", "", reason)
+    reason = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", reason).replace(". Got value: ", ", got ")
     where = f" ({', '.join(files)})" if files else ""
     return f"{key.group(1) if key else 'recipe'}{where}: {' '.join(reason.split())}"
 

@@ -4,14 +4,16 @@ A `Source` yields undecoded or raw images through `mindspore.dataset`; order and
 """
 import dataclasses
 import gzip
+import io
 import os
 import pathlib
-from typing import Callable, List, Tuple
+from typing import Callable, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
+from PIL import Image
 
 from ghost_ms.config import DataConfig
-from ghost_ms.data.transforms import EXTENSIONS
+from ghost_ms.data.transforms import EXTENSIONS, to_pillow
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -28,6 +30,7 @@ class Source:
         channels: 3 or 1.
         encoded: whether 'image' holds a file's bytes rather than uint8 (H, W, C).
         open: sampler -> `mindspore.dataset` with columns 'image' and 'label'.
+        paths: the files, in the order of the samples; empty for data that lies in memory.
     """
 
     classes: List[str]
@@ -35,6 +38,16 @@ class Source:
     channels: int
     encoded: bool
     open: Callable
+    paths: Sequence[str] = ()
+
+    def find_broken(self, samples: Iterable[int]) -> Optional[str]:
+        """The first file among these samples that is not a whole image, or None."""
+        for sample in samples if self.paths else ():
+            try:
+                to_pillow(_read_encoded(self.paths[sample]), self.channels)
+            except (ValueError, OSError):
+                return self.paths[sample]
+        return None
 
 
 def open_source(config: DataConfig, split: str) -> Source:
@@ -115,23 +128,48 @@ def _image_folder(root: pathlib.Path, split: str) -> Source:
     if folder is None:
         raise FileNotFoundError(f"{root} holds no folder {' or '.join(SPLITS[split])}; an image_folder data set has "
                                 "train/CLASS/IMAGE and val/CLASS/IMAGE")
-    counts = {entry.name: sum(file.name.endswith(EXTENSIONS) for file in os.scandir(entry.path))
-              for entry in os.scandir(folder) if entry.is_dir()}
-    classes = sorted(counts)
+    files = {entry.name: sorted(file.path for file in os.scandir(entry.path) if file.name.endswith(EXTENSIONS))
+             for entry in os.scandir(folder) if entry.is_dir()}
+    classes = sorted(files)
     if not classes:
         raise ValueError(f"{folder} has no class folders; an image_folder data set has {folder.name}/CLASS/IMAGE")
-    empty = [name for name in classes if not counts[name]]
+    empty = [name for name in classes if not files[name]]
     if empty:
         raise ValueError(f"class folder '{folder / empty[0]}' holds no image ({', '.join(EXTENSIONS)}); "
                          "fill it or remove it")
+    paths = [path for name in classes for path in files[name]]
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(files[name]) for name in classes])
 
     def open_folder(sampler):
         import mindspore.dataset as ds
 
-        return ds.ImageFolderDataset(str(folder), extensions=list(EXTENSIONS), sampler=sampler,
-                                     class_indexing={name: index for index, name in enumerate(classes)})
+        return ds.GeneratorDataset(_Files(paths, labels), ["image", "label"], sampler=sampler)
 
-    return Source(classes, sum(counts.values()), 3, True, open_folder)
+    return Source(classes, len(paths), 3, True, open_folder, paths)
+
+
+class _Files:
+    """Random access to encoded images for `GeneratorDataset`, which `ImageFolderDataset` would be, but for two things:
+    which sample is which file is known, and a JPEG that ends inside its header is an error (there it is a crash)."""
+
+    def __init__(self, paths: Sequence[str], labels: np.ndarray):
+        self.paths, self.labels = paths, labels
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, sample):
+        return np.frombuffer(_read_encoded(self.paths[sample]), np.uint8), self.labels[sample]
+
+
+def _read_encoded(path: str) -> bytes:
+    """A file whose header is an image's and, for a JPEG, whose end is there: a decoder that stops early sees neither."""
+    with open(path, "rb") as file:
+        content = file.read()
+    with Image.open(io.BytesIO(content)) as image:
+        if image.format == "JPEG" and b"\xff\xd9" not in content[-2048:]:
+            raise ValueError("the JPEG has no end marker")
+    return content
 
 
 def _cifar(root: pathlib.Path, split: str, kind: str) -> Source:

@@ -1,7 +1,6 @@
 """Pipelines: order, augmentation and batches of a `Source`."""
 import os
-import re
-from typing import Iterator, Tuple
+from typing import Iterator, Sequence, Tuple
 
 import numpy as np
 
@@ -15,21 +14,23 @@ def _workers(wanted: int) -> int:
     return max(1, min(wanted, os.cpu_count() or 1))
 
 
-def _order(size: int, seed: int, epoch: int):
-    """Sampler of one epoch's random order, a function of (seed, epoch) alone."""
+def _sampler(order: Sequence[int]):
     import mindspore.dataset as ds
 
     class Order(ds.Sampler):
         def __iter__(self):
-            return iter(np.random.default_rng([seed, epoch]).permutation(size).tolist())
+            return iter(order)
 
     return Order()
 
 
-def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int):
-    """The shuffled, augmented, full batches of one epoch: a `mindspore.dataset` of float32 (B, C, H, W), int32 (B,).
+def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int) -> Iterator:
+    """The shuffled, augmented, full batches of one epoch: tensors, float32 (B, C, H, W) and int32 (B,).
 
     The pipeline is rebuilt for every epoch, so that order and augmentation depend on (seed, epoch) alone.
+
+    Raises:
+        ValueError: an image cannot be read; the sentence names the file.
     """
     import mindspore as ms
     import mindspore.dataset as ds
@@ -37,11 +38,13 @@ def training_batches(source: Source, config: Config, spec: Preprocessing, epoch:
 
     ds.config.set_seed((config.run.seed * 100_003 + epoch) % 2 ** 32)
     workers = _workers(config.data.workers)
-    images = source.open(_order(source.size, config.run.seed, epoch))
+    order = np.random.default_rng([config.run.seed, epoch]).permutation(source.size).tolist()
+    images = source.open(_sampler(order))
     images = images.map(training_operations(spec, config.augment, source.encoded), "image",
                         num_parallel_workers=workers)
     images = images.map(transforms.TypeCast(ms.int32), "label")
-    return images.batch(config.data.batch_size, drop_remainder=True)
+    images = images.batch(config.data.batch_size, drop_remainder=True)
+    return _guarded(images.create_tuple_iterator(num_epochs=1), source, order)
 
 
 def evaluation_batches(source: Source, config: Config, spec: Preprocessing) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
@@ -51,27 +54,31 @@ def evaluation_batches(source: Source, config: Config, spec: Preprocessing) -> I
     repeating its last image, and its labels tell by their number how many count.
     """
     import mindspore as ms
-    import mindspore.dataset as ds
     from mindspore.dataset import transforms
 
     batch = min(config.data.eval_batch_size, source.size)
-    images = source.open(ds.SequentialSampler())
+    order = list(range(source.size))
+    images = source.open(_sampler(order))
     images = images.map(spec, "image", num_parallel_workers=_workers(config.data.workers))
     images = images.map(transforms.TypeCast(ms.int32), "label").batch(batch)
-    for pixels, labels in images.create_tuple_iterator(num_epochs=1, output_numpy=True):
+    for pixels, labels in _guarded(images.create_tuple_iterator(num_epochs=1, output_numpy=True), source,
+                                   order):
         missing = batch - len(pixels)
         if missing:
             pixels = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
         yield pixels, labels
 
 
-def pipeline_error(error: RuntimeError) -> str:
-    """One sentence of a failure inside the pipeline, with the file that caused it where the pipeline knows it."""
-    text = str(error)
-    file = re.search(r"data file:?\s*(?:path:?)?\s*'?([^\s',]+\.\w+)", text) or re.search(
-        r"(?:path|file)[^/\n]{0,40}?(/[^\s',]+\.\w+)", text)
-    reason = re.search(r"(not a readable image \([^\n]*\))|(?:Exception|Error): *([^\n]+)", text)
-    cause = next((group for group in reason.groups() if group), None) if reason else None
-    if file:
-        return f"{file.group(1)} is truncated or not an image ({cause or 'it cannot be decoded'}); remove or replace it"
-    return f"the data pipeline failed: {cause or text.strip().splitlines()[0]}"
+def _guarded(batches: Iterator, source: Source, order: Sequence[int]) -> Iterator:
+    """The batches; a failure of the pipeline becomes one sentence that names the file."""
+    done = 0
+    try:
+        for images, labels in batches:
+            yield images, labels
+            done += len(labels)
+    except RuntimeError as error:
+        # The pipeline works ahead, so the file may lie some batches on; earlier ones were read.
+        file = source.find_broken(order[done:])
+        if file:
+            raise ValueError(f"{file} is truncated or no image; remove or replace it") from None
+        raise ValueError(f"reading the data failed: {str(error).strip().splitlines()[0]}") from None

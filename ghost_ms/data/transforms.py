@@ -1,6 +1,7 @@
 """Preprocessing: one description for training, evaluation, inference and what export writes beside a file."""
 import dataclasses
 import io
+import re
 from typing import Sequence, Tuple, Union
 
 import numpy as np
@@ -83,7 +84,8 @@ def to_pillow(image: Union[Image.Image, np.ndarray, bytes], channels: int) -> Im
             image = Image.open(io.BytesIO(image))
             image.load()
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"not a readable image ({error})") from None
+            reason = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))
+            raise ValueError(f"not a readable image ({reason})") from None
     elif isinstance(image, np.ndarray):
         image = Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
     return image.convert("L" if channels == 1 else "RGB")

@@ -9,7 +9,7 @@ from mindspore import nn
 from ghost_ms import device
 from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source, open_source
-from ghost_ms.data.loader import evaluation_batches, pipeline_error, training_batches
+from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
 from ghost_ms.training.checkpoint import Description, save_checkpoint
@@ -105,7 +105,7 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
     start, shown = time.perf_counter(), 0.0
     with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance:
         batches = training_batches(source, config, description.preprocessing, epoch)
-        for index, (images, labels) in enumerate(batches.create_tuple_iterator(num_epochs=1), 1):
+        for index, (images, labels) in enumerate(batches, 1):
             loss, correct = step(images, labels)
             # Sums stay on the device; reading one waits for the step, so it is read only when it is shown.
             losses, hits = losses + loss, hits + correct

@@ -1,0 +1,175 @@
+"""The commands: `ghost-ms train|eval|export|infer|models`; train.py and its sisters hand over to here."""
+import argparse
+import os
+import sys
+from typing import List, Optional, Sequence
+
+QUICKSTART = "runs/quickstart"
+
+
+def train(argv: Sequence[str]) -> int:
+    """Train a network from a recipe."""
+    from ghost_ms import config
+
+    recipe, _ = config.parse(config.build_parser("ghost-ms train", train.__doc__), argv)
+    from ghost_ms.training.fit import fit
+
+    best = fit(recipe)
+    print(f"best: epoch {best['epoch']}, top-1 {best['test_top1']:.2f} %, top-5 {best['test_top5']:.2f} %; "
+          f"results in {recipe.run.dir}")
+    return 0
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """Measure the accuracy of a checkpoint on the test split."""
+    from ghost_ms import config
+
+    parser = config.build_parser("ghost-ms eval", evaluate.__doc__)
+    parser.add_argument("--ckpt", type=Optional[str], default=None,
+                        help="checkpoint; by default the best of run.dir. Without --config its run's recipe is used")
+    given = any(word.startswith("--config") for word in argv)
+    recipe, options = config.parse(parser, argv)
+    ckpt = options.ckpt or os.path.join(recipe.run.dir, "checkpoints", "best.ckpt")
+    beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(ckpt))), "config.yaml")
+    if not given and os.path.isfile(beside):
+        recipe, _ = config.parse(parser, ["--config", beside, *argv])
+    from ghost_ms import device
+    from ghost_ms.data.datasets import open_source
+    from ghost_ms.data.loader import evaluation_batches
+    from ghost_ms.training import fit
+    from ghost_ms.training.checkpoint import restore
+    from ghost_ms.training.evaluate import evaluate as measure
+
+    source = open_source(recipe.data, "test")
+    device.setup(recipe.run.device, recipe.run.device_id, recipe.run.mode, recipe.run.seed)
+    net, description = restore(ckpt, fit.describe(recipe, source))
+    result = measure(net, evaluation_batches(source, recipe, description.preprocessing))
+    print(f"{description.model}: top-1 {result['top1']:.2f} %, top-5 {result['top5']:.2f} %, loss {result['loss']:.4f} "
+          f"on {result['images']} images of {recipe.data.dataset}")
+    return 0
+
+
+def export(argv: Sequence[str]) -> int:
+    """Write a network as MINDIR with BatchNorm folded, run the file, and compare."""
+    parser = argparse.ArgumentParser("ghost-ms export", description=export.__doc__)
+    _add_network(parser)
+    parser.add_argument("--format", "--file_format", type=str.upper, choices=["MINDIR"], default="MINDIR",
+                        help="format of the file (default MINDIR)")
+    parser.add_argument("--output", help="file to write; by default MODEL.mindir in the working folder")
+    parser.add_argument("--batch_size", type=int, default=1, help="images of a call; 0 leaves it open (default 1)")
+    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
+                        help="height and width, or one number for both; by default what the network was trained for")
+    options = parser.parse_args(argv)
+    if options.batch_size < 0:
+        raise ValueError(f"--batch_size is {options.batch_size}; it is 1 or more, or 0 for any")
+    from ghost_ms import device
+    from ghost_ms.deploy.export import export_mindir, sidecar_path
+    from ghost_ms.deploy.resolve import resolve
+
+    device.setup("CPU")
+    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART, options.input_size,
+                               random_weights=True)
+    path = options.output or f"{description.model}.mindir"
+    path = path if path.endswith(".mindir") else f"{path}.mindir"
+    report = export_mindir(net, description, path, options.batch_size)
+    size = os.path.getsize(path) / 1e6
+    shape = "x".join(map(str, (options.batch_size or "N", description.preprocessing.channels,
+                               *description.preprocessing.input_size)))
+    print(f"{path}: {description.model}, input {shape}, {size:.1f} MB, {report['batchnorms']} BatchNorms left; "
+          f"run and compared: max difference {report['difference']:.1e} ({report['relative']:.1e} of the largest "
+          f"logit); sidecar {sidecar_path(path)}")
+    return 0
+
+
+def infer(argv: Sequence[str]) -> int:
+    """Classify images with a checkpoint or a MINDIR file."""
+    parser = argparse.ArgumentParser("ghost-ms infer", description=infer.__doc__)
+    _add_network(parser)
+    parser.add_argument("--mindir", help="exported file, with its sidecar beside it; instead of --ckpt")
+    parser.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
+    parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(argv)
+    if options.top < 1:
+        raise ValueError(f"--top is {options.top}; it is 1 or more")
+    from ghost_ms import device
+    from ghost_ms.deploy import predict
+    from ghost_ms.deploy.resolve import resolve
+
+    paths = predict.find_images(options.image)
+    device.setup("CPU")
+    if options.mindir:
+        if options.ckpt or options.model or options.config:
+            raise ValueError("--mindir holds the network already; leave out --ckpt, --model and --config")
+        classify = predict.from_mindir(options.mindir)
+    else:
+        classify = predict.from_network(*resolve(options.model, options.config, options.ckpt, QUICKSTART))
+    results = [classify(path, options.top) for path in paths]
+    print(predict.as_json(results) if options.json else predict.as_table(results))
+    return 0
+
+
+def models(argv: Sequence[str]) -> int:
+    """List the registered networks."""
+    parser = argparse.ArgumentParser("ghost-ms models", description=models.__doc__)
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'ghostnet*'")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the README")
+    options = parser.parse_args(argv)
+    from ghost_ms.models import list_models
+    from ghost_ms.models.table import as_markdown, as_text
+
+    names = list_models(options.pattern)
+    if not names:
+        raise ValueError(f"no model matches '{options.pattern}'; `ghost-ms models` lists all")
+    print(as_markdown(names) if options.markdown else as_text(names))
+    return 0
+
+
+COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models}
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="name of the network (`ghost-ms models`)")
+    parser.add_argument("--config", help="recipe that names the network")
+    parser.add_argument("--ckpt", help=f"checkpoint; without it, --model and --config, the newest of {QUICKSTART}")
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run one command; bad input ends in one sentence on standard error and exit code 1."""
+    argv = sys.argv[1:] if argv is None else argv
+    # MindSpore logs what it also raises; the sentence printed below is enough. Must be set before its import.
+    os.environ.setdefault("GLOG_v", "4")
+    parser = argparse.ArgumentParser("ghost-ms", description="Efficient backbones for MindSpore.", add_help=False)
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print(f"usage: {parser.prog} COMMAND [options]\n\n{parser.description}\n\ncommands:")
+        print("\n".join(f"  {name:{width}}  {function.__doc__}" for name, function in COMMANDS.items()))
+        print(f"\n`{parser.prog} COMMAND --help` shows a command's options.")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from ghost_ms import __version__
+
+        print(f"ghost-ms {__version__}")
+        return 0
+    try:
+        if argv[0] not in COMMANDS:
+            raise ValueError(f"there is no command '{argv[0]}'; known are {', '.join(COMMANDS)}")
+        code = COMMANDS[argv[0]](argv[1:])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has seen enough; without this Python complains once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, TypeError) as error:
+        if os.environ.get("GHOST_MS_TRACEBACK"):
+            raise
+        print(f"ghost-ms: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ghost-ms: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

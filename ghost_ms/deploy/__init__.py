@@ -1,0 +1,1 @@
+"""From a trained network to a file that runs elsewhere."""

@@ -1,0 +1,62 @@
+"""Which network the user means: a checkpoint, a recipe, a name, or the newest quickstart run."""
+import dataclasses
+import sys
+from typing import Optional, Sequence
+
+from ghost_ms import config as recipes
+from ghost_ms.config import Config
+from ghost_ms.data.transforms import preprocessing_of
+from ghost_ms.deploy.export import newest_checkpoint
+from ghost_ms.models import model_card
+from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint
+
+
+def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fallback: str,
+            input_size: Optional[Sequence[int]] = None, random_weights: bool = False) -> tuple:
+    """(network in evaluation mode, its description).
+
+    Args:
+        model, config, ckpt: what the user gave; a checkpoint of this project describes itself.
+        fallback: folder of a run whose newest checkpoint serves where the user gave nothing.
+        input_size: one number or (height, width), instead of what the network was trained for.
+        random_weights: whether a network without a checkpoint is acceptable (a warning says that it is untrained).
+
+    Raises:
+        ValueError: nothing to go by, or a checkpoint of another network.
+    """
+    if not (model or config or ckpt):
+        ckpt = newest_checkpoint(fallback)
+        if ckpt:
+            print(f"using {ckpt}", file=sys.stderr)
+    if not ckpt and not random_weights:
+        raise ValueError(f"name a checkpoint with --ckpt (there is none under {fallback} either)")
+    values, description = read_checkpoint(ckpt) if ckpt else (None, None)
+    if model or config or description is None:
+        wanted = _describe(model, config)
+        if description is not None and description.model != wanted.model:
+            raise ValueError(f"'{ckpt}' is a checkpoint of {description.model}, not of {wanted.model}")
+        description = description or wanted
+    if input_size:
+        if len(input_size) > 2 or min(input_size) < 1:
+            raise ValueError(f"--input_size takes one or two positive numbers, not {list(input_size)}")
+        size = (input_size[0], input_size[-1])
+        description.preprocessing = dataclasses.replace(description.preprocessing, input_size=size)
+    net = description.build().set_train(False)
+    if values is None:
+        print(f"warning: no checkpoint is given, so {description.model} has random weights", file=sys.stderr)
+    else:
+        load_weights(net, values, ckpt)
+    return net, description
+
+
+def _describe(model: Optional[str], config: Optional[str]) -> Description:
+    """A network by name or recipe, without its data at hand."""
+    recipe = recipes.load(config) if config else Config()
+    if model:
+        recipe.model.name = model
+    card = model_card(recipe.model.name)
+    classes = recipe.model.num_classes or card.num_classes
+    channels = recipe.model.in_channels or 3
+    args = {"num_classes": classes, "in_channels": channels, **recipe.model.args}
+    return Description(recipe.model.name, args, [f"class {index}" for index in range(classes)],
+                       preprocessing_of(card, recipe.data, channels))

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Sets up .venv and runs the tests on every core; more arguments go to pytest.
+# Usage: bash scripts/test.sh [-h] [PYTEST ARGUMENTS]     e.g. bash scripts/test.sh -k ghostnet
+set -euo pipefail
+if [ "${1:-}" = "-h" ]; then
+    sed -n '2,3s/^# //p' "$0"
+    exit 0
+fi
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/setup_env.sh
+. scripts/setup_env.sh
+setup_env "[dev]"
+# One kernel thread a process: the processes share the cores, and results repeat.
+export OMP_NUM_THREADS=1
+.venv/bin/python -m pytest -q -n "$(nproc)" --dist worksteal "$@"

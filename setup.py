@@ -1,0 +1,34 @@
+"""Packaging; `pip install -c constraints.txt .` installs the versions that the project is tested with."""
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "ghost_ms" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="ghost-ms",
+    version=VERSION,
+    description="The efficient backbones of Huawei Noah's Ark Lab for MindSpore: GhostNet and its relatives",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["ghost_ms", "ghost_ms.*"]),
+    package_data={"ghost_ms": ["data/embedded/*", "data/*.txt", "weights/*.yaml"]},
+    python_requires=">=3.9,<3.13",
+    install_requires=[
+        "mindspore>=2.7,<2.9",
+        "numpy>=1.21,<2",
+        "pyyaml>=5.4",
+        "jsonargparse[signatures]>=4.27",
+        "rich>=12",
+        "matplotlib>=3.6",
+        "pillow>=9.1",
+    ],
+    extras_require={
+        "deploy": ["onnx>=1.15", "onnxruntime>=1.16"],
+        "dev": ["pytest>=7", "pytest-xdist>=3"],
+    },
+    entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},
+)
