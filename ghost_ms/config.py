@@ -203,7 +203,8 @@ def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:
         values = parser.parse_args(list(argv))
     except ArgumentError as error:
         raise ValueError(_sentence(str(error), parser, _config_files(argv))) from None
-    built = parser.instantiate_classes(values)
+    # `instantiate` has replaced `instantiate_classes`, which releases for older Pythons still call it.
+    built = getattr(parser, "instantiate", parser.instantiate_classes)(values)
     config = Config(**{section.name: built[section.name] for section in dataclasses.fields(Config)})
     _check_values(config)
     return config, values
@@ -268,7 +269,8 @@ def _nearest(name: str, known, prefix: str = "") -> str:
 def _check_values(config: Config) -> None:
     """Values whose type is right and whose meaning is not."""
     _one_of("data.dataset", config.data.dataset, DATASETS)
-    _one_of("run.device", config.run.device.lower(), ("auto", "ascend", "gpu", "cpu"))
+    if config.run.device.lower() not in ("auto", "ascend", "gpu", "cpu"):
+        raise ValueError(f"run.device is '{config.run.device}'; known are auto, Ascend, GPU, CPU")
     _one_of("run.mode", config.run.mode, ("graph", "pynative"))
     if config.data.interpolation is not None:
         _one_of("data.interpolation", config.data.interpolation, ("bilinear", "bicubic"))

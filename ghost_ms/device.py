@@ -1,5 +1,6 @@
 """The device, the execution mode and the seed of a process."""
 import contextlib
+import functools
 import os
 import sys
 
@@ -35,6 +36,14 @@ def _try(target: str, device_id: int) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=None)
+def _one_thread_a_kernel() -> None:
+    """With more, the split of a kernel varies from call to call, and so do its last bits. Settable once a process."""
+    import mindspore as ms
+
+    ms.device_context.cpu.op_tuning.threads_num(1)
+
+
 def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: int = 1) -> str:
     """Choose the device and mode of this process, and seed it; returns the device's name.
 
@@ -55,7 +64,6 @@ def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: i
     ms.set_context(mode=ms.GRAPH_MODE if mode == "graph" else ms.PYNATIVE_MODE)
     ms.set_recursion_limit(10000)
     if target == "CPU":
-        # With more, the split of a kernel varies from call to call, and so do its last bits.
-        ms.device_context.cpu.op_tuning.threads_num(1)
+        _one_thread_a_kernel()
     ms.set_seed(seed)
     return target

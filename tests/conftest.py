@@ -2,11 +2,11 @@
 import mindspore as ms
 import pytest
 
+from ghost_ms import device
+
 
 def pytest_configure():
-    ms.set_device("CPU")
-    ms.device_context.cpu.op_tuning.threads_num(1)
-    ms.set_recursion_limit(10000)
+    device.setup("CPU")
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def training_batches(source: Source, config: Config, spec: Preprocessing, epoch:
     workers = _workers(config.data.workers)
     order = np.random.default_rng([config.run.seed, epoch]).permutation(source.size).tolist()
     images = source.open(_sampler(order))
-    images = images.map(training_operations(spec, config.augment, source.encoded), "image",
+    images = images.map(training_operations(spec, config.augment, source.encoded, source.channels), "image",
                         num_parallel_workers=workers)
     images = images.map(transforms.TypeCast(ms.int32), "label")
     images = images.batch(config.data.batch_size, drop_remainder=True)

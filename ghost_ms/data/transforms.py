@@ -98,10 +98,10 @@ def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) ->
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
-def training_operations(spec: Preprocessing, augment: AugmentConfig, encoded: bool) -> list:
+def training_operations(spec: Preprocessing, augment: AugmentConfig, encoded: bool, channels: int) -> list:
     """Operations of `mindspore.dataset` that augment and normalise one training image.
 
-    Encoded images are cropped at random by area and aspect ratio; arrays (uint8 H, W, C) are padded and cropped.
+    Encoded images are cropped at random by area and aspect ratio; arrays (uint8 H, W, channels) are padded and cropped.
     """
     from mindspore.dataset import vision
 
@@ -109,12 +109,12 @@ def training_operations(spec: Preprocessing, augment: AugmentConfig, encoded: bo
     if encoded:
         operations = [vision.RandomCropDecodeResize(spec.input_size, tuple(augment.scale), tuple(augment.ratio),
                                                     interpolation)]
-        if spec.channels == 1:
-            operations.append(_grey)
     else:
         operations = [vision.Resize(spec.input_size, interpolation)]
         if augment.crop_padding:
             operations.append(vision.RandomCrop(spec.input_size, augment.crop_padding))
+    if spec.channels != channels:
+        operations.append(_grey if spec.channels == 1 else _colour)
     if augment.horizontal_flip:
         operations.append(vision.RandomHorizontalFlip(augment.horizontal_flip))
     return operations + [vision.Normalize([255 * m for m in spec.mean], [255 * s for s in spec.std]), vision.HWC2CHW()]
@@ -122,3 +122,7 @@ def training_operations(spec: Preprocessing, augment: AugmentConfig, encoded: bo
 
 def _grey(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
+
+
+def _colour(image: np.ndarray) -> np.ndarray:
+    return np.repeat(image, 3, axis=2)

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import os
+import tempfile
 import time
 from typing import Dict, Optional
 
@@ -46,8 +47,10 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
     temporary = f"{path[:-len('.mindir')]}.{os.getpid()}.tmp.mindir"
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        ms.export(net, symbol, file_name=temporary, file_format="MINDIR")
-        _name_ends(temporary)
+        # MindSpore refuses paths with blanks and other characters, so it writes elsewhere.
+        with tempfile.TemporaryDirectory() as folder:
+            ms.export(net, symbol, file_name=os.path.join(folder, "net.mindir"), file_format="MINDIR")
+            _name_ends(os.path.join(folder, "net.mindir"), temporary)
         difference = float(np.abs(run_mindir(temporary, images.asnumpy()) - expected).max())
         relative = difference / max(float(np.abs(expected).max()), 1e-12)
         if not relative <= TOLERANCE:
@@ -64,21 +67,19 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
             "batchnorms": count_cells(net, nn.BatchNorm2d)}
 
 
-def _name_ends(path: str) -> None:
-    """Call the graph's input `image` and its output `logits`; MindSpore names them after source lines."""
+def _name_ends(source: str, target: str) -> None:
+    """Copy a MINDIR and call its input `image` and its output `logits`; MindSpore names them after source lines."""
     from mindspore.train.mind_ir_pb2 import ModelProto
 
     proto = ModelProto()
-    with open(path, "rb") as file:
+    with open(source, "rb") as file:
         proto.ParseFromString(file.read())
     names = {proto.graph.input[0].name: INPUT_NAME, proto.graph.output[0].name: OUTPUT_NAME}
     proto.graph.input[0].name, proto.graph.output[0].name = INPUT_NAME, OUTPUT_NAME
     for node in proto.graph.node:
         for ends in (node.input, node.output):
             ends[:] = [names.get(end, end) for end in ends]
-    # MindSpore writes the file readable by its owner alone and not writable.
-    os.chmod(path, 0o644)
-    with open(path, "wb") as file:
+    with open(target, "wb") as file:
         file.write(proto.SerializeToString())
 
 

@@ -109,7 +109,7 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
             loss, correct = step(images, labels)
             # Sums stay on the device; reading one waits for the step, so it is read only when it is shown.
             losses, hits = losses + loss, hits + correct
-            if index % 10 == 0 or index == steps:
+            if index % 10 == 1 or index == steps:
                 shown = float(losses.asnumpy()) / index
             advance(index, f"loss {shown:.4f}")
     seconds = time.perf_counter() - start

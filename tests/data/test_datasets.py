@@ -1,0 +1,167 @@
+"""Every data set from files that the test writes, and the order in which the loader serves them."""
+import gzip
+import os
+import struct
+
+import mindspore as ms
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghost_ms.config import Config, DataConfig
+from ghost_ms.data.datasets import open_source
+from ghost_ms.data.loader import evaluation_batches, training_batches
+from ghost_ms.data.transforms import Preprocessing
+
+
+def _config(**data):
+    return Config(data=DataConfig(workers=1, **data))
+
+
+def _spec(size, channels):
+    return Preprocessing(size, channels, (0.0,) * channels, (1.0,) * channels, 1.0, "bilinear")
+
+
+def _labels(batches):
+    """Labels of (images, labels) pairs, tensors or arrays."""
+    return np.concatenate([y.asnumpy() if isinstance(y, ms.Tensor) else y for _, y in batches])
+
+
+def _write_idx(path, array):
+    content = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    if str(path).endswith(".gz"):
+        content = gzip.compress(content)
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """image_folder: two classes of grey levels, five images each to train, two each to validate; and a stray file."""
+    for split, count in (("train", 5), ("val", 2)):
+        for label, name in enumerate(("bird", "cat")):
+            os.makedirs(tmp_path / split / name)
+            for index in range(count):
+                level = 40 + 150 * label + index
+                Image.new("RGB", (50 + index, 40), (level,) * 3).save(tmp_path / split / name / f"{index}.jpg")
+    (tmp_path / "train" / "cat" / "readme.txt").write_text("no image")
+    return tmp_path
+
+
+def test_embedded_is_balanced_and_disjoint():
+    splits = {split: open_source(DataConfig("embedded"), split) for split in ("train", "test")}
+    assert [s.size for s in splits.values()] == [7000, 1000] and len(splits["train"].classes) == 10
+    config = _config(dataset="embedded", eval_batch_size=500)
+    seen = {}
+    for split, source in splits.items():
+        batches = list(evaluation_batches(source, config, _spec((28, 28), 1)))
+        assert np.bincount(_labels(batches)).tolist() == [source.size // 10] * 10
+        seen[split] = {image.tobytes() for images, _ in batches for image in images}
+    assert not seen["train"] & seen["test"]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
+def test_idx_files(dataset, suffix, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (7, 28, 28), dtype=np.uint8)
+    _write_idx(tmp_path / f"t10k-images-idx3-ubyte{suffix}", images)
+    _write_idx(tmp_path / f"t10k-labels-idx1-ubyte{suffix}", np.arange(7, dtype=np.uint8))
+    config = _config(dataset=dataset, root=str(tmp_path), eval_batch_size=4)
+    source = open_source(config.data, "test")
+    batches = list(evaluation_batches(source, config, _spec((28, 28), 1)))
+    assert [len(x) for x, _ in batches] == [4, 4] and [len(y) for _, y in batches] == [4, 3]
+    np.testing.assert_allclose(np.concatenate([x for x, _ in batches])[:7, 0], images / 255, atol=1e-6)
+    assert source.classes[9] == ("9" if dataset == "mnist" else "Ankle boot")
+
+
+def test_truncated_idx_is_named(tmp_path):
+    _write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((3, 28, 28), np.uint8))
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="train-images-idx3-ubyte is not a whole IDX file"):
+        open_source(DataConfig("mnist", str(tmp_path)), "train")
+
+
+@pytest.mark.parametrize("dataset,label_bytes,name", [("cifar10", 1, "test_batch.bin"), ("cifar100", 2, "test.bin")])
+def test_cifar_binary(dataset, label_bytes, name, tmp_path):
+    rows = np.random.default_rng(0).integers(0, 256, (3, label_bytes + 3072), dtype=np.uint8)
+    rows[:, label_bytes - 1] = [4, 2, 9]
+    rows.tofile(tmp_path / name)
+    config = _config(dataset=dataset, root=str(tmp_path), eval_batch_size=3)
+    images, labels = next(iter(evaluation_batches(open_source(config.data, "test"), config, _spec((32, 32), 3))))
+    assert labels.tolist() == [4, 2, 9]
+    np.testing.assert_allclose(images.reshape(3, -1), rows[:, label_bytes:] / 255, atol=1e-6)
+
+
+def test_synthetic_is_repeatable_and_its_splits_differ():
+    config = _config(dataset="synthetic", input_size=(16, 24), synthetic_size=6, synthetic_classes=3)
+    pixels = {}
+    for split in ("train", "test"):
+        for again in (0, 1):
+            source = open_source(config.data, split)
+            pixels[split, again] = next(iter(evaluation_batches(source, config, _spec((16, 24), 3))))[0]
+    np.testing.assert_array_equal(pixels["train", 0], pixels["train", 1])
+    assert np.any(pixels["train", 0] != pixels["test", 0])
+
+
+def test_image_folder(folder):
+    config = _config(root=str(folder), batch_size=3, eval_batch_size=3)
+    train, test = (open_source(config.data, split) for split in ("train", "test"))
+    assert train.classes == ["bird", "cat"] and (train.size, test.size) == (10, 4)
+    levels = np.concatenate([x[:len(y), 0, 0, 0] for x, y in evaluation_batches(test, config, _spec((32, 32), 3))])
+    np.testing.assert_allclose(levels * 255, [40, 41, 190, 191], atol=1)
+    batches = list(training_batches(train, config, _spec((32, 32), 3), epoch=0))
+    assert [x.shape for x, _ in batches] == [(3, 3, 32, 32)] * 3, "the last, partial batch is left out"
+    for images, labels in batches:
+        bright = images.asnumpy()[:, 0, 16, 16] * 255 > 115
+        assert bright.astype(int).tolist() == labels.asnumpy().tolist()
+
+
+def test_order_and_augmentation_depend_on_seed_and_epoch_alone(folder):
+    config, spec = _config(root=str(folder), batch_size=5), _spec((32, 32), 3)
+    source = open_source(config.data, "train")
+
+    def epoch(number):
+        return np.concatenate([x.asnumpy() for x, _ in training_batches(source, config, spec, number)])
+
+    first = epoch(0)
+    np.testing.assert_array_equal(first, epoch(0))
+    assert np.any(first != epoch(1))
+
+
+@pytest.mark.parametrize("dataset,channels", [("image_folder", 1), ("synthetic", 1), ("embedded", 3)])
+def test_networks_of_other_channels_than_the_images(dataset, channels, folder):
+    config, spec = _config(dataset=dataset, root=str(folder), batch_size=4, eval_batch_size=2), _spec((32, 32), channels)
+    training, _ = next(training_batches(open_source(config.data, "train"), config, spec, 0))
+    evaluation, _ = next(evaluation_batches(open_source(config.data, "test"), config, spec))
+    assert training.shape == (4, channels, 32, 32) and evaluation.shape == (2, channels, 32, 32)
+    if dataset == "embedded":
+        np.testing.assert_array_equal(training.asnumpy()[:, 0], training.asnumpy()[:, 2])
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("keep", [0, 150, 400, None])
+def test_a_broken_image_is_named(folder, split, keep):
+    """Cut in its header (which crashes MindSpore's own reader), cut in its data, empty, or not an image at all."""
+    path = folder / split / "cat" / "1.jpg"
+    path.write_bytes(b"hello" if keep is None else path.read_bytes()[:keep])
+    config, spec = _config(root=str(folder), batch_size=2, eval_batch_size=2), _spec((32, 32), 3)
+    with pytest.raises(ValueError, match=r"cat/1\.jpg is truncated or no image; remove or replace it"):
+        if split == "train":
+            list(training_batches(open_source(config.data, "train"), config, spec, 0))
+        else:
+            list(evaluation_batches(open_source(config.data, "test"), config, spec))
+
+
+def test_folders_that_are_no_data_set(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no data folder"):
+        open_source(DataConfig("image_folder", str(tmp_path / "nowhere")), "train")
+    with pytest.raises(FileNotFoundError, match="holds no folder train or training"):
+        open_source(DataConfig("image_folder", str(tmp_path)), "train")
+    os.makedirs(tmp_path / "train")
+    with pytest.raises(ValueError, match="has no class folders"):
+        open_source(DataConfig("image_folder", str(tmp_path)), "train")
+    os.makedirs(tmp_path / "train" / "cat")
+    with pytest.raises(ValueError, match="cat' holds no image"):
+        open_source(DataConfig("image_folder", str(tmp_path)), "train")
+    with pytest.raises(ValueError, match="data.root is not set"):
+        open_source(DataConfig("cifar10"), "train")

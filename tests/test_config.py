@@ -1,0 +1,67 @@
+"""Recipes: reading, overriding, writing back, and what is said of a wrong one."""
+import dataclasses
+import pathlib
+
+import pytest
+import yaml
+
+from ghost_ms import config
+
+RECIPES = sorted(str(path) for path in (pathlib.Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+
+
+def _parse(*argv):
+    return config.parse(config.build_parser("test", ""), list(argv))[0]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.rsplit("/", 1)[-1])
+def test_shipped_recipes_load_and_come_back_equal(path, tmp_path):
+    recipe = config.load(path)
+    recipe.save(tmp_path / "again.yaml")
+    assert dataclasses.asdict(config.load(str(tmp_path / "again.yaml"))) == dataclasses.asdict(recipe)
+
+
+def test_command_line_overrides_the_file(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("optimizer: {lr: 0.5, momentum: 0.8}\nmodel: {args: {stem_stride: 1}}\n")
+    recipe = _parse("--config", str(path), "--optimizer.lr", "0.25", "--data.input_size", "[32, 48]")
+    assert (recipe.optimizer.lr, recipe.optimizer.momentum) == (0.25, 0.8)
+    assert recipe.model.args == {"stem_stride": 1}
+    assert recipe.data.input_size == (32, 48)
+
+
+def test_print_config_is_a_whole_recipe(capsys):
+    with pytest.raises(SystemExit) as stop:
+        _parse("--print_config")
+    assert stop.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert set(printed) == {section.name for section in dataclasses.fields(config.Config)}
+
+
+@pytest.mark.parametrize("text,words", [
+    ("modle: {name: x}", ("unknown section 'modle'", "did you mean 'model'")),
+    ("optimizer: {lrr: 1}", ("unknown key 'optimizer.lrr'", "did you mean 'optimizer.lr'")),
+    ("optimizer: {lr: high}", ("optimizer.lr", "float", "high")),
+    ("train: {epochs: 1.5}", ("train.epochs", "int", "1.5")),
+    ("train: {epochs: 0}", ("train.epochs", "at least 1")),
+    ("data: {dataset: cifar}", ("data.dataset", "cifar10")),
+    ("run: {mode: eager}", ("run.mode", "graph")),
+    ("loss: {label_smoothing: 2.0}", ("loss.label_smoothing", "between 0 and 1")),
+    ("- a list", ("no recipe",)),
+    ("model: {name: [", ("not valid YAML",)),
+])
+def test_a_wrong_recipe_is_one_sentence(text, words, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text + "\n")
+    with pytest.raises(ValueError) as error:
+        _parse("--config", str(path))
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_unknown_options_and_files():
+    with pytest.raises(ValueError, match="did you mean '--optimizer.lr'"):
+        _parse("--optimzer.lr", "1")
+    with pytest.raises(ValueError, match="there is no recipe 'nowhere.yaml'"):
+        _parse("--config", "nowhere.yaml")
