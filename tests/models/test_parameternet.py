@@ -16,7 +16,8 @@ def test_what_is_dynamic_and_what_is_plain():
     assert sorted(plain) == sorted(gated + strided + ["conv_head"]) and len(gated) == 24
     dynamic = [name for name, cell in cells.items() if isinstance(cell, DynamicConv2d)]
     # Two ghost modules of two convolutions in each of 19 blocks, two convolutions in each shortcut, stem, blocks.9.
-    shortcuts = [f"blocks.{place}.shortcut.{index}" for place in ("1.0", "3.0", "5.0", "6.3", "7.0") for index in (0, 2)]
+    widening = ("1.0", "3.0", "5.0", "6.3", "7.0")
+    shortcuts = [f"blocks.{place}.shortcut.{index}" for place in widening for index in (0, 2)]
     assert [name for name in dynamic if ".shortcut." in name] == shortcuts
     assert len(dynamic) == 4 * 19 + len(shortcuts) + 2
 
