@@ -98,7 +98,7 @@ def test_models(capsys):
     (["fly"], ("no command 'fly'", "train")),
     (["models", "nothing*"], ("no model matches 'nothing*'",)),
     (["train", "--data.root", "/nowhere"], ("no data folder '/nowhere'",)),
-    (["train", *SMALL, "--model.name", "ghostnet_10"], ("no model 'ghostnet_10'", "ghostnet_100")),
+    (["train", *SMALL, "--model.name", "ghostnet_10"], ("no model 'ghostnet_10'", "nearest are ghostnet_1")),
     (["train", *SMALL, "--model.args", "{wings: 2}"], ("wings",)),
     (["train", *SMALL, "--model.num_classes", "3"], ("model.num_classes is 3", "10 classes")),
     (["train", *SMALL, "--data.batch_size", "65"], ("data.batch_size is 65", "64 images")),

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Times GhostNet 1.0x beside MindCV's ghostnet_100 on the same MindSpore, in one run. Usage: scripts/compare_speed.sh [-h]
+# MindCV 0.3.0 is installed into .bench/mindcv, out of the way of .venv.
+set -euo pipefail
+if [ "${1:-}" = "-h" ]; then
+    sed -n '2,3s/^# //p' "$0"
+    exit 0
+fi
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/setup_env.sh
+. scripts/setup_env.sh
+setup_env ""
+if [ ! -d .bench/mindcv/mindcv ]; then
+    # Without its dependencies: MindSpore and NumPy are those of .venv, which both sides must share.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .bench/mindcv mindcv==0.3.0 tqdm
+fi
+PYTHONPATH=.bench/mindcv .venv/bin/python scripts/compare_speed.py
