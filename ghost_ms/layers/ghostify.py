@@ -5,7 +5,6 @@ from typing import Callable, Dict, Iterable, NamedTuple, Optional, Tuple, Union
 
 from mindspore import Tensor, nn, ops
 
-from ghost_ms.layers.conv import conv2d
 from ghost_ms.layers.reparam import replace_cell
 from ghost_ms.layers.squeeze_excite import SqueezeExcite
 
@@ -32,8 +31,8 @@ class GhostConv2d(nn.Cell):
         cheap = primary * (ratio - 1)
         self.wanted = like.out_channels - primary
         self.exact = cheap == self.wanted
-        self.cheap_operation = conv2d(primary, cheap, cheap_kernel, groups=primary, bias=like.has_bias)
-        self.cheap_operation.to_float(like.weight.dtype)
+        self.cheap_operation = nn.Conv2d(primary, cheap, cheap_kernel, pad_mode="pad", padding=cheap_kernel // 2,
+                                         group=primary, has_bias=like.has_bias, dtype=like.weight.dtype)
 
     def construct(self, x: Tensor) -> Tensor:
         primary = self.primary_conv(x)
@@ -113,9 +112,9 @@ def _reason_to_keep(name: str, conv: nn.Conv2d, parent: nn.Cell, ratio: int, min
     reasons = (
         (type(conv) is not nn.Conv2d, f"subclass {type(conv).__name__}"),
         (conv.group > 1, f"{conv.group} groups"),
+        (isinstance(parent, SqueezeExcite), "squeeze-and-excitation, on maps of one pixel"),
         (conv.in_channels < min_in_channels, f"only {conv.in_channels} inputs"),
         (conv.out_channels < ratio, f"only {conv.out_channels} outputs"),
-        (isinstance(parent, SqueezeExcite), "squeeze-and-excitation, on maps of one pixel"),
         (exclude(name, conv), "excluded"),
     )
     return next((reason for holds, reason in reasons if holds), None)

@@ -11,7 +11,7 @@ from typing import Tuple
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import Normal
+from mindspore.common.initializer import Normal, initializer
 
 from ghost_ms.layers.conv import conv2d, depthwise_conv2d
 from ghost_ms.layers.reparam import Branch, biased_conv, chain_pointwise, fold_batch_norm, fuse_branches
@@ -168,9 +168,9 @@ class VanillaNet(Backbone):
         for _, conv in cell.cells_and_names():
             if isinstance(conv, nn.Conv2d):
                 # The published truncation lies at 100 standard deviations: the plain normal is the same, and quicker.
-                conv.weight.set_data(ms.common.initializer.initializer(Normal(0.02), conv.weight.shape))
+                conv.weight.set_data(initializer(Normal(0.02), conv.weight.shape))
                 if conv.has_bias:
-                    conv.bias.set_data(ms.common.initializer.initializer("zeros", conv.bias.shape))
+                    conv.bias.set_data(initializer("zeros", conv.bias.shape))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         taps = [info.name for info in self.feature_info]

@@ -81,7 +81,7 @@ def test_resnet50_meets_the_figures_of_ghost_resnet50():
 @pytest.mark.parametrize("pad_mode, padding, stride, dilation, kernel", [
     ("same", 0, 2, 1, 3), ("valid", 0, 1, 1, 5), ("pad", 2, 1, 2, 3), ("pad", 1, 2, 1, 4)])
 @pytest.mark.parametrize("ratio, outputs", [(2, 31), (3, 32), (2, 32)])
-def test_every_map_keeps_its_shape(pad_mode, padding, stride, dilation, kernel, ratio, outputs, graph):
+def test_every_map_keeps_its_shape(pad_mode, padding, stride, dilation, kernel, ratio, outputs):
     conv = nn.Conv2d(16, outputs, kernel, stride, pad_mode, padding, dilation, has_bias=True)
     x = ms.Tensor(np.random.default_rng(0).standard_normal((2, 16, 13, 18)), ms.float32)
     assert GhostConv2d(conv, ratio)(x).shape == conv(x).shape
