@@ -4,6 +4,8 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from mindspore import Tensor, nn
 
+from ghost_ms.layers import fuse_cells
+
 
 class FeatureInfo(NamedTuple):
     """One tap of the feature pyramid: its channels, its stride to the input, and the module that yields it."""
@@ -54,7 +56,12 @@ class Backbone(nn.Cell):
         raise NotImplementedError
 
     def reparameterize(self) -> "Backbone":
-        """Fuse training-time branches in place; networks without any are returned as they are."""
+        """Fuse training-time branches in place; networks without any are returned as they are.
+
+        The outputs stay, the parameters become others: build optimizers and training steps after it.
+        """
+        if fuse_cells(self):
+            self.rename_parameters()
         return self
 
     def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:
@@ -65,3 +72,5 @@ class Backbone(nn.Cell):
         """Give every parameter its structural name again, after cells were replaced."""
         for name, parameter in self.parameters_and_names():
             parameter.name = name
+        # Graph mode does not notice a replaced cell: it would go on running the graph of the old one.
+        self.compile_cache.clear()

@@ -3,7 +3,8 @@
 Source of the released network: huawei-noah/Efficient-AI-Backbones, ghostnet_pytorch/ghostnet.py (Apache-2.0).
 Differences: `stem_stride=1` makes the small-image form (no other change), and any number of input channels is taken.
 """
-from typing import Optional, Tuple
+import itertools
+from typing import Callable, Optional, Tuple
 
 from mindspore import Tensor, nn
 
@@ -46,21 +47,23 @@ class ConvBnAct(nn.Cell):
 class GhostBottleneck(nn.Cell):
     """Ghost bottleneck (section 3.2, figure 3): expand by a Ghost module, shrink by another, add the shortcut.
 
-    (B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride). Nothing follows the sum.
+    (B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride). Nothing follows the sum. The later networks
+    of the family keep this block and put their own modules in as `ghost1` and `ghost2`.
     """
 
     folds = (("conv_dw", "bn_dw"),)
 
     def __init__(self, in_channels: int, expansion: int, out_channels: int, kernel_size: int, stride: int,
-                 se_ratio: float, drop_path: float = 0.0):
+                 se_ratio: float, drop_path: float = 0.0, ghost1: Callable[..., nn.Cell] = GhostModule,
+                 ghost2: Callable[..., nn.Cell] = GhostModule):
         super().__init__()
         self.strided = stride > 1
-        self.ghost1 = GhostModule(in_channels, expansion)
+        self.ghost1 = ghost1(in_channels, expansion)
         if self.strided:
             self.conv_dw = depthwise_conv2d(expansion, kernel_size, stride)
             self.bn_dw = nn.BatchNorm2d(expansion)
         self.se = SqueezeExcite(expansion, make_divisible(se_ratio * expansion)) if se_ratio else nn.Identity()
-        self.ghost2 = GhostModule(expansion, out_channels, act=False)
+        self.ghost2 = ghost2(expansion, out_channels, act=False)
         self.drop_path = DropPath(drop_path)
         self.shortcut = nn.Identity() if in_channels == out_channels and stride == 1 else nn.SequentialCell(
             depthwise_conv2d(in_channels, kernel_size, stride), nn.BatchNorm2d(in_channels),
@@ -86,6 +89,8 @@ class GhostNet(Backbone):
     """
 
     folds = (("conv_stem", "bn1"),)
+    #: Rows of the network; a relative of GhostNet may have its own.
+    stages = STAGES
 
     def __init__(self, width: float = 1.0, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.2,
                  drop_path_rate: float = 0.0, stem_stride: int = 2):
@@ -94,20 +99,21 @@ class GhostNet(Backbone):
         self.conv_stem = conv2d(in_channels, channels, 3, stem_stride)
         self.bn1 = nn.BatchNorm2d(channels)
         self.act1 = nn.ReLU()
-        rates = iter(drop_path_rates(drop_path_rate, sum(len(rows) for rows in STAGES)))
+        rates = iter(drop_path_rates(drop_path_rate, sum(len(rows) for rows in self.stages)))
+        depth = itertools.count()
         stages, info, stride = [], [], stem_stride
-        for index, rows in enumerate(STAGES):
+        for index, rows in enumerate(self.stages):
             blocks = []
             for kernel, expansion, out, se_ratio, block_stride in rows:
                 out = make_divisible(out * width)
-                blocks.append(GhostBottleneck(channels, make_divisible(expansion * width), out, kernel, block_stride,
-                                              se_ratio, next(rates)))
+                blocks.append(self.make_block(next(depth), channels, make_divisible(expansion * width), out, kernel,
+                                              block_stride, se_ratio, next(rates)))
                 channels, stride = out, stride * block_stride
             stages.append(nn.SequentialCell(*blocks))
             if index in TAPS:
                 info.append(FeatureInfo(channels, stride, f"blocks.{index}"))
         self.feature_info = tuple(info)
-        self.num_features = make_divisible(STAGES[-1][-1][1] * width)
+        self.num_features = make_divisible(960 * width)
         stages.append(nn.SequentialCell(ConvBnAct(channels, self.num_features)))
         self.blocks = nn.SequentialCell(*stages)
         self.conv_head = conv2d(self.num_features, 1280, bias=True)
@@ -115,10 +121,14 @@ class GhostNet(Backbone):
         self.dropout = nn.Dropout(p=drop_rate)
         self.classifier = nn.Dense(1280, num_classes)
 
+    def make_block(self, index: int, *geometry) -> nn.Cell:
+        """The block number `index` of the whole network; `geometry` is what `GhostBottleneck` takes."""
+        return GhostBottleneck(*geometry)
+
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         x = self.act1(self.bn1(self.conv_stem(x)))
         maps = []
-        for index in range(len(STAGES)):
+        for index in range(len(self.stages)):
             x = self.blocks[index](x)
             if index in TAPS:
                 maps.append(x)
