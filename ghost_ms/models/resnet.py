@@ -126,7 +126,7 @@ class ResNet50(Backbone):
         self.fc = nn.Dense(self.num_features, num_classes)
 
 
-@register(ModelCard(params=25_557_032, macs=4089.28e6, top1=76.130, top5=92.862, source="torchvision, IMAGENET1K_V1",
+@register(ModelCard(params=25_557_032, macs=4089.18e6, top1=76.130, top5=92.862, source="torchvision, IMAGENET1K_V1",
                     paper="1512.03385", weights="resnet50"))
 def resnet50(**kwargs):
     """ResNet-50, the plain network beside the Ghost and the versatile one."""
