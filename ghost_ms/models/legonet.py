@@ -70,7 +70,7 @@ class LegoVgg(VggBackbone):
 
 @register(ModelCard(params=7_392_650, macs=244.52e6, top1=93.88, source="authors' repository, CIFAR-10",
                     input_size=(32, 32), mean=CIFAR10_MEAN, std=CIFAR10_STD, crop_ratio=1.0, num_classes=10,
-                    paper="LegoNet, ICML 2019 (PMLR v97, yang19c)",
+                    deploy_params=3_756_426, deploy_macs=195.24e6, paper="LegoNet, ICML 2019 (PMLR v97, yang19c)",
                     notes="For CIFAR-10; no weights were released. The tables that choose the filters are dense while "
                           "training; the deploy form, and the paper's 3.8M, hold one index and coefficient for each."))
 def lego_vgg16(**kwargs):

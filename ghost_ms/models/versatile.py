@@ -83,7 +83,8 @@ class VersatileResNet50(ResNet50):
         super().__init__(block=VersatileBottleneck, stem=_stem, **kwargs)
 
 
-def _card(params: int, macs: float, notes: str, top1: Optional[float] = None, top5: Optional[float] = None) -> ModelCard:
+def _card(params: int, macs: float, notes: str, top1: Optional[float] = None,
+          top5: Optional[float] = None) -> ModelCard:
     return ModelCard(params=params, macs=macs, top1=top1, top5=top5,
                      source=None if top1 is None else "authors' repository",
                      paper="Learning Versatile Filters, NeurIPS 2018 (TPAMI 2021)", notes=notes)
@@ -101,8 +102,9 @@ def versatile_vgg16_bn(**kwargs):
     return VersatileVgg(norm=True, **kwargs)
 
 
-@register(_card(19_891_352, 3199.66e6, "No public code or weights define this network; its figures are counted here. They "
-                "agree with Versatile-v1-ResNet50 of the authors' README (75.6 MB, 3.2B)."))
+@register(_card(19_891_352, 3199.66e6,
+                "No public code or weights define this network; its figures are counted here. They agree with "
+                "Versatile-v1-ResNet50 of the authors' README (75.6 MB, 3.2B)."))
 def versatile_resnet50(**kwargs):
     """ResNet-50 of spatial versatile filters."""
     return VersatileResNet50(**kwargs)
