@@ -17,7 +17,8 @@ class _LegoMaps(nn.Cell):
         self.in_channels, self.out_channels, self.legos = in_channels, out_channels, legos
         self.kernel_size, self.splits, self.split_channels = kernel_size, splits, in_channels // splits
         self.lego = Parameter(initializer(HeNormal(), (legos, self.split_channels, kernel_size, kernel_size)))
-        self.convolve = ops.Conv2D(legos, kernel_size, pad_mode="pad", pad=kernel_size // 2)
+        # A kernel size given as one number does not export to ONNX.
+        self.convolve = ops.Conv2D(legos, (kernel_size, kernel_size), pad_mode="pad", pad=kernel_size // 2)
 
     def lego_maps(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, splits * legos, H, W); the splits ride in the batch, so nothing is sliced."""
@@ -47,16 +48,16 @@ class LegoConv2d(_LegoMaps):
         deviation = math.sqrt(2 / (out_channels * self.legos))
         self.aux_coefficients = Parameter(initializer(Normal(deviation), shape))
         self.aux_combination = Parameter(initializer(Normal(deviation), shape))
-        self.positions = Tensor(np.arange(self.legos, dtype=np.float32).reshape((1, 1, -1, 1, 1)))
-        self.largest, self.smallest = ops.ReduceMax(keep_dims=True), ops.ReduceMin(keep_dims=True)
-        self.combine = ops.Conv2D(out_channels, 1)
+        # Falling, so that the largest rank is the first position; argmax and ReduceMin do not export.
+        self.ranks = Tensor(np.arange(self.legos, 0, -1, dtype=np.float32).reshape((1, 1, -1, 1, 1)))
+        self.largest = ops.ReduceMax(keep_dims=True)
+        self.combine = ops.Conv2D(out_channels, (1, 1))
 
     def choice(self) -> Tensor:
         """One-hot (splits, out_channels, legos, 1, 1) of the largest entries (the first, where entries are equal)."""
         table = ops.stop_gradient(self.aux_combination)
-        candidates = ops.select(table == self.largest(table, 2), self.positions.broadcast_to(table.shape),
-                                ops.full_like(table, self.legos))
-        hard = (self.positions == self.smallest(candidates, 2)).astype(table.dtype)
+        ranks = (table == self.largest(table, 2)).astype(table.dtype) * self.ranks
+        hard = (ranks == self.largest(ranks, 2)).astype(table.dtype)
         # The difference is exactly zero, so the values stay 0 and 1 and the gradient is that of the table.
         return hard + (self.aux_combination - table)
 

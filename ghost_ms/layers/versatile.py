@@ -39,9 +39,10 @@ class VConv2d(nn.Cell):
         self.weight = Parameter(initializer("zeros", (out_channels // uses, in_channels, kernel_size, kernel_size)))
         kaiming_fan_out(self.weight)
         self.bias = Parameter(initializer("zeros", (out_channels,))) if bias else None
+        # A kernel size given as one number does not export to ONNX.
         self.convolutions = [
-            ops.Conv2D(out_channels // uses, kernel_size - 2 * trim, pad_mode="pad", pad=max(0, padding - trim),
-                       stride=stride) for trim in range(sizes)]
+            ops.Conv2D(out_channels // uses, (kernel_size - 2 * trim,) * 2, pad_mode="pad",
+                       pad=max(0, padding - trim), stride=stride) for trim in range(sizes)]
 
     def construct(self, x: Tensor) -> Tensor:
         weight = self.weight[:, :self.in_channels - self.delta] if self.delta else self.weight
