@@ -4,16 +4,22 @@ from ghost_ms.layers.drop import DropPath, drop_path_rates
 from ghost_ms.layers.dynamic_conv import DynamicConv2d
 from ghost_ms.layers.ghost import DfcAttention, GhostModule, GhostModuleV2, GhostModuleV3, GhostModuleV3Dfc
 from ghost_ms.layers.ghostify import GhostConv2d, ghostify
+from ghost_ms.layers.initialize import initialize_convolutions, kaiming_fan_out
 from ghost_ms.layers.inverted_residual import ConvBnAct, DepthwiseSeparable, InvertedResidual, same_conv2d
+from ghost_ms.layers.lego import LegoConv2d, SparseLegoConv2d
 from ghost_ms.layers.mlp import ConvMlp, Mlp, gelu, layer_norm
+from ghost_ms.layers.pool import AdaptiveAveragePool
 from ghost_ms.layers.position import resize_table
 from ghost_ms.layers.reparam import ReparamConv2d, fuse_branches, fuse_cells
 from ghost_ms.layers.squeeze_excite import SqueezeExcite
 from ghost_ms.layers.upsample import upsample_nearest
+from ghost_ms.layers.versatile import VConv2d
 
 __all__ = [
-    "ConvBnAct", "ConvMlp", "DepthwiseSeparable", "DfcAttention", "DropPath", "DynamicConv2d", "GhostConv2d",
-    "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc", "InvertedResidual", "Mlp", "ReparamConv2d",
-    "SqueezeExcite", "conv2d", "depthwise_conv2d", "drop_path_rates", "fuse_branches", "fuse_cells", "gelu",
-    "ghostify", "layer_norm", "make_divisible", "resize_table", "same_conv2d", "upsample_nearest",
+    "AdaptiveAveragePool", "ConvBnAct", "ConvMlp", "DepthwiseSeparable", "DfcAttention", "DropPath", "DynamicConv2d",
+    "GhostConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc", "InvertedResidual",
+    "LegoConv2d", "Mlp", "ReparamConv2d", "SparseLegoConv2d", "SqueezeExcite", "VConv2d", "conv2d",
+    "depthwise_conv2d", "drop_path_rates", "fuse_branches", "fuse_cells", "gelu", "ghostify",
+    "initialize_convolutions", "kaiming_fan_out", "layer_norm", "make_divisible", "resize_table", "same_conv2d",
+    "upsample_nearest",
 ]
