@@ -25,6 +25,8 @@ class Backbone(nn.Cell):
     torch_renames: Tuple[Tuple[str, str], ...] = ()
     #: patterns of entries that a released state dict carries and that no output depends on.
     torch_unused: Tuple[str, ...] = ()
+    #: patterns of our parameter names that no weight decay acts on, besides biases and norms.
+    no_weight_decay: Tuple[str, ...] = ()
 
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
@@ -37,12 +39,20 @@ class Backbone(nn.Cell):
         """Images (B, in_channels, H, W) to the last feature map (B, num_features, h, w)."""
         raise NotImplementedError
 
+    def forward_last(self, x: Tensor) -> Tensor:
+        """Images to what `forward_head` takes: the map of `forward_features`.
+
+        A network with a class token overrides this and gives its tokens (B, 1 + h * w, num_features), the class token
+        first, since a map has no place for it.
+        """
+        return self.forward_features(x)
+
     def forward_head(self, x: Tensor) -> Tensor:
-        """Last feature map to logits (B, num_classes)."""
+        """What `forward_last` gives to logits (B, num_classes)."""
         raise NotImplementedError
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
+        return self.forward_head(self.forward_last(x))
 
     def forward_pyramid(self, x: Tensor, out_indices: Optional[Sequence[int]] = None) -> Tuple[Tensor, ...]:
         """The maps that a detector or segmenter takes: those of `feature_info` at `out_indices` (all by default)."""

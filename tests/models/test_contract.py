@@ -41,7 +41,7 @@ def test_logits_and_features(name):
             x = _images(batch, size)
             features = net.forward_features(x)
             assert features.shape[:2] == (batch, net.num_features) and features.ndim == 4
-            logits = net.forward_head(features)
+            logits = net.forward_head(net.forward_last(x))
             assert logits.shape == (batch, classes)
             assert np.isfinite(logits.asnumpy()).all()
 
