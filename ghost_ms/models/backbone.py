@@ -4,6 +4,8 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from mindspore import Tensor, nn
 
+from ghost_ms.layers import init_dense, resize_tokens, tokens_to_map
+
 
 class FeatureInfo(NamedTuple):
     """One tap of the feature pyramid: its channels, its stride to the input, and the module that yields it."""
@@ -42,8 +44,8 @@ class Backbone(nn.Cell):
     def forward_last(self, x: Tensor) -> Tensor:
         """Images to what `forward_head` takes: the map of `forward_features`.
 
-        A network with a class token overrides this and gives its tokens (B, 1 + h * w, num_features), the class token
-        first, since a map has no place for it.
+        A network with a class token gives its tokens instead (see `ClassTokenBackbone`), since a map has no place for
+        that one.
         """
         return self.forward_features(x)
 
@@ -75,3 +77,31 @@ class Backbone(nn.Cell):
         """Give every parameter its structural name again, after cells were replaced."""
         for name, parameter in self.parameters_and_names():
             parameter.name = name
+
+
+class ClassTokenBackbone(Backbone):
+    """Backbone of tokens (B, 1 + h * w, num_features) whose first, the class token, is classified.
+
+    A family sets `grid` (h, w), `num_features`, `head` (a Dense) and `position_table`, the released name of the table
+    of positions (1, 1 + h * w, num_features), and implements `forward_stages` and `forward_last`.
+    """
+
+    position_table: str
+    grid: Tuple[int, int]
+
+    def forward_last(self, x: Tensor) -> Tensor:
+        """Images to all tokens after the last norm."""
+        raise NotImplementedError
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return tokens_to_map(self.forward_last(x)[:, 1:], self.grid)
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """The tokens of `forward_last` to logits (B, num_classes)."""
+        return self.head(x[:, 0])
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.head = init_dense(nn.Dense(self.num_features, num_classes))
+
+    def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:
+        return resize_tokens(value, self.grid, prefix=1) if name == self.position_table else value

@@ -25,7 +25,7 @@ BLOCK_EPSILON = 1e-6
 
 
 class Attention(nn.Cell):
-    """Lightweight self-attention (section 3.3): keys and values come from a strided depthwise convolution.
+    """Lightweight self-attention (section 3.2): keys and values come from a strided depthwise convolution.
 
     (B, N, channels) -> same shape; `bias` is (heads, N, N / stride^2). `grid` is the map that N counts.
     """
@@ -50,7 +50,7 @@ class Attention(nn.Cell):
 
 
 class InvertedResidualFeedForward(nn.Cell):
-    """Inverted residual feed-forward network (section 3.4): (B, channels, h, w) -> same shape.
+    """Inverted residual feed-forward network (section 3.2): (B, channels, h, w) -> same shape.
 
     Every activation comes before its BatchNorm.
     """

@@ -24,7 +24,7 @@ STAGES = ((1, 4), (2, 2), (4, 1), (4, 1))
 
 
 class Attention(nn.Cell):
-    """Self-attention, its keys and values taken from a pooled map where `pool` > 1 (section 2.1).
+    """Self-attention, its keys and values taken from a pooled map where `pool` > 1.
 
     (B, N, channels) -> same shape; `bias` is (1, heads, N, N / pool^2). `grid` is the map that N counts; only pooling
     needs it.
@@ -72,7 +72,7 @@ class OuterBlock(nn.Cell):
 
 
 class Block(OuterBlock):
-    """The same after a transformer on the words of every patch, which are then added to it (section 2.2).
+    """The same after a transformer on the words of every patch, which are then added to it.
 
     The inner norms act on all 16 words of a patch as one vector.
     """
@@ -170,7 +170,7 @@ def _conv_bn_relu(in_channels: int, out_channels: int, stride: int) -> list:
 
 
 class Stem(nn.Cell):
-    """Images (B, C, H, W) to words (B * N, 16, inner) and patches (B, N, outer), N = H / 8 * W / 8 (section 2.1)."""
+    """Images (B, C, H, W) to words (B * N, 16, inner) and patches (B, N, outer), N = H / 8 * W / 8."""
 
     def __init__(self, in_channels: int, outer: int, inner: int):
         super().__init__()

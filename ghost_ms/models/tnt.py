@@ -6,14 +6,12 @@ of input channels; the frozen tensor `outer_tokens` of the released state, which
 """
 from typing import Tuple
 
-import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, SizeGuard, conv2d, cut_patches,
-                             drop_path_rates, init_dense, layer_norm, patch_grid, resize_tokens, split_heads,
-                             tokens_to_map)
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+                             drop_path_rates, init_dense, layer_norm, patch_grid, split_heads, tokens_to_map)
+from ghost_ms.models.backbone import ClassTokenBackbone, FeatureInfo
 from ghost_ms.models.registry import HALF_MEAN, HALF_STD, ModelCard, register
 
 PATCH, WORD_STRIDE, WORDS = 16, 4, 16
@@ -40,7 +38,7 @@ class Attention(nn.Cell):
 
 
 class Block(nn.Cell):
-    """TNT block (section 2.2, equations 5 to 9).
+    """TNT block (section 2.2).
 
     Words (B * N, 16, inner) pass the inner transformer and are added to their patches; tokens (B, 1 + N, outer), the
     class token first, pass the outer one. Both come back in their shapes.
@@ -75,7 +73,7 @@ class Block(nn.Cell):
 
 
 class WordEmbedding(nn.Cell):
-    """Images (B, C, H, W) to words (B * N, 16, inner): one convolution on every patch by itself (section 2.1).
+    """Images (B, C, H, W) to words (B * N, 16, inner): one convolution on every patch by itself.
 
     The image is cut first, so the convolution pads each patch with zeros and sees nothing of its neighbours.
     """
@@ -89,10 +87,8 @@ class WordEmbedding(nn.Cell):
         return x.reshape(-1, x.shape[1], WORDS).transpose(0, 2, 1)
 
 
-class TNT(Backbone):
+class TNT(ClassTokenBackbone):
     """Transformer in Transformer (table 1).
-
-    `forward_head` takes what `forward_last` gives: all tokens (B, 1 + N, outer), of which it reads the class token.
 
     Args:
         outer, inner: dimensions of patches and of words.
@@ -106,6 +102,7 @@ class TNT(Backbone):
 
     torch_unused = (r"^outer_tokens$",)
     no_weight_decay = (r"^outer_pos$", r"^inner_pos$", r"^cls_token$")
+    position_table = "outer_pos"
 
     def __init__(self, outer: int, inner: int, heads: int, num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
@@ -150,18 +147,6 @@ class TNT(Backbone):
         for block in self.blocks:
             words, tokens = block(words, tokens)
         return self.norm(tokens)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return tokens_to_map(self.forward_last(x)[:, 1:], self.grid)
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        return self.head(x[:, 0])
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.head = init_dense(nn.Dense(self.num_features, num_classes))
-
-    def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:
-        return resize_tokens(value, self.grid, prefix=1) if name == "outer_pos" else value
 
 
 def _card(params: int, macs: float, top1: float, top5: float, weights: str, unused_params: int) -> ModelCard:
