@@ -1,11 +1,12 @@
 """CMT: activation before norm, the two epsilons, head dropout, and sizes that strides do not divide."""
+import inspect
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
 
-from ghost_ms import create_model
-from ghost_ms.models.cmt import CMT, Block, InvertedResidualFeedForward, PatchEmbed
+from ghost_ms.models.cmt import CMT, Block, InvertedResidualFeedForward, PatchEmbed, cmt_b
 
 
 def _identity(conv):
@@ -36,9 +37,10 @@ def test_epsilons():
         np.testing.assert_allclose(norm(x).asnumpy()[0, 0, 0], 1e-3 / np.sqrt(1e-6 + epsilon), rtol=1e-4)
 
 
-def test_local_perception_and_feed_forward_keep_an_identity():
+def test_feed_forward_adds_its_depthwise_input():
     network = InvertedResidualFeedForward(4, 4).set_train(False)
-    network.proj.weight.set_data(ops.zeros_like(network.proj.weight))
+    for parameter in network.proj.get_parameters():
+        parameter.set_data(ops.zeros_like(parameter))
     seen = []
     network.proj_act.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].asnumpy()))
     x = ms.Tensor(np.random.default_rng(0).standard_normal((1, 4, 3, 3)).astype(np.float32))
@@ -46,9 +48,10 @@ def test_local_perception_and_feed_forward_keep_an_identity():
     np.testing.assert_allclose(seen[0], network.conv1(x).asnumpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("name, rate", (("cmt_ti", 0.1), ("cmt_b", 0.3)))
-def test_published_head_dropout(name, rate):
-    assert create_model(name, input_size=(32, 32), num_classes=2)._drop.p == rate
+def test_published_head_dropout():
+    assert inspect.signature(CMT).parameters["drop_rate"].default == 0.1
+    assert inspect.signature(cmt_b).parameters["drop_rate"].default == 0.3
+    assert CMT((8, 16, 32, 64), (1, 1, 1, 1), 8, drop_rate=0.2, input_size=(32, 32))._drop.p == 0.2
 
 
 def test_sizes_that_strides_do_not_divide():
