@@ -1,4 +1,5 @@
 """Position tables for input sizes other than the published one."""
+import math
 from typing import Tuple
 
 import numpy as np
@@ -30,3 +31,34 @@ def resize_table(table: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
         return table
     rows, columns = (bicubic_matrix(s, t) for s, t in zip(table.shape[-2:], size))
     return (rows @ table.astype(np.float64) @ columns.T).astype(table.dtype)
+
+
+def source_grid(count: int, grid: Tuple[int, int]) -> Tuple[int, int]:
+    """Rows and columns that `count` released tokens came from: a square, as all published input sizes are.
+
+    A count that is no square must be that of `grid` itself, and is then taken to lie on it.
+
+    Raises:
+        ValueError: `count` is neither a square nor the count of `grid`.
+    """
+    side = math.isqrt(count)
+    if side * side == count:
+        return side, side
+    if count == grid[0] * grid[1]:
+        return tuple(grid)
+    raise ValueError(f"a position table of {count} tokens belongs neither to a square map nor to one of "
+                     f"{grid[0]}x{grid[1]}")
+
+
+def resize_tokens(table: np.ndarray, grid: Tuple[int, int], prefix: int = 0) -> np.ndarray:
+    """Resample a table of tokens (1, prefix + h * w, C) to `grid`; the first `prefix` tokens have no position.
+
+    A table that already fits is returned unchanged, to the bit.
+    """
+    tokens = table[:, prefix:]
+    source = source_grid(tokens.shape[1], grid)
+    if source == tuple(grid):
+        return table
+    maps = resize_table(tokens.transpose(0, 2, 1).reshape(tokens.shape[0], -1, *source), grid)
+    tokens = maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
+    return np.ascontiguousarray(np.concatenate([table[:, :prefix], tokens], axis=1))

@@ -4,7 +4,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from mindspore import Tensor, nn
 
-from ghost_ms.layers import fuse_cells
+from ghost_ms.layers import fuse_cells, init_dense, resize_tokens, tokens_to_map
 
 
 class FeatureInfo(NamedTuple):
@@ -27,6 +27,8 @@ class Backbone(nn.Cell):
     torch_renames: Tuple[Tuple[str, str], ...] = ()
     #: patterns of entries that a released state dict carries and that no output depends on.
     torch_unused: Tuple[str, ...] = ()
+    #: patterns of our parameter names that no weight decay acts on, besides biases and norms.
+    no_weight_decay: Tuple[str, ...] = ()
 
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
@@ -39,12 +41,20 @@ class Backbone(nn.Cell):
         """Images (B, in_channels, H, W) to the last feature map (B, num_features, h, w)."""
         raise NotImplementedError
 
+    def forward_last(self, x: Tensor) -> Tensor:
+        """Images to what `forward_head` takes: the map of `forward_features`.
+
+        A network with a class token gives its tokens instead (see `ClassTokenBackbone`), since a map has no place for
+        that one.
+        """
+        return self.forward_features(x)
+
     def forward_head(self, x: Tensor) -> Tensor:
-        """Last feature map to logits (B, num_classes)."""
+        """What `forward_last` gives to logits (B, num_classes)."""
         raise NotImplementedError
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
+        return self.forward_head(self.forward_last(x))
 
     def forward_pyramid(self, x: Tensor, out_indices: Optional[Sequence[int]] = None) -> Tuple[Tensor, ...]:
         """The maps that a detector or segmenter takes: those of `feature_info` at `out_indices` (all by default)."""
@@ -74,3 +84,31 @@ class Backbone(nn.Cell):
             parameter.name = name
         # Graph mode does not notice a replaced cell: it would go on running the graph of the old one.
         self.compile_cache.clear()
+
+
+class ClassTokenBackbone(Backbone):
+    """Backbone of tokens (B, 1 + h * w, num_features) whose first, the class token, is classified.
+
+    A family sets `grid` (h, w), `num_features`, `head` (a Dense) and `position_table`, the released name of the table
+    of positions (1, 1 + h * w, num_features), and implements `forward_stages` and `forward_last`.
+    """
+
+    position_table: str
+    grid: Tuple[int, int]
+
+    def forward_last(self, x: Tensor) -> Tensor:
+        """Images to all tokens after the last norm."""
+        raise NotImplementedError
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return tokens_to_map(self.forward_last(x)[:, 1:], self.grid)
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """The tokens of `forward_last` to logits (B, num_classes)."""
+        return self.head(x[:, 0])
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.head = init_dense(nn.Dense(self.num_features, num_classes))
+
+    def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:
+        return resize_tokens(value, self.grid, prefix=1) if name == self.position_table else value
