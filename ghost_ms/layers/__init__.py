@@ -2,11 +2,13 @@
 from ghost_ms.layers.conv import conv2d, depthwise_conv2d, make_divisible
 from ghost_ms.layers.drop import DropPath, drop_path_rates
 from ghost_ms.layers.ghost import GhostModule
+from ghost_ms.layers.graph import GraphFeedForward, Grapher, bounded_neighbours, nearest_neighbours
 from ghost_ms.layers.mlp import ConvMlp, Mlp, gelu, layer_norm
 from ghost_ms.layers.position import resize_table
 from ghost_ms.layers.squeeze_excite import SqueezeExcite
 
 __all__ = [
-    "ConvMlp", "DropPath", "GhostModule", "Mlp", "SqueezeExcite", "conv2d", "depthwise_conv2d", "drop_path_rates",
-    "gelu", "layer_norm", "make_divisible", "resize_table",
+    "ConvMlp", "DropPath", "GhostModule", "GraphFeedForward", "Grapher", "Mlp", "SqueezeExcite", "bounded_neighbours",
+    "conv2d", "depthwise_conv2d", "drop_path_rates", "gelu", "layer_norm", "make_divisible", "nearest_neighbours",
+    "resize_table",
 ]

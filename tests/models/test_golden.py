@@ -18,7 +18,7 @@ def _deviation(net, record, arrays):
 def test_logits(name):
     record, arrays, state = golden.load(name)
     net = create_model(name, input_size=tuple(record["input"][2:])).set_train(False)
-    load_torch_state(net, state)
+    load_torch_state(net, {**golden.built(net, record), **state})
     ceiling = 5e-2 if name == "parameternet_600m" else 1e-3
     assert _deviation(net, record, arrays) <= min(10 * record["fp32_deviation"], ceiling)
 
