@@ -1,6 +1,7 @@
 """Graphs over the positions of a map: neighbour search, max-relative convolution and the Grapher block.
 
-Vision GNN (NeurIPS 2022, arXiv 2206.00272), section 3; its dilation is that of DeepGCNs (arXiv 1904.03751). Maps are (B, C, H, W); as nodes they are (B, C, N), N = H * W.
+Vision GNN (NeurIPS 2022, arXiv 2206.00272), section 3; its dilation is that of DeepGCNs (arXiv 1904.03751).
+Maps are (B, C, H, W); as nodes they are (B, C, N), N = H * W.
 """
 from typing import Optional, Tuple
 

@@ -9,8 +9,6 @@ import zlib
 
 import numpy as np
 
-from ghost_ms.weights.convert import torch_names
-
 FOLDER = pathlib.Path(__file__).parent
 
 
@@ -59,10 +57,3 @@ def load(name, kind="eval"):
         elif f"kept/{entry}" in arrays:
             state[entry] = arrays[f"kept/{entry}"]
     return record, arrays, state
-
-
-def built(net, record):
-    """Values of the entries of kind 'kept' that `net` holds as well: what a network builds itself is not in the state."""
-    kept = {entry for entry, _, origin, *_ in record["state"] if origin == "kept"}
-    parameters = dict(net.parameters_and_names())
-    return {other: parameters[name].asnumpy() for name, other in torch_names(net).items() if other in kept}
