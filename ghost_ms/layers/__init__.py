@@ -5,6 +5,7 @@ from ghost_ms.layers.drop import DropPath, drop_path_rates
 from ghost_ms.layers.dynamic_conv import DynamicConv2d
 from ghost_ms.layers.ghost import DfcAttention, GhostModule, GhostModuleV2, GhostModuleV3, GhostModuleV3Dfc
 from ghost_ms.layers.ghostify import GhostConv2d, ghostify
+from ghost_ms.layers.graph import GraphFeedForward, Grapher, bounded_neighbours, nearest_neighbours
 from ghost_ms.layers.initial import init_dense
 from ghost_ms.layers.initialize import initialize_convolutions, kaiming_fan_out
 from ghost_ms.layers.inverted_residual import ConvBnAct, DepthwiseSeparable, InvertedResidual, same_conv2d
@@ -20,10 +21,11 @@ from ghost_ms.layers.versatile import VConv2d
 
 __all__ = [
     "AdaptiveAveragePool", "ConvBnAct", "ConvMlp", "DepthwiseSeparable", "DfcAttention", "DropPath", "DynamicConv2d",
-    "GhostConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc", "InvertedResidual",
-    "LegoConv2d", "Mlp", "ReparamConv2d", "ScaledDotProductAttention", "SizeGuard", "SparseLegoConv2d",
-    "SqueezeExcite", "VConv2d", "conv2d", "cut_patches", "depthwise_conv2d", "drop_path_rates", "fuse_branches",
-    "fuse_cells", "gelu", "ghostify", "init_dense", "initialize_convolutions", "kaiming_fan_out", "layer_norm",
-    "make_divisible", "map_to_tokens", "patch_grid", "resize_attention_bias", "resize_table", "resize_tokens",
-    "same_conv2d", "split_heads", "tokens_to_map", "upsample_nearest",
+    "GhostConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc", "GraphFeedForward", "Grapher",
+    "InvertedResidual", "LegoConv2d", "Mlp", "ReparamConv2d", "ScaledDotProductAttention", "SizeGuard",
+    "SparseLegoConv2d", "SqueezeExcite", "VConv2d", "bounded_neighbours", "conv2d", "cut_patches", "depthwise_conv2d",
+    "drop_path_rates", "fuse_branches", "fuse_cells", "gelu", "ghostify", "init_dense", "initialize_convolutions",
+    "kaiming_fan_out", "layer_norm", "make_divisible", "map_to_tokens", "nearest_neighbours", "patch_grid",
+    "resize_attention_bias", "resize_table", "resize_tokens", "same_conv2d", "split_heads", "tokens_to_map",
+    "upsample_nearest",
 ]

@@ -16,7 +16,8 @@ class ModelCard:
     """What is known of a variant before it is built.
 
     Args:
-        params: exact number of parameters at 1000 classes (or `num_classes`), running statistics excluded.
+        params: exact number of trainable parameters at 1000 classes (or `num_classes`); running statistics and frozen
+            tables that a rule makes are not counted.
         macs: multiply-accumulates of convolutions and matrix products, batch 1, at `input_size`.
         top1, top5: published accuracy in percent on ImageNet-1K (or the data set that `source` names); None where
             none is published. Nothing here was measured by this project.

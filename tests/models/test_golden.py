@@ -8,13 +8,16 @@ from ghost_ms import create_model
 from ghost_ms.weights.convert import load_torch_state, torch_names
 from tests import golden
 
+#: Which neighbours are equally near is decided by the last bit in float32: tests/models/test_vig.py tells ties apart.
+GRAPH_NETWORKS = ("pvig_ti", "vig_ti")
+
 
 def _deviation(net, record, arrays):
     logits = net(ms.Tensor(golden.image(record["input"]))).asnumpy()
     return np.abs(logits - arrays["logits"]).max() / arrays["logits"].std()
 
 
-@pytest.mark.parametrize("name", golden.names())
+@pytest.mark.parametrize("name", [name for name in golden.names() if name not in GRAPH_NETWORKS])
 def test_logits(name):
     record, arrays, state = golden.load(name)
     net = create_model(name, input_size=tuple(record["input"][2:])).set_train(False)
