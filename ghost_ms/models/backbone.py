@@ -25,6 +25,8 @@ class Backbone(nn.Cell):
     torch_renames: Tuple[Tuple[str, str], ...] = ()
     #: patterns of entries that a released state dict carries and that no output depends on.
     torch_unused: Tuple[str, ...] = ()
+    #: (group, pattern) pairs: trainable parameters whose name the regular expression finds are optimized apart.
+    parameter_groups: Tuple[Tuple[str, str], ...] = ()
 
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
