@@ -37,7 +37,10 @@ def circular_window(x: Tensor, axis: int, start: int, length: int, extent: int) 
 
 
 def join_regions(x: Tensor, axis: int, region: int) -> Tensor:
-    """(B, C, H, W) -> (B, C * region, H / region, W), or the same along W; channel c of row r becomes c * region + r."""
+    """(B, C, H, W) -> (B, C * region, H / region, W), or the same along W.
+
+    Channel c of position p of a region becomes channel c * region + p.
+    """
     channels, height, width = x.shape[1:]
     if axis == 2:
         x = x.reshape(-1, channels, height // region, region, width).transpose(0, 1, 3, 2, 4)
@@ -57,7 +60,7 @@ def split_regions(x: Tensor, axis: int, region: int) -> Tensor:
 
 
 class HireModule(nn.Cell):
-    """Hierarchical rearrangement (the Hire module of the paper): (B, channels, H, W) -> same shape, H and W of any length.
+    """Hierarchical rearrangement (the paper's Hire module): (B, channels, H, W), of any size, -> same shape.
 
     Args:
         region: rows (or columns) whose channels are mixed together.

@@ -34,7 +34,8 @@ def _loop(x, slope, length):
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
 @pytest.mark.parametrize("axis", [2, 3])
-@pytest.mark.parametrize("shape, length", [((2, 3, 8, 8), 4), ((2, 3, 7, 10), 4), ((1, 2, 5, 3), 4), ((1, 2, 14, 7), 3)])
+@pytest.mark.parametrize("shape, length", [
+    ((2, 3, 8, 8), 4), ((2, 3, 7, 10), 4), ((1, 2, 5, 3), 4), ((1, 2, 14, 7), 3)])
 def test_values_and_gradients_are_those_of_the_loop(shape, length, axis, mode):
     rng = np.random.default_rng(0)
     x, slope = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
