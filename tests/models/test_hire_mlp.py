@@ -2,6 +2,7 @@
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import nn
 
 from ghost_ms import create_model
 from ghost_ms.models.hire_mlp import HireModule, circular_window, join_regions, split_regions
@@ -28,6 +29,19 @@ def _joined(x, axis, region, step):
     return out
 
 
+class ThereAndBack(nn.Cell):
+    """What a module's layers see, and what it would return if they changed nothing."""
+
+    def __init__(self, module, axis):
+        super().__init__()
+        self.module = module
+        self.axis = axis
+
+    def construct(self, x):
+        joined = self.module._rearrange(x, self.axis)
+        return joined, self.module._restore(joined, self.axis, x.shape[self.axis])
+
+
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
 @pytest.mark.parametrize("axis", [2, 3])
 @pytest.mark.parametrize("size", [(8, 12), (7, 10), (5, 1), (1, 2)])
@@ -36,13 +50,7 @@ def test_rearrangement_rolls_forward_then_pads_circularly(region, step, size, ax
     x = _map(*size, channels=4)
     module = HireModule(4, region, step)
     ms.set_context(mode=mode)
-
-    class Both(ms.nn.Cell):
-        def construct(self, x):
-            joined = module._rearrange(x, axis)
-            return joined, module._restore(joined, axis, x.shape[axis])
-
-    joined, restored = Both()(ms.Tensor(x))
+    joined, restored = ThereAndBack(module, axis)(ms.Tensor(x))
     np.testing.assert_array_equal(joined.asnumpy(), _joined(x, axis, region, step))
     np.testing.assert_array_equal(restored.asnumpy(), x)
 
