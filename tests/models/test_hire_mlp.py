@@ -44,8 +44,8 @@ class ThereAndBack(nn.Cell):
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
 @pytest.mark.parametrize("axis", [2, 3])
-@pytest.mark.parametrize("size", [(8, 12), (7, 10), (5, 1), (1, 2)])
-@pytest.mark.parametrize("region, step", [(4, 0), (4, 2), (3, 1), (3, 2)])
+@pytest.mark.parametrize("region, step, size", [
+    (4, 0, (8, 12)), (4, 2, (7, 10)), (3, 1, (5, 1)), (3, 2, (1, 2)), (2, 1, (7, 6))])
 def test_rearrangement_rolls_forward_then_pads_circularly(region, step, size, axis, mode):
     x = _map(*size, channels=4)
     module = HireModule(4, region, step)
