@@ -29,6 +29,8 @@ class Backbone(nn.Cell):
     torch_unused: Tuple[str, ...] = ()
     #: patterns of our parameter names that no weight decay acts on, besides biases and norms.
     no_weight_decay: Tuple[str, ...] = ()
+    #: (group, pattern) pairs: trainable parameters whose name the regular expression finds are optimized apart.
+    parameter_groups: Tuple[Tuple[str, str], ...] = ()
 
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
