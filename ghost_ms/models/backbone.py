@@ -35,6 +35,12 @@ class Backbone(nn.Cell):
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
 
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if isinstance(value, nn.Cell):
+            # Graph mode does not notice a replaced cell: it would go on running the graph of the old one.
+            self.compile_cache.clear()
+
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         """All maps of `feature_info`, shallow to deep, each (B, channels, H / stride, W / stride)."""
         raise NotImplementedError
