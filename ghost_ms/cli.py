@@ -113,15 +113,19 @@ def models(argv: Sequence[str]) -> int:
     """List the registered networks."""
     parser = argparse.ArgumentParser("ghost-ms models", description=models.__doc__)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'ghostnet*'")
-    parser.add_argument("--markdown", action="store_true", help="print the table of the README")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    parser.add_argument("--update", metavar="FILE", help="put that table between the marks of a file, such as README.md")
     options = parser.parse_args(argv)
     from ghost_ms.models import list_models
-    from ghost_ms.models.table import as_markdown, as_text
+    from ghost_ms.models import table
 
     names = list_models(options.pattern)
     if not names:
         raise ValueError(f"no model matches '{options.pattern}'; `ghost-ms models` lists all")
-    print(as_markdown(names) if options.markdown else as_text(names))
+    if options.update:
+        table.update(options.update, names)
+    else:
+        print(table.as_markdown(names) if options.markdown else table.as_text(names))
     return 0
 
 

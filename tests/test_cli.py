@@ -94,6 +94,15 @@ def test_models(capsys):
     assert "| ghostnet_100 | 5.18 | 141 | 224 | 73.98 | released | 1911.11907 |" in capsys.readouterr().out
 
 
+def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys):
+    copy = tmp_path / "README.md"
+    copy.write_text((ROOT / "README.md").read_text())
+    assert main(["models", "--update", str(copy)]) == 0
+    assert copy.read_text() == (ROOT / "README.md").read_text(), "run `ghost-ms models --update README.md`"
+    (tmp_path / "bare.md").write_text("no marks")
+    _fails(capsys, ["models", "--update", tmp_path / "bare.md"], "has no pair of marks")
+
+
 @pytest.mark.parametrize("argv,words", [
     (["fly"], ("no command 'fly'", "train")),
     (["models", "nothing*"], ("no model matches 'nothing*'",)),

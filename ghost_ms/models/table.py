@@ -28,3 +28,18 @@ def as_markdown(names: List[str]) -> str:
     """The same as a Markdown table."""
     rows = [list(COLUMNS), ["---"] * len(COLUMNS), *_rows(names)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+START, END = "<!-- models -->\n", "<!-- /models -->"
+
+
+def update(path: str, names: List[str]) -> None:
+    """Put the Markdown table between the two marks of a file; ValueError where it has no marks."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise ValueError(f"'{path}' has no pair of marks {START.strip()} and {END}")
+    before, rest = text.split(START)
+    after = rest.split(END)[1]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}{START}\n{as_markdown(names)}\n\n{END}{after}")
