@@ -2,9 +2,11 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import ops
+from mindspore import nn, ops
 
 from ghost_ms import create_model, list_models, model_card
+from ghost_ms.deploy.fuse import count_cells, to_deploy_form
+from tests.deploy.test_export import randomize_statistics
 
 #: Small sizes keep the suite quick; every network takes them.
 SQUARE, WIDE = (64, 64), (64, 96)
@@ -12,38 +14,48 @@ SQUARE, WIDE = (64, 64), (64, 96)
 GRADIENT_SIZE = {"snnmlp": (128, 128)}
 
 
-def _build(name, size, **kwargs):
-    return create_model(name, input_size=size, **kwargs).set_train(False)
+class Variant:
+    """A registered variant and its networks, built once for all tests of this file that follow one another."""
+
+    def __init__(self, name):
+        self.name, self.card, self.nets = name, model_card(name), {}
+
+    def net(self, size=None):
+        """In evaluation mode, for a size; networks without position tables are one for all sizes."""
+        size = size if self.card.sized else None
+        if size not in self.nets:
+            self.nets[size] = create_model(self.name, input_size=size)
+        return self.nets[size].set_train(False)
+
+
+@pytest.fixture(scope="module", params=list_models())
+def variant(request):
+    return Variant(request.param)
 
 
 def _images(batch, size, channels=3):
     return ms.Tensor(np.random.default_rng(0).standard_normal((batch, channels) + size).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_parameter_count_is_the_published_one(name):
-    net, card = create_model(name), model_card(name)
-    count = sum(p.size for p in net.trainable_params())
-    assert count + card.unused_params == card.params
+def test_parameter_count_is_the_published_one(variant):
+    count = sum(p.size for p in variant.net().trainable_params())
+    assert count + variant.card.unused_params == variant.card.params
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_logits_and_features(name):
-    classes = model_card(name).num_classes
+def test_logits_and_features(variant):
     for size in (SQUARE, WIDE):
-        net = _build(name, size)
+        net = variant.net(size)
         for batch in (1, 3) if size == SQUARE else (1,):
             x = _images(batch, size)
             features = net.forward_features(x)
             assert features.shape[:2] == (batch, net.num_features) and features.ndim == 4
             logits = net.forward_head(net.forward_last(x))
-            assert logits.shape == (batch, classes)
+            assert logits.shape == (batch, variant.card.num_classes)
             assert np.isfinite(logits.asnumpy()).all()
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_pyramid_matches_feature_info(name):
-    net, x = _build(name, WIDE), _images(1, WIDE)
+def test_pyramid_matches_feature_info(variant):
+    net, x = variant.net(WIDE), _images(1, WIDE)
     maps = net.forward_pyramid(x)
     assert len(maps) == len(net.feature_info) >= 1
     for info, map_ in zip(net.feature_info, maps):
@@ -54,31 +66,18 @@ def test_pyramid_matches_feature_info(name):
     np.testing.assert_array_equal(last[0].asnumpy(), maps[-1].asnumpy())
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_other_classes_channels_and_rates(name):
-    net = _build(name, SQUARE, num_classes=7, in_channels=1, drop_rate=0.3, drop_path_rate=0.1)
-    assert net(_images(1, SQUARE, channels=1)).shape == (1, 7)
-    net.reset_classifier(5)
-    assert net(_images(2, SQUARE, channels=1)).shape == (2, 5)
-    parameters = [p.name for p in net.get_parameters()]
-    assert parameters == [n for n, _ in net.parameters_and_names()], "names must be structural after a reset"
-
-
-@pytest.mark.parametrize("name", list_models())
-def test_graph_mode_agrees_with_pynative(name):
-    net, x = _build(name, SQUARE), _images(2, SQUARE)
+def test_graph_mode_agrees_with_pynative(variant):
+    net, x = variant.net(SQUARE), _images(2, SQUARE)
     eager = net(x).asnumpy()
     ms.set_context(mode=ms.GRAPH_MODE)
     compiled = net(x).asnumpy()
     np.testing.assert_allclose(compiled, eager, atol=1e-5 * max(1.0, np.abs(eager).max()))
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_gradients_reach_every_parameter(name):
+def test_gradients_reach_every_parameter(variant):
     # At stride 64 a square leaves one token, over which a softmax is constant and its logits get no gradient.
-    card = model_card(name)
-    size = GRADIENT_SIZE.get(card.family, WIDE if card.sized else SQUARE)
-    net = _build(name, size).set_train(True)
+    size = GRADIENT_SIZE.get(variant.card.family, WIDE if variant.card.sized else SQUARE)
+    net = variant.net(size).set_train(True)
     x, labels = _images(3, size), ms.Tensor([0, 1, 2], ms.int32)
 
     def loss(x, labels):
@@ -89,3 +88,26 @@ def test_gradients_reach_every_parameter(name):
     dead = [w.name for w, g in zip(weights, gradients) if not np.any(g.asnumpy())]
     broken = [w.name for w, g in zip(weights, gradients) if not np.isfinite(g.asnumpy()).all()]
     assert not dead and not broken
+
+
+def test_deploy_form_gives_the_same_logits(variant):
+    """With random running statistics; no dropout is left, and fewer BatchNorms. The last test of the network: it is
+    changed in place."""
+    net, x = randomize_statistics(variant.net(SQUARE)), _images(2, SQUARE)
+    expected = net(x).asnumpy()
+    before = count_cells(net, nn.BatchNorm2d)
+    deployed = to_deploy_form(net)
+    np.testing.assert_allclose(deployed(x).asnumpy(), expected, atol=1e-4 * np.abs(expected).max())
+    assert count_cells(deployed, nn.Dropout) == 0
+    assert count_cells(deployed, nn.BatchNorm2d) < max(before, 1)
+
+
+def test_other_classes_channels_and_rates(variant):
+    variant.nets.clear()
+    net = create_model(variant.name, input_size=SQUARE, num_classes=7, in_channels=1, drop_rate=0.3,
+                       drop_path_rate=0.1).set_train(False)
+    assert net(_images(1, SQUARE, channels=1)).shape == (1, 7)
+    net.reset_classifier(5)
+    assert net(_images(2, SQUARE, channels=1)).shape == (2, 5)
+    parameters = [p.name for p in net.get_parameters()]
+    assert parameters == [n for n, _ in net.parameters_and_names()], "names must be structural after a reset"
