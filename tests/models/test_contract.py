@@ -28,7 +28,7 @@ class Variant:
         return self.nets[size].set_train(False)
 
 
-@pytest.fixture(scope="module", params=list_models())
+@pytest.fixture(scope="module", params=sorted(list_models(), key=lambda name: model_card(name).params))
 def variant(request):
     return Variant(request.param)
 
