@@ -114,7 +114,8 @@ def models(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("ghost-ms models", description=models.__doc__)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'ghostnet*'")
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    parser.add_argument("--update", metavar="FILE", help="put that table between the marks of a file, such as README.md")
+    parser.add_argument("--update", metavar="FILE",
+                        help="put that table between the marks of a file, such as README.md")
     options = parser.parse_args(argv)
     from ghost_ms.models import list_models
     from ghost_ms.models import table

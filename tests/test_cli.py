@@ -141,7 +141,8 @@ def test_bad_files(project, tmp_path, capsys):
     _fails(capsys, ["export", "--model", "ghostnet_100", "--ckpt", best, "--output", tmp_path / "x.mindir"],
            "is a checkpoint of ghostnet_050, not of ghostnet_100")
     _fails(capsys, ["eval", *SMALL, "--model.args", "{stem_stride: 1, width: 1}", "--ckpt", best], "width")
-    _fails(capsys, ["eval", *SMALL, "--model.name", "ghostnet_100", "--ckpt", best], "not a checkpoint of this GhostNet")
+    _fails(capsys, ["eval", *SMALL, "--model.name", "ghostnet_100", "--ckpt", best],
+           "not a checkpoint of this GhostNet")
     _fails(capsys, ["export", "--ckpt", best, "--output", "/proc/x/y.mindir"], "cannot write '/proc/x/y.mindir'")
     assert sorted(os.listdir(tmp_path)) == ["cut.ckpt", "text.png"]
 

@@ -163,7 +163,7 @@ class _Files:
 
 
 def _read_encoded(path: str) -> bytes:
-    """A file whose header is an image's and, for a JPEG, whose end is there: a decoder that stops early sees neither."""
+    """A file whose header is an image's and, for a JPEG, whose end is there: a decoder may not look as far."""
     with open(path, "rb") as file:
         content = file.read()
     with Image.open(io.BytesIO(content)) as image:

@@ -12,7 +12,7 @@ from ghost_ms.models.registry import ModelCard
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 #: Endings that count as images; a stray text file among them is no image.
-EXTENSIONS = tuple(e for name in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".JPEG") for e in {name, name.upper()})
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".JPG", ".JPEG", ".PNG", ".BMP", ".TIF", ".TIFF")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,7 @@ from ghost_ms.layers.ghost import DfcAttention, GhostModule, GhostModuleV2, Ghos
 from ghost_ms.layers.ghostify import GhostConv2d, ghostify
 from ghost_ms.layers.graph import GraphFeedForward, Grapher, bounded_neighbours, nearest_neighbours
 from ghost_ms.layers.group_norm import SingleGroupNorm
-from ghost_ms.layers.initial import init_dense
-from ghost_ms.layers.initialize import initialize_convolutions, kaiming_fan_out
+from ghost_ms.layers.initialize import init_dense, initialize_convolutions, kaiming_fan_out
 from ghost_ms.layers.inverted_residual import ConvBnAct, DepthwiseSeparable, InvertedResidual, same_conv2d
 from ghost_ms.layers.lego import LegoConv2d, SparseLegoConv2d
 from ghost_ms.layers.lif import LeakyIntegrateFire

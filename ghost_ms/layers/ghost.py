@@ -19,8 +19,11 @@ class GhostModule(nn.Cell):
         kernel_size, stride: of the primary convolution.
         ratio: how many maps come of each primary one, itself included; 2 in the paper's networks.
         cheap_kernel: kernel of the depthwise operation.
-        act: whether both halves end in ReLU.
+        act: whether both halves end in the activation.
     """
+
+    #: The activation's class; a relative may have its own.
+    activation = nn.ReLU
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, ratio: int = 2,
                  cheap_kernel: int = 3, stride: int = 1, act: bool = True):
@@ -29,11 +32,11 @@ class GhostModule(nn.Cell):
         cheap = primary * (ratio - 1)
         self.out_channels = out_channels
         self.exact = primary + cheap == out_channels
-        relu = [nn.ReLU()] if act else []
+        last = [self.activation()] if act else []
         self.primary_conv = nn.SequentialCell(
-            *self.convolution(in_channels, primary, kernel_size, stride), *relu)
+            *self.convolution(in_channels, primary, kernel_size, stride), *last)
         self.cheap_operation = nn.SequentialCell(
-            *self.convolution(primary, cheap, cheap_kernel, groups=primary), *relu)
+            *self.convolution(primary, cheap, cheap_kernel, groups=primary), *last)
 
     def convolution(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1,
                     groups: int = 1) -> List[nn.Cell]:
@@ -43,7 +46,7 @@ class GhostModule(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         primary = self.primary_conv(x)
         maps = ops.cat((primary, self.cheap_operation(primary)), 1)
-        # A slice that keeps every channel costs more than the convolutions on CPU, so none is made where nothing is cut.
+        # On CPU a slice that keeps every channel costs more than the convolutions, so none is made to cut nothing.
         return maps if self.exact else maps[:, :self.out_channels]
 
 

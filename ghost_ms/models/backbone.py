@@ -19,8 +19,8 @@ class Backbone(nn.Cell):
     """Base of all networks: features, pyramid, head.
 
     A family sets `feature_info` and `num_features` (channels that `forward_features` returns) and implements
-    `forward_stages`, `forward_features`, `forward_head` and `reset_classifier`. Parameter names mirror the released PyTorch state
-    dict; the few that cannot are stated in `torch_renames`.
+    `forward_stages`, `forward_features`, `forward_head` and `reset_classifier`. Parameter names mirror the released
+    PyTorch state dict; the few that cannot are stated in `torch_renames`.
     """
 
     #: (pattern, replacement) pairs of regular expressions that turn a name of ours into PyTorch's.

@@ -48,9 +48,9 @@ class GhostResNet50(ResNet50):
 def _card(params: int, macs: float, top1: float, top5: float, published: str) -> ModelCard:
     return ModelCard(params=params, macs=macs, top1=top1, top5=top5, source="GhostNet paper (unconfirmed)",
                      paper="1911.11907",
-                     notes=f"No weights were released. The paper gives {published} parameters; the public code allocates "
-                           "twice as many, leaves half of them unused and has no BatchNorm outside the stem, where "
-                           "this network has one after each branch.")
+                     notes=f"No weights were released. The paper gives {published} parameters; the public code "
+                           "allocates twice as many, leaves half of them unused and has no BatchNorm outside the stem, "
+                           "where this network has one after each branch.")
 
 
 @register(_card(13_953_512, 2151.02e6, 75.0, 92.3, "13M"))

@@ -4,12 +4,12 @@ Source of the released network: huawei-noah/Efficient-AI-Backbones, ghostnet_pyt
 Differences: `stem_stride=1` makes the small-image form (no other change), and any number of input channels is taken.
 """
 import itertools
-from typing import Callable, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from mindspore import Tensor, nn
 
-from ghost_ms.layers import (DropPath, GhostModule, SqueezeExcite, conv2d, depthwise_conv2d, drop_path_rates,
-                             make_divisible)
+from ghost_ms.layers import (ConvBnAct, DropPath, GhostModule, SqueezeExcite, conv2d, depthwise_conv2d,
+                             drop_path_rates, make_divisible)
 from ghost_ms.models.backbone import Backbone, FeatureInfo
 from ghost_ms.models.registry import ModelCard, register
 
@@ -29,21 +29,6 @@ STAGES = (
 TAPS = (0, 2, 4, 6, 8)
 
 
-class ConvBnAct(nn.Cell):
-    """1x1 convolution, BatchNorm, ReLU."""
-
-    folds = (("conv", "bn1"),)
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.conv = conv2d(in_channels, out_channels)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.act1 = nn.ReLU()
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.act1(self.bn1(self.conv(x)))
-
-
 class GhostBottleneck(nn.Cell):
     """Ghost bottleneck (section 3.2, figure 3): expand by a Ghost module, shrink by another, add the shortcut.
 
@@ -52,6 +37,8 @@ class GhostBottleneck(nn.Cell):
     """
 
     folds = (("conv_dw", "bn_dw"),)
+    #: Of the shortcut, and between the two convolutions of squeeze-and-excitation.
+    convolution, activation = staticmethod(conv2d), nn.ReLU
 
     def __init__(self, in_channels: int, expansion: int, out_channels: int, kernel_size: int, stride: int,
                  se_ratio: float, drop_path: float = 0.0, ghost1: Callable[..., nn.Cell] = GhostModule,
@@ -62,12 +49,13 @@ class GhostBottleneck(nn.Cell):
         if self.strided:
             self.conv_dw = depthwise_conv2d(expansion, kernel_size, stride)
             self.bn_dw = nn.BatchNorm2d(expansion)
-        self.se = SqueezeExcite(expansion, make_divisible(se_ratio * expansion)) if se_ratio else nn.Identity()
+        self.se = SqueezeExcite(expansion, make_divisible(se_ratio * expansion),
+                                self.activation()) if se_ratio else nn.Identity()
         self.ghost2 = ghost2(expansion, out_channels, act=False)
         self.drop_path = DropPath(drop_path)
         self.shortcut = nn.Identity() if in_channels == out_channels and stride == 1 else nn.SequentialCell(
-            depthwise_conv2d(in_channels, kernel_size, stride), nn.BatchNorm2d(in_channels),
-            conv2d(in_channels, out_channels), nn.BatchNorm2d(out_channels))
+            self.convolution(in_channels, in_channels, kernel_size, stride, groups=in_channels),
+            nn.BatchNorm2d(in_channels), self.convolution(in_channels, out_channels), nn.BatchNorm2d(out_channels))
 
     def construct(self, x: Tensor) -> Tensor:
         y = self.ghost1(x)
@@ -89,17 +77,17 @@ class GhostNet(Backbone):
     """
 
     folds = (("conv_stem", "bn1"),)
-    #: Rows of the network; a relative of GhostNet may have its own.
-    stages = STAGES
+    #: Rows, convolution and activation of the network; a relative of GhostNet may have its own.
+    stages, convolution, activation = STAGES, staticmethod(conv2d), nn.ReLU
 
     def __init__(self, width: float = 1.0, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.2,
                  drop_path_rate: float = 0.0, stem_stride: int = 2):
         super().__init__()
         channels = make_divisible(16 * width)
-        self.conv_stem = conv2d(in_channels, channels, 3, stem_stride)
+        self.conv_stem = self.convolution(in_channels, channels, 3, stem_stride)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.act1 = nn.ReLU()
-        rates = iter(drop_path_rates(drop_path_rate, sum(len(rows) for rows in self.stages)))
+        self.act1 = self.activation()
+        rates = iter(self.block_rates(drop_path_rate))
         depth = itertools.count()
         stages, info, stride = [], [], stem_stride
         for index, rows in enumerate(self.stages):
@@ -114,16 +102,21 @@ class GhostNet(Backbone):
                 info.append(FeatureInfo(channels, stride, f"blocks.{index}"))
         self.feature_info = tuple(info)
         self.num_features = make_divisible(960 * width)
-        stages.append(nn.SequentialCell(ConvBnAct(channels, self.num_features)))
+        stages.append(nn.SequentialCell(ConvBnAct(channels, self.num_features, self.activation,
+                                                  self.convolution)))
         self.blocks = nn.SequentialCell(*stages)
         self.conv_head = conv2d(self.num_features, 1280, bias=True)
-        self.act2 = nn.ReLU()
+        self.act2 = self.activation()
         self.dropout = nn.Dropout(p=drop_rate)
         self.classifier = nn.Dense(1280, num_classes)
 
     def make_block(self, index: int, *geometry) -> nn.Cell:
         """The block number `index` of the whole network; `geometry` is what `GhostBottleneck` takes."""
         return GhostBottleneck(*geometry)
+
+    def block_rates(self, drop_path_rate: float) -> List[float]:
+        """Drop-path rate of each block."""
+        return drop_path_rates(drop_path_rate, sum(len(rows) for rows in self.stages))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         x = self.act1(self.bn1(self.conv_stem(x)))

@@ -94,8 +94,9 @@ def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> No
     wrong = [name for name in wanted if name in values and wanted[name].shape != values[name].shape]
     if missing or wrong:
         first = f"it lacks {missing[0]}" if missing else f"{wrong[0]} has the shape {tuple(values[wrong[0]].shape)}"
-        raise ValueError(f"'{path}' is not a checkpoint of this {type(net).__name__} ({len(wanted)} parameters): {first}"
-                         f" ({len(missing)} missing, {len(wrong)} of another shape); it is of another network, or cut")
+        raise ValueError(f"'{path}' is not a checkpoint of this {type(net).__name__} ({len(wanted)} parameters): "
+                         f"{first} ({len(missing)} missing, {len(wrong)} of another shape); it is of another network, "
+                         "or cut")
     ms.load_param_into_net(net, {name: values[name] for name in wanted})
 
 

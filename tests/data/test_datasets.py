@@ -130,7 +130,8 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_alone(folder):
 
 @pytest.mark.parametrize("dataset,channels", [("image_folder", 1), ("synthetic", 1), ("embedded", 3)])
 def test_networks_of_other_channels_than_the_images(dataset, channels, folder):
-    config, spec = _config(dataset=dataset, root=str(folder), batch_size=4, eval_batch_size=2), _spec((32, 32), channels)
+    config = _config(dataset=dataset, root=str(folder), batch_size=4, eval_batch_size=2)
+    spec = _spec((32, 32), channels)
     training, _ = next(training_batches(open_source(config.data, "train"), config, spec, 0))
     evaluation, _ = next(evaluation_batches(open_source(config.data, "test"), config, spec))
     assert training.shape == (4, channels, 32, 32) and evaluation.shape == (2, channels, 32, 32)

@@ -45,4 +45,5 @@ def test_a_state_that_does_not_fit_changes_nothing_and_names_both():
     with pytest.raises(ValueError, match=r"classifier.bias \(7,\) \(wanted \(1000,\)\)"):
         load_torch_state(net, {**state, "classifier.bias": np.zeros(7)})
     np.testing.assert_array_equal(net.conv_stem.weight.asnumpy(), before)
-    assert load_torch_state(net, {**state, "bn1.num_batches_tracked": np.array(3), "total_ops": np.zeros(1)}) == ([], [])
+    bookkeeping = {"bn1.num_batches_tracked": np.array(3), "total_ops": np.zeros(1)}
+    assert load_torch_state(net, {**state, **bookkeeping}) == ([], [])

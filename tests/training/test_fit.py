@@ -88,7 +88,8 @@ def test_evaluate_counts_each_image_once():
     labels = np.array([0, 1, 1])
     padded = np.concatenate([logits[2:3], logits[3:]])
     result = evaluate(Fixed(), [(logits[:2], labels[:2]), (padded, labels[2:])])
-    assert result["images"] == 3 and result["top1"] == pytest.approx(200 / 3) and result["top5"] == pytest.approx(200 / 3)
+    assert result["images"] == 3
+    assert result["top1"] == pytest.approx(200 / 3) and result["top5"] == pytest.approx(200 / 3)
     losses = [np.log(np.exp(row - row[label]).sum()) for row, label in zip(logits.astype(float), labels)]
     assert result["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
 
