@@ -135,7 +135,7 @@ def test_a_million_levels(tmp_path, opening, closing):
 
 
 def test_nesting_that_multiplies_is_bounded(tmp_path):
-    body = b"\x80\x02]q\x00" + b"".join(b"](h%ch%ceq%c0" % (n, n, n + 1) for n in range(40)) + b"h\x28."
+    body = b"\x80\x02]q\x000" + b"".join(b"](h%ch%ceq%c0" % (n, n, n + 1) for n in range(40)) + b"h\x28."
     with pytest.raises(ValueError, match="instructions|MiB"):
         read(_legacy(tmp_path / "a.pth", body))
 
