@@ -1,4 +1,4 @@
-"""Fetching released files into a cache: resumed when cut, renamed when whole, compared with the checksum seen before."""
+"""Fetching released files into a cache: resumed when cut, renamed when whole, compared with the checksum seen first."""
 import contextlib
 import hashlib
 import http.client
@@ -93,8 +93,8 @@ def check(path: pathlib.Path, release: Release) -> str:
     recorded = record.read_text(encoding="ascii").split()[:1] if record.is_file() else []
     wanted = release.sha256 or release.sha256_starts or ""
     if not seen.startswith(wanted):
-        raise ValueError(f"{path} has the sha256 {seen[:16]}..., the manifest says {wanted[:16]}: delete it and fetch it "
-                         "again")
+        raise ValueError(f"{path} has the sha256 {seen[:16]}..., the manifest says {wanted[:16]}: delete it and fetch "
+                         "it again")
     if recorded and recorded[0] != seen:
         raise ValueError(f"{path} has the sha256 {seen[:16]}..., but {recorded[0][:16]}... was recorded when it came: "
                          f"delete it, and {record.name} too if the publisher replaced the file")
