@@ -5,6 +5,18 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
 
+class Routing(nn.Dense):
+    """Mixing weights from pooled features: (B, channels) -> (B, experts), each the sigmoid of a linear map.
+
+    The sigmoid is taken as a softmax over (value, 0). On CPU `ops.sigmoid` is off by 8e-7, ten times float32's own
+    rounding, and a stack of routed layers amplifies that to percents of the logits; the softmax is exact.
+    """
+
+    def construct(self, x: Tensor) -> Tensor:
+        value = ops.expand_dims(super().construct(x), 1)
+        return ops.softmax(ops.cat((value, ops.zeros_like(value)), 1), 1)[:, 0]
+
+
 class ExpertKernels(nn.Cell):
     """Kernels of all experts, flat: mixing weights (B, experts) -> one flat kernel a sample (B, size).
 
@@ -38,11 +50,11 @@ class DynamicConv2d(nn.Cell):
         self.in_group = in_channels // groups
         self.pointwise = kernel_size == stride == groups == 1
         fan_in = self.in_group * kernel_size ** 2
-        self.routing = nn.Dense(in_channels, experts)
+        self.routing = Routing(in_channels, experts)
         self.cond_conv = ExpertKernels(experts, out_channels * fan_in, 1 / math.sqrt(fan_in))
 
     def construct(self, x: Tensor) -> Tensor:
-        kernels = self.cond_conv(ops.sigmoid(self.routing(x.mean((2, 3)))))
+        kernels = self.cond_conv(self.routing(x.mean((2, 3))))
         batch, channels, height, width = x.shape
         if self.pointwise:
             kernels = kernels.reshape(-1, self.out_channels, channels)

@@ -66,7 +66,7 @@ class DepthwiseSeparable(nn.Cell):
 
 
 class InvertedResidual(nn.Cell):
-    """Inverted residual: expand, filter, gate, project (MobileNetV2, arXiv 1801.04381; with the gate, arXiv 1905.02244).
+    """Inverted residual: expand, filter, gate, project (MobileNetV2, arXiv 1801.04381; gate: 1905.02244).
 
     Shapes and arguments are those of `DepthwiseSeparable`; `hidden` is the number of expanded channels, and `se` acts
     on these.

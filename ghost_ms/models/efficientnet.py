@@ -29,7 +29,7 @@ class EfficientNet(Backbone):
 
     Args:
         stages: rows as in `STAGES`; the first has expansion 1 and makes depthwise separable blocks.
-        se_ratio: squeezed channels as a share of the input channels of the block (not of the expanded ones); 0 for none.
+        se_ratio: squeezed channels as a share of the block's input channels (not of the expanded ones); 0 for none.
         act: class of every activation, the one inside squeeze-and-excitation included.
         conv: `conv2d` for PyTorch's padding, `same_conv2d` for TensorFlow's.
         epsilon: of the BatchNorms.
@@ -133,7 +133,7 @@ def efficientnet_lite0(**kwargs):
 @register(ModelCard(params=4_652_008, macs=385.19e6, top1=75.1, source="authors of EfficientNet-Lite (unconfirmed)",
                     mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic", paper="1905.11946",
                     weights="tf_efficientnet_lite0",
-                    notes="TensorFlow's SAME padding, BatchNorm epsilon and normalisation: images are (x - 127) / 128."))
+                    notes="TensorFlow's SAME padding, BatchNorm epsilon and normalisation, (x - 127) / 128."))
 def tf_efficientnet_lite0(**kwargs):
     """EfficientNet-Lite0 with the weights that TensorFlow trained."""
     return TensorFlowEfficientNetLite0(**kwargs)

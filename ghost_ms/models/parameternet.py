@@ -33,7 +33,7 @@ HEAD = 1280
 
 
 class DynamicGhostModule(nn.Cell):
-    """Ghost module of dynamic convolutions: (B, in_channels, H, W) -> (B, out_channels, H, W), H-swish on both halves."""
+    """Ghost module of dynamic convolutions: (B, in_channels, H, W) -> (B, out_channels, H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int, act: bool = True):
         super().__init__()
@@ -42,7 +42,8 @@ class DynamicGhostModule(nn.Cell):
         self.exact = 2 * half == out_channels
         hswish = [nn.HSwish()] if act else []
         self.primary_conv = nn.SequentialCell(DynamicConv2d(in_channels, half), nn.BatchNorm2d(half), *hswish)
-        self.cheap_operation = nn.SequentialCell(DynamicConv2d(half, half, 3, groups=half), nn.BatchNorm2d(half), *hswish)
+        self.cheap_operation = nn.SequentialCell(
+            DynamicConv2d(half, half, 3, groups=half), nn.BatchNorm2d(half), *hswish)
 
     def construct(self, x: Tensor) -> Tensor:
         primary = self.primary_conv(x)
