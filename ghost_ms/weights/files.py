@@ -93,7 +93,7 @@ def _read(net: nn.Cell, path: str, ema: bool) -> Tuple[str, Dict[str, np.ndarray
         return "", {other: tensors[name] for name, other in names.items()}, others
     if str(path).endswith(".ckpt"):
         absent = [name for name in names if name not in tensors]
-        raise ValueError(f"it holds no averaged weights under --ema" if ema else
+        raise ValueError("it holds no averaged weights" if ema else
                          f"it lacks {len(absent)} of {len(names)} parameters of {type(net).__name__}: {absent[0]}")
     return pick(tensors, ema)
 

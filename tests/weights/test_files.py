@@ -1,6 +1,7 @@
 """Files into networks and back: entries, names, heads, sizes, reports."""
 import argparse
 import logging
+import re
 
 import mindspore as ms
 import numpy as np
@@ -27,7 +28,7 @@ def state():
     return golden.load("ghostnet_100")[2]
 
 
-def _file(tmp_path, tensors, name="a.safetensors"):
+def _file(tmp_path, tensors, name="source.safetensors"):
     save_file({key: np.array(value, order="C") for key, value in tensors.items()}, tmp_path / name)
     return tmp_path / name
 
@@ -50,9 +51,8 @@ def test_to_torch_writes_the_names_of_the_public_network(name):
     net = create_model(name, input_size=tuple(record["input"][2:]))
     ours = {entry: list(value.shape) for entry, value in torch_state(net).items()}
     theirs = {entry: list(shape) for entry, shape, *_ in record["state"]}
-    extra = [entry for entry in theirs if entry not in ours
-             and not any(__import__("re").search(p, entry) for p in net.torch_unused)]
-    assert not extra and {entry: theirs.get(entry) for entry in ours} == ours
+    unused = [entry for entry in theirs if any(re.search(pattern, entry) for pattern in net.torch_unused)]
+    assert {entry: shape for entry, shape in theirs.items() if entry in ours or entry not in unused} == ours
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -102,8 +102,7 @@ def test_report_accounts_for_every_entry(state, tmp_path):
     path = _file(tmp_path, {**state, **noise})
     report = files.convert_file(path, "ghostnet_100", tmp_path / "a.ckpt")
     assert len(report.used) == len(state) and set(report.dropped) == set(noise)
-    assert "360 entries used, 3 dropped" in report.lines()[0] or f"{len(state)} entries used, 3 dropped" in \
-        report.lines()[0]
+    assert f"{len(state)} entries used, 3 dropped" in report.lines()[0]
 
 
 @pytest.mark.parametrize("change, reason", [
