@@ -101,7 +101,8 @@ def _list(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "file", "top-1", "averaged", "licence", "where", box=None)
+    table = Table("model", "file", "top-1", "averaged", "licence", box=None)
+    table.add_column("where", overflow="fold")
     for name in _matching(options.model):
         entry = manifest()[name]
         if isinstance(entry, str):
@@ -111,8 +112,10 @@ def _list(options: argparse.Namespace) -> int:
             table.add_row(name, release.file, "" if release.top1 is None else f"{release.top1:g}",
                           {True: "yes", False: "no", None: "?"}[release.ema], release.licence or "not stated",
                           _state(release))
-    console = Console(soft_wrap=True)
-    console.print(table, no_wrap=not console.is_terminal, crop=False, width=None if console.is_terminal else 400)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=240)
+    console.print(table)
     return 0
 
 
