@@ -1,5 +1,5 @@
 """The contract that every network of this package keeps."""
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -85,6 +85,10 @@ class Backbone(nn.Cell):
     def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:
         """Hook: reshape or resample one released array (under PyTorch's name) for this network's input size."""
         return value
+
+    def torch_extras(self) -> Dict[str, np.ndarray]:
+        """Hook: entries that PyTorch's network expects in a state dict and that no parameter of this one holds."""
+        return {}
 
     def rename_parameters(self) -> None:
         """Give every parameter its structural name again, after cells were replaced."""

@@ -5,7 +5,7 @@ A family file registers its variants with `@register(ModelCard(...))`; the funct
 import dataclasses
 import difflib
 import fnmatch
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple, Union
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF_MEAN = HALF_STD = (0.5, 0.5, 0.5)
@@ -94,21 +94,30 @@ def list_models(pattern: str = "*") -> List[str]:
     return sorted(fnmatch.filter(_CARDS, pattern))
 
 
-def create_model(name: str, *, input_size: Optional[Tuple[int, int]] = None, **kwargs):
-    """Build a registered variant with freshly initialised weights.
+def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size: Optional[Tuple[int, int]] = None,
+                 **kwargs):
+    """Build a registered variant, freshly initialised or with released weights.
 
     Args:
         name: a name from `list_models()`.
+        pretrained: True for the released weights (fetched once, then kept in the cache), or a path of a PyTorch,
+            safetensors or MindSpore file. The classifier of another class count is left fresh, with a warning. This
+            is the only step that needs `ghost_ms.weights`, which is imported for it alone.
         input_size: (height, width) the network will see. Networks with position tables are built for it; purely
             convolutional ones take any size as they are and need nothing.
         kwargs: `num_classes`, `in_channels`, `drop_rate`, `drop_path_rate` and what the family adds.
 
     Raises:
-        ValueError: unknown name, with the nearest ones.
+        ValueError: unknown name, with the nearest ones; no weights are released, or they do not fit.
+        OSError: the weights cannot be fetched or opened.
         TypeError: an argument that the family does not have.
     """
     if input_size is not None and model_card(name).sized:
         kwargs["input_size"] = tuple(input_size)
     net = _CONSTRUCTORS[_known(name)](**kwargs)
     net.card = _CARDS[name]
+    if pretrained:
+        from ghost_ms.weights.files import load_pretrained
+
+        load_pretrained(net, pretrained, kwargs.get("num_classes"))
     return net

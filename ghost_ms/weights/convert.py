@@ -29,6 +29,21 @@ def torch_names(net: nn.Cell) -> Dict[str, str]:
     return names
 
 
+def torch_state(net: nn.Cell) -> Dict[str, np.ndarray]:
+    """Every parameter of `net` under PyTorch's name, with what PyTorch's network expects beside them.
+
+    That is a `num_batches_tracked` of zero for each BatchNorm, and the entries of the network's `torch_extras`.
+    """
+    parameters = dict(net.parameters_and_names())
+    state = {}
+    for name, other in torch_names(net).items():
+        state[other] = parameters[name].asnumpy()
+        if other.endswith("running_var"):
+            state[other[:-len("running_var")] + "num_batches_tracked"] = np.zeros((), np.int64)
+    extras = getattr(net, "torch_extras", None)
+    return {**state, **extras()} if extras else state
+
+
 def load_torch_state(net: nn.Cell, state: Mapping[str, np.ndarray]) -> Tuple[List[str], List[str]]:
     """Fill `net` from a PyTorch state dict of NumPy arrays.
 

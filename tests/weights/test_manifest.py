@@ -1,0 +1,39 @@
+"""The manifest covers every model, and says so where nothing was released."""
+import pytest
+
+from ghost_ms import list_models, model_card
+from ghost_ms.weights.files import CLASSES
+from ghost_ms.weights.manifest import manifest, releases
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_registered_model_and_manifest_agree(name):
+    card = model_card(name)
+    if card.weights is None:
+        with pytest.raises(ValueError, match="no weights are released"):
+            releases(name)
+    else:
+        assert card.weights == name
+        assert releases(name)[0].top1 is not None
+
+
+def test_every_release_can_be_had():
+    files = [release for entry in manifest().values() if not isinstance(entry, str) for release in entry]
+    assert len(files) == 71 and len([entry for entry in manifest().values() if isinstance(entry, str)]) == 30
+    for release in files:
+        assert release.urls or release.baidu or release.package, release
+        assert all(url.startswith("https://") and url.rsplit("/", 1)[1] == release.file for url in release.urls)
+        assert release.sha256 is None or len(release.sha256) == 64
+
+
+def test_unknown_model():
+    with pytest.raises(ValueError, match="no entry for 'resnet50'"):
+        releases("resnet50")
+
+
+def test_class_names_stand_at_their_indices():
+    names = CLASSES.read_text(encoding="utf-8").splitlines()
+    known = {0: "tench", 1: "goldfish", 207: "golden retriever", 258: "Samoyed", 281: "tabby", 285: "Egyptian cat",
+             291: "lion", 340: "zebra", 388: "giant panda", 404: "airliner", 504: "coffee mug", 954: "banana",
+             967: "espresso", 968: "cup", 999: "toilet tissue"}
+    assert len(names) == 1000 and {i: names[i].split(",")[0] for i in known} == known

