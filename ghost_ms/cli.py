@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models`; train.py and its sisters hand over to here."""
+"""The commands: `ghost-ms train|eval|export|infer|models|weights`; train.py and its sisters hand over to here."""
 import argparse
 import os
 import sys
@@ -130,7 +130,17 @@ def models(argv: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models}
+def weights(argv: Sequence[str]) -> int:
+    """List, fetch, verify and convert released weights."""
+    from ghost_ms.weights.cli import add_parser
+
+    parser = argparse.ArgumentParser("ghost-ms")
+    add_parser(parser.add_subparsers())
+    options = parser.parse_args(["weights", *argv])
+    return options.func(options)
+
+
+COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights}
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

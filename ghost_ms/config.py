@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import os
 import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import yaml
 
@@ -22,12 +22,15 @@ class ModelConfig:
         name: a name from `ghost-ms models`.
         num_classes: length of the logits; by default the classes of the data.
         in_channels: channels of the images; by default those of the data.
+        pretrained: true for the released weights, or a path of a PyTorch, safetensors or MindSpore file; the
+            classifier of another class count starts fresh.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
     """
 
     name: str = "ghostnet_100"
     num_classes: Optional[int] = None
     in_channels: Optional[int] = None
+    pretrained: Union[bool, str] = False
     args: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ghost_ms import list_models
 from ghost_ms.cli import main
+from tests import golden
 
 ROOT = pathlib.Path(__file__).parents[1]
 BOOT = str(ROOT / "ghost_ms" / "data" / "embedded" / "ankle_boot.png")
@@ -84,6 +85,23 @@ def test_infer_on_several_images_and_a_folder(project, tmp_path, capsys):
     assert [line for line in printed.splitlines() if not line.startswith(" ")] == [
         str(tmp_path / "a.png"), str(tmp_path / "b.PNG"), str(tmp_path / "c.jpg"), BOOT]
     assert sum("%" in line for line in printed.splitlines()) == 8
+
+
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+def test_a_public_file_becomes_a_verified_mindir(ending, tmp_path, capsys):
+    """The two commands of the README: convert, export; then the file classifies with ImageNet's names."""
+    from safetensors.numpy import save_file
+
+    _, _, state = golden.load("ghostnet_100")
+    save_file(state, tmp_path / "released.safetensors")
+    converted = str(tmp_path / f"ghostnet.{ending}")
+    assert main(["weights", "convert", str(tmp_path / "released.safetensors"), "--model", "ghostnet_100",
+                 "-o", converted]) == 0
+    assert main(["export", "--ckpt", converted, "--output", str(tmp_path / "ghostnet.mindir")]) == 0
+    assert "random weights" not in capsys.readouterr().err
+    assert main(["infer", "--mindir", str(tmp_path / "ghostnet.mindir"), "--image", BOOT, "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)[0]["predictions"][0]
+    assert best["class"] == (ROOT / "ghost_ms/data/imagenet_classes.txt").read_text().splitlines()[best["index"]]
 
 
 def test_models(capsys):

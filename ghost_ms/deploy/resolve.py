@@ -9,6 +9,7 @@ from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.deploy.export import newest_checkpoint
 from ghost_ms.models import model_card
 from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint
+from ghost_ms.weights.files import class_names
 
 
 def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fallback: str,
@@ -58,5 +59,4 @@ def _describe(model: Optional[str], config: Optional[str]) -> Description:
     classes = recipe.model.num_classes or card.num_classes
     channels = recipe.model.in_channels or 3
     args = {"num_classes": classes, "in_channels": channels, **recipe.model.args}
-    return Description(recipe.model.name, args, [f"class {index}" for index in range(classes)],
-                       preprocessing_of(card, recipe.data, channels))
+    return Description(recipe.model.name, args, class_names(card, classes), preprocessing_of(card, recipe.data, channels))

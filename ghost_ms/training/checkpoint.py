@@ -2,13 +2,14 @@
 import dataclasses
 import json
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 import mindspore as ms
 from mindspore import nn
 
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import create_model
+from ghost_ms.weights.torch_file import read
 
 KEY = "ghost_ms"
 
@@ -30,9 +31,9 @@ class Description:
     preprocessing: Preprocessing
     metrics: Dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def build(self) -> nn.Cell:
-        """The described network, freshly initialised."""
-        return create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
+    def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
+        """The described network, freshly initialised or with the weights that `create_model` takes."""
+        return create_model(self.model, pretrained=pretrained, input_size=self.preprocessing.input_size, **self.args)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -72,6 +73,10 @@ def read_checkpoint(path: str) -> tuple:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint '{path}'")
+    if path.endswith(".safetensors"):
+        arrays, metadata = read(path)
+        values = {name: ms.Parameter(ms.Tensor(array), name=name) for name, array in arrays.items()}
+        return values, Description.from_json(metadata[KEY]) if KEY in metadata else None
     try:
         try:
             values = ms.load_checkpoint(path, crc_check=True)

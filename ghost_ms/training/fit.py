@@ -65,7 +65,7 @@ def fit(config: Config) -> Dict[str, float]:
         raise ValueError(f"data.batch_size is {config.data.batch_size}, but there are only {train.size} images")
     rates = learning_rates(config.optimizer.lr, config.schedule, config.train.epochs, steps)
     target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed)
-    net = description.build()
+    net = description.build(config.model.pretrained)
     checkpoints = make_run_folder(config.run.dir)
     config.save(os.path.join(config.run.dir, "config.yaml"))
     loss = nn.CrossEntropyLoss(label_smoothing=config.loss.label_smoothing)

@@ -175,14 +175,20 @@ def load_pretrained(net: nn.Cell, pretrained, num_classes: Optional[int] = None)
     return report
 
 
+def class_names(card: ModelCard, num_classes: int) -> List[str]:
+    """Names of ImageNet-1K's classes for a network that has those; 'class 0', 'class 1', ... for any other."""
+    if num_classes == card.num_classes == 1000:
+        return CLASSES.read_text(encoding="utf-8").splitlines()
+    return [f"class {index}" for index in range(num_classes)]
+
+
 def describe(card: ModelCard, num_classes: int, input_size: Optional[Tuple[int, int]] = None) -> str:
     """What a file says of itself: the JSON form of `training.checkpoint.Description`."""
-    known = num_classes == 1000 and card.num_classes == 1000
-    classes = CLASSES.read_text(encoding="utf-8").splitlines() if known else [str(i) for i in range(num_classes)]
     spec = {"input_size": tuple(input_size or card.input_size), "channels": len(card.mean), "mean": card.mean,
             "std": card.std, "crop_ratio": card.crop_ratio, "interpolation": card.interpolation}
-    args = {} if num_classes == card.num_classes else {"num_classes": num_classes}
-    return json.dumps({"model": card.name, "args": args, "classes": classes, "preprocessing": spec, "metrics": {}})
+    args = {"num_classes": num_classes, "in_channels": len(card.mean)}
+    return json.dumps({"model": card.name, "args": args, "classes": class_names(card, num_classes),
+                       "preprocessing": spec, "metrics": {}})
 
 
 def write(out, arrays: Mapping[str, np.ndarray], description: str) -> None:
