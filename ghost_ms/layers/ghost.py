@@ -43,7 +43,7 @@ class GhostModule(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         primary = self.primary_conv(x)
         maps = ops.cat((primary, self.cheap_operation(primary)), 1)
-        # A slice that keeps every channel costs more than the convolutions on CPU, so none is made where nothing is cut.
+        # On CPU a slice that keeps every channel costs more than the convolutions: none where nothing is cut.
         return maps if self.exact else maps[:, :self.out_channels]
 
 

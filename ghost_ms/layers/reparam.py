@@ -198,7 +198,7 @@ def _centred(kernel: np.ndarray, conv: nn.Conv2d, main: nn.Conv2d) -> np.ndarray
 
 
 def _margins(main: nn.Conv2d, inner: Tuple[int, int]) -> Optional[Tuple[int, ...]]:
-    """How far the kernel of `main` reaches beyond a centred `inner` one (top, bottom, left, right); None if uncentred."""
+    """How far the kernel of `main` reaches beyond a centred `inner` one (top, bottom, left, right), or None."""
     excess = [large - small for large, small in zip(main.kernel_size, inner)]
     if min(excess) < 0 or any(extent % 2 for extent in excess):
         return None

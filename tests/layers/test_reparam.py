@@ -65,7 +65,7 @@ def test_sum_of_branches_fuses(inputs, outputs, kernel, stride, groups, branches
 
 
 def test_defect_wrong_identity_kernel_when_in_equals_init():
-    """The public fusion takes kernel and groups of the cheap convolution for the skip of the primary one (#263, #265)."""
+    """The public fusion gives the primary skip the kernel and groups of the cheap convolution (#263, #265)."""
     module = GhostModuleV3(8, 16)
     assert module.primary_conv[0].has_skip and module.cheap_operation[0].has_skip
     net, x = randomise(Host(module)), images((2, 8, 7, 10))
@@ -104,7 +104,8 @@ def test_a_single_convolution_keeps_its_padding_stride_and_bias(pad_mode, paddin
 
 
 def test_convolutions_in_sequence_chain():
-    first, second = nn.SequentialCell(conv2d(3, 8, 4, 4, bias=True, padding=0), nn.BatchNorm2d(8)), conv2d(8, 5, bias=True)
+    first = nn.SequentialCell(conv2d(3, 8, 4, 4, bias=True, padding=0), nn.BatchNorm2d(8))
+    second = conv2d(8, 5, bias=True)
     net = randomise(nn.SequentialCell(first, second))
     x = images((2, 3, 16, 24))
     merged = chain_pointwise(fold_batch_norm(*first), fold_batch_norm(second, None))
