@@ -12,5 +12,6 @@ from ghost_ms.layers.upsample import upsample_nearest
 __all__ = [
     "ConvMlp", "DfcAttention", "DropPath", "GhostConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3",
     "GhostModuleV3Dfc", "Mlp", "ReparamConv2d", "SqueezeExcite", "conv2d", "depthwise_conv2d", "drop_path_rates",
-    "fuse_branches", "fuse_cells", "gelu", "ghostify", "layer_norm", "make_divisible", "resize_table", "upsample_nearest",
+    "fuse_branches", "fuse_cells", "gelu", "ghostify", "layer_norm", "make_divisible", "resize_table",
+    "upsample_nearest",
 ]
