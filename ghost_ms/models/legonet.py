@@ -9,7 +9,7 @@ from typing import List
 
 from mindspore import Tensor, nn
 
-from ghost_ms.layers import LegoConv2d, SparseLegoConv2d, conv2d
+from ghost_ms.layers import LegoConv2d, conv2d
 from ghost_ms.models.registry import ModelCard, register
 from ghost_ms.models.vgg import VggBackbone
 

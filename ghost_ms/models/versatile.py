@@ -8,7 +8,7 @@ map as torchvision does, and the layer crops both axes of its input by their own
 from typing import List, Optional
 
 from mindspore import Tensor, nn
-from mindspore.common.initializer import Normal, initializer
+from mindspore.common.initializer import Normal
 
 from ghost_ms.layers import AdaptiveAveragePool, VConv2d
 from ghost_ms.models.registry import ModelCard, register

@@ -3,7 +3,7 @@
 Source of the released network: huawei-noah/Efficient-AI-Backbones, vig_pytorch/vig.py and gcn_lib (Apache-2.0).
 Differences: any input size (the position table is resampled; on few nodes the dilation shrinks, then the neighbours).
 """
-from typing import Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import mindspore as ms
 import numpy as np

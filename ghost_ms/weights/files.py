@@ -13,7 +13,7 @@ from mindspore import nn
 from ghost_ms.models import create_model, model_card
 from ghost_ms.models.registry import ModelCard
 from ghost_ms.weights import fetch
-from ghost_ms.weights.convert import BOOKKEEPING, load_torch_state, torch_names, torch_state
+from ghost_ms.weights.convert import load_torch_state, torch_names, torch_state
 from ghost_ms.weights.manifest import releases
 from ghost_ms.weights.torch_file import read
 
