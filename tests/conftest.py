@@ -5,6 +5,10 @@ import pytest
 from ghost_ms import device
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also compile and differentiate the largest networks")
+
+
 def pytest_configure():
     device.setup("CPU")
 

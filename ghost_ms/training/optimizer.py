@@ -1,4 +1,5 @@
 """Optimizers over groups of parameters."""
+import re
 from typing import List
 
 from mindspore import nn
@@ -7,12 +8,18 @@ from ghost_ms.config import OptimizerConfig
 
 
 def decay_groups(net: nn.Cell, weight_decay: float, decay_norms_and_biases: bool) -> List[dict]:
-    """Parameter groups for an optimizer: norms and biases (all that is one-dimensional) go without decay."""
+    """Parameter groups for an optimizer.
+
+    Norms and biases (all that is one-dimensional) go without decay, and so do the names that the network lists in
+    `no_weight_decay`: position tables and class tokens.
+    """
     parameters = net.trainable_params()
     if decay_norms_and_biases or not weight_decay:
         return [{"params": parameters, "weight_decay": weight_decay}]
-    decayed = [p for p in parameters if p.ndim > 1]
-    plain = [p for p in parameters if p.ndim <= 1]
+    spared = [re.compile(pattern) for pattern in getattr(net, "no_weight_decay", ())]
+    plain = [p for p in parameters if p.ndim <= 1 or any(pattern.search(p.name) for pattern in spared)]
+    kept = {p.name for p in plain}
+    decayed = [p for p in parameters if p.name not in kept]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

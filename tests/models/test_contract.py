@@ -10,6 +10,8 @@ from tests.deploy.test_export import randomize_statistics
 
 #: Small sizes keep the suite quick; every network takes them.
 SQUARE, WIDE = (64, 64), (64, 96)
+#: Networks of more parameters are compiled and differentiated with --slow only.
+HEAVY = 60e6
 #: LIF neurons act on groups of 4 positions, so that their scalars matter at stride 32 from 128 pixels on.
 GRADIENT_SIZE = {"snnmlp": (128, 128)}
 
@@ -31,6 +33,12 @@ class Variant:
 @pytest.fixture(scope="module", params=sorted(list_models(), key=lambda name: model_card(name).params))
 def variant(request):
     return Variant(request.param)
+
+
+@pytest.fixture
+def thorough(request, variant):
+    if variant.card.params > HEAVY and not request.config.getoption("--slow"):
+        pytest.skip("over 60 million parameters; --slow runs it")
 
 
 def _images(batch, size, channels=3):
@@ -66,6 +74,7 @@ def test_pyramid_matches_feature_info(variant):
     np.testing.assert_array_equal(last[0].asnumpy(), maps[-1].asnumpy())
 
 
+@pytest.mark.usefixtures("thorough")
 def test_graph_mode_agrees_with_pynative(variant):
     net, x = variant.net(SQUARE), _images(2, SQUARE)
     eager = net(x).asnumpy()
@@ -74,6 +83,7 @@ def test_graph_mode_agrees_with_pynative(variant):
     np.testing.assert_allclose(compiled, eager, atol=1e-5 * max(1.0, np.abs(eager).max()))
 
 
+@pytest.mark.usefixtures("thorough")
 def test_gradients_reach_every_parameter(variant):
     # At stride 64 a square leaves one token, over which a softmax is constant and its logits get no gradient.
     size = GRADIENT_SIZE.get(variant.card.family, WIDE if variant.card.sized else SQUARE)
@@ -90,6 +100,7 @@ def test_gradients_reach_every_parameter(variant):
     assert not dead and not broken
 
 
+@pytest.mark.usefixtures("thorough")
 def test_deploy_form_gives_the_same_logits(variant):
     """With random running statistics; no dropout is left, and fewer BatchNorms. The last test of the network: it is
     changed in place."""

@@ -13,7 +13,7 @@ from ghost_ms.models import create_model
 from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint, restore, save_checkpoint
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.fit import fit
-from ghost_ms.training.optimizer import create_optimizer
+from ghost_ms.training.optimizer import create_optimizer, decay_groups
 from ghost_ms.training.schedule import learning_rates
 from ghost_ms.training.step import TrainStep
 
@@ -68,6 +68,14 @@ def test_steps_equal_sgd_by_hand(nesterov, graph):
         weight, bias = weight - rate * moves[0], bias - rate * moves[1]
         np.testing.assert_allclose(net.fc.weight.asnumpy(), weight, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(net.fc.bias.asnumpy(), bias, rtol=1e-5, atol=1e-6)
+
+
+def test_what_decays():
+    net = create_model("tnt_s_patch16_224", num_classes=2, input_size=(32, 32))
+    decayed, plain = ({p.name for p in group["params"]} for group in decay_groups(net, 0.05, False))
+    assert {"cls_token", "outer_pos", "inner_pos", "head.bias", "norm.gamma"} <= plain
+    assert {"head.weight", "patch_embed.proj.weight", "blocks.0.outer_attn.qk.weight"} <= decayed
+    assert not decayed & plain and len(decayed | plain) == len(net.trainable_params())
 
 
 def test_parameter_names_survive_the_step():
