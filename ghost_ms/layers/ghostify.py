@@ -110,8 +110,8 @@ def ghostify(net: nn.Cell, ratio: int = 2, cheap_kernel: int = 3, min_in_channel
 def _reason_to_keep(name: str, conv: nn.Conv2d, parent: nn.Cell, ratio: int, min_in_channels: int,
                     exclude: Callable[[str, nn.Conv2d], bool]) -> Optional[str]:
     reasons = (
-        (type(conv) is not nn.Conv2d, f"subclass {type(conv).__name__}"),
         (conv.group > 1, f"{conv.group} groups"),
+        (type(conv) is not nn.Conv2d, f"subclass {type(conv).__name__}"),
         (isinstance(parent, SqueezeExcite), "squeeze-and-excitation, on maps of one pixel"),
         (conv.in_channels < min_in_channels, f"only {conv.in_channels} inputs"),
         (conv.out_channels < ratio, f"only {conv.out_channels} outputs"),
