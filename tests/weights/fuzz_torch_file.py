@@ -1,4 +1,4 @@
-"""Damages real files at random and reads them: every read succeeds or ends in a ValueError, quickly and in little memory.
+"""Damages real files at random and reads them: each read succeeds or ends in a ValueError, soon and in little memory.
 
     python -m tests.weights.fuzz_torch_file --cases 20000 [FILE ...]
 

@@ -4,8 +4,8 @@
 
 legacy.pth, zip.pth: one state dict in both formats: every element type, a tied pair, strided windows of one storage,
     a scalar, an empty tensor, a Parameter, an OrderedDict with the `_metadata` of a module.
-checkpoint.pth.tar: what a training script saves: epoch, argparse.Namespace with a path, state_dict, state_dict_ema under
-    `module.`, optimizer state, NumPy scalars, torch.Size, dtype, device (legacy format).
+checkpoint.pth.tar: what a training script saves: epoch, argparse.Namespace with a path, state_dict, state_dict_ema
+    under `module.`, optimizer state, NumPy scalars, torch.Size, dtype, device (legacy format).
 module.pth: a whole pickled module, which must be refused by name.
 tensors.safetensors: by the safetensors library.
 expected.npz: the values of the state dict as PyTorch reads them back (bfloat16 as float32).
