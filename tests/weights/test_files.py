@@ -34,18 +34,6 @@ def _file(tmp_path, tensors, name="source.safetensors"):
 
 
 @pytest.mark.parametrize("name", golden.names())
-def test_every_golden_is_read_by_the_same_path(name, tmp_path):
-    record, arrays, state = golden.load(name)
-    counters = {entry: np.zeros(shape, np.int64) for entry, shape, *_ in record["state"]
-                if entry.endswith("num_batches_tracked")}
-    path = _file(tmp_path, {**state, **counters})
-    net = create_model(name, pretrained=str(path), input_size=tuple(record["input"][2:])).set_train(False)
-    logits = net(ms.Tensor(golden.image(record["input"]))).asnumpy()
-    deviation = np.abs(logits - arrays["logits"]).max() / arrays["logits"].std()
-    assert deviation <= min(10 * record["fp32_deviation"], 5e-2 if name == "parameternet_600m" else 1e-3)
-
-
-@pytest.mark.parametrize("name", golden.names())
 def test_to_torch_writes_the_names_of_the_public_network(name):
     record = golden.load(name)[0]
     net = create_model(name, input_size=tuple(record["input"][2:]))
@@ -56,7 +44,9 @@ def test_to_torch_writes_the_names_of_the_public_network(name):
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_round_trip_is_bit_exact(name, tmp_path):
+def test_round_trip_is_bit_exact(name, tmp_path, request):
+    if model_card(name).params > 2 * _LARGE and not request.config.getoption("--slow"):
+        pytest.skip("over 60 million parameters; --slow runs it")
     net = create_model(name)
     before = _arrays(net)
     if model_card(name).params > _LARGE:
