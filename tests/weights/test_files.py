@@ -3,7 +3,6 @@ import argparse
 import logging
 import re
 
-import mindspore as ms
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
