@@ -14,4 +14,4 @@ if [ ! -d .bench/mindcv/mindcv ]; then
     # Without its dependencies: MindSpore and NumPy are those of .venv, which both sides must share.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .bench/mindcv mindcv==0.3.0 tqdm
 fi
-PYTHONPATH=.bench/mindcv .venv/bin/python scripts/compare_speed.py
+GLOG_v=4 PYTHONPATH=.bench/mindcv .venv/bin/python scripts/compare_speed.py
