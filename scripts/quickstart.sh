@@ -32,8 +32,10 @@ accuracy=$(sed -n 's/.*top-1 \([0-9.]*\) %.*/\1/p' "$run/eval.txt")
 cat <<END
 
 Done: test accuracy $accuracy %; training took $trained s, everything $((SECONDS - clock)) s.
-  $run/checkpoints/best.ckpt      the best weights          $run/metrics.csv, curves.png   the training
-  $run/ghostnet.mindir, .json     the exported network      $run/config.yaml               the recipe
+  $run/checkpoints/best.ckpt     the best weights
+  $run/ghostnet.mindir, .json    the exported network and what a program must know of it
+  $run/metrics.csv, curves.png   the course of the training
+  $run/config.yaml               the whole recipe
 Next: source .venv/bin/activate, then
   ghost-ms models                                           every network
   ghost-ms train --config configs/quickstart.yaml --train.epochs 10 --run.dir runs/longer
