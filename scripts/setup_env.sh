@@ -27,7 +27,7 @@ setup_env() {
         "$python" -m venv .venv
     fi
     if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
-        echo "installing ghost-ms and its dependencies (MindSpore: about 700 MB to download, once)"
+        echo "installing ghost-ms and its dependencies (MindSpore: about 770 MB to download, once)"
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$1"
         printf '%s' "$wanted" > .venv/installed
     fi
