@@ -6,7 +6,7 @@ from ghost_ms import device
 
 
 def pytest_addoption(parser):
-    parser.addoption("--slow", action="store_true", help="also compile and differentiate the largest networks")
+    parser.addoption("--slow", action="store_true", help="all tests of the largest networks too")
 
 
 def pytest_configure():

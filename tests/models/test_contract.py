@@ -10,8 +10,12 @@ from tests.deploy.test_export import randomize_statistics
 
 #: Small sizes keep the suite quick; every network takes them.
 SQUARE, WIDE = (64, 64), (64, 96)
-#: Networks of more parameters are compiled and differentiated with --slow only.
-HEAVY = 60e6
+#: Networks of more parameters, unless they are the smallest of their family, are compiled and differentiated with
+#: --slow only: they are the same code with longer tables.
+HEAVY = 20e6
+SMALLEST = {}
+for _card in map(model_card, list_models()):
+    SMALLEST[_card.family] = min(SMALLEST.get(_card.family, _card.params), _card.params)
 #: LIF neurons act on groups of 4 positions, so that their scalars matter at stride 32 from 128 pixels on.
 GRADIENT_SIZE = {"snnmlp": (128, 128)}
 
@@ -37,8 +41,9 @@ def variant(request):
 
 @pytest.fixture
 def thorough(request, variant):
-    if variant.card.params > HEAVY and not request.config.getoption("--slow"):
-        pytest.skip("over 60 million parameters; --slow runs it")
+    large = variant.card.params > max(HEAVY, SMALLEST[variant.card.family])
+    if large and not request.config.getoption("--slow"):
+        pytest.skip("over 20 million parameters; --slow runs it")
 
 
 def _images(batch, size, channels=3):

@@ -44,8 +44,8 @@ def test_to_torch_writes_the_names_of_the_public_network(name):
 
 @pytest.mark.parametrize("name", list_models())
 def test_round_trip_is_bit_exact(name, tmp_path, request):
-    if model_card(name).params > 2 * _LARGE and not request.config.getoption("--slow"):
-        pytest.skip("over 60 million parameters; --slow runs it")
+    if model_card(name).params > _LARGE and not request.config.getoption("--slow"):
+        pytest.skip("over 30 million parameters; --slow runs it")
     net = create_model(name)
     before = _arrays(net)
     if model_card(name).params > _LARGE:
