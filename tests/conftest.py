@@ -9,8 +9,15 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="all tests of the largest networks too")
 
 
-def pytest_configure():
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: compiles or builds much; run with --slow")
     device.setup("CPU")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="--slow runs it"))
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,7 @@ def test_deploy_state_loads_into_the_deploy_constructor(name):
     np.testing.assert_array_equal(fresh(x).asnumpy(), fused(x).asnumpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_fused_network_is_fine_tuned_saved_and_reloaded(name, tmp_path, graph):
     """Also the defect of parameters that stay frozen after fusing."""
@@ -87,6 +88,7 @@ def test_fused_network_is_fine_tuned_saved_and_reloaded(name, tmp_path, graph):
     np.testing.assert_array_equal(fresh(x).asnumpy(), net.set_train(False)(x).asnumpy())
 
 
+@pytest.mark.slow
 def test_fusing_a_compiled_network_replaces_its_graph(graph):
     net, x = randomise(create_model("repghostnet_050")), images((1, 3, 64, 64))
     net(x)
@@ -98,6 +100,7 @@ def test_fusing_a_compiled_network_replaces_its_graph(graph):
     assert np.abs((net(x) - before).asnumpy()).max() > 1e-3, "the graph of the training form is still running"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ("ghostnetv2_050",) + SMALL)
 def test_defect_squeezed_batch_of_one(name):
     """Public GhostNetV3 squeezes its logits: a batch of 1 comes out as (1000,)."""

@@ -42,10 +42,9 @@ def test_to_torch_writes_the_names_of_the_public_network(name):
     assert {entry: shape for entry, shape in theirs.items() if entry in ours or entry not in unused} == ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list_models())
-def test_round_trip_is_bit_exact(name, tmp_path, request):
-    if model_card(name).params > _LARGE and not request.config.getoption("--slow"):
-        pytest.skip("over 30 million parameters; --slow runs it")
+def test_round_trip_is_bit_exact(name, tmp_path):
     net = create_model(name)
     before = _arrays(net)
     if model_card(name).params > _LARGE:
