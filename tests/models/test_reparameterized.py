@@ -109,6 +109,7 @@ def test_defect_squeezed_batch_of_one(name):
     assert net.reparameterize()(images((1, 3, 64, 64))).shape == (1, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ("ghostnetv2_050",) + SMALL)
 def test_defect_dropout_left_out(name):
     """Public GhostNetV3 takes a dropout rate and never applies it."""
