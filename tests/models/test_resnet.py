@@ -35,7 +35,8 @@ def test_ghost_resnet_has_a_norm_after_each_branch_and_no_other_convolution(name
     assert not any(c.has_bias for c in convolutions)
     for module in modules:
         for branch in (module.primary_conv, module.cheap_operation):
-            assert [type(cell) for cell in branch] == [nn.Conv2d, nn.BatchNorm2d]
+            convolution, norm = branch
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         assert module.primary_conv[0].out_channels * ratio == module.out_channels
 
 
