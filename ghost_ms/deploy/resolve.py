@@ -56,4 +56,5 @@ def describe(model: Optional[str], config: Optional[str] = None) -> Description:
     classes = recipe.model.num_classes or card.num_classes
     channels = recipe.model.in_channels or 3
     args = {"num_classes": classes, "in_channels": channels, **recipe.model.args}
-    return Description(recipe.model.name, args, class_names(card, classes), preprocessing_of(card, recipe.data, channels))
+    preprocessing = preprocessing_of(card, recipe.data, channels)
+    return Description(recipe.model.name, args, class_names(card, classes), preprocessing)
