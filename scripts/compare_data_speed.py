@@ -1,7 +1,8 @@
-"""Images a second of this package's training pipeline and of torchvision's reference transforms with PyTorch's DataLoader.
+"""Images a second of this package's training pipeline and of torchvision's reference transforms with PyTorch's loader.
 
-RandomResizedCrop to 224, mirroring, normalising, batches of 64, on JPEGs of 500 x 375 of quality 90; both sides in processes of their
-own, alternating, with as many workers. The CPU time of an image is told too: it depends less on what else runs.
+RandomResizedCrop to 224, mirroring, normalising, batches of 64, on JPEGs of 500 x 375 of quality 90; both sides in
+processes of their own, alternating, with as many workers. The CPU time of an image is told too: it depends less on what
+else runs.
 """
 import argparse
 import json
@@ -59,16 +60,16 @@ def torchvision_batches(folder, workers):
 
 
 def measure(side, folder, workers):
-    """Print the rate and the CPU time of one epoch, from making the iterator to its last batch, as JSON."""
+    """Print the rate and the CPU time of the second epoch, from making the iterator to its last batch, as JSON."""
     batches = {"ghost_ms": ghost_ms_batches, "torchvision": torchvision_batches}[side]
-    list(zip(range(2), batches(folder, workers)))  # imports and file cache
-    cpu, start, images = cpu_seconds(), time.perf_counter(), 0
-    iterator = batches(folder, workers)
-    for _, labels in iterator:
-        images += len(labels)
-    seconds = time.perf_counter() - start
-    del iterator  # the workers end, and their time counts
-    print(json.dumps({"rate": images / seconds, "cpu": 1e3 * (cpu_seconds() - cpu) / images}))
+    for _ in range(2):  # the first is for imports and the file cache
+        cpu, start = cpu_seconds(), time.perf_counter()
+        iterator = batches(folder, workers)
+        images = sum(len(labels) for _, labels in iterator)
+        seconds = time.perf_counter() - start
+        del iterator  # the workers end, and their time counts
+        cpu = cpu_seconds() - cpu
+    print(json.dumps({"rate": images / seconds, "cpu": 1e3 * cpu / images}))
 
 
 def cpu_seconds():
