@@ -91,7 +91,7 @@ def to_pillow(image: Union[Image.Image, np.ndarray, bytes], channels: int) -> Im
             image.load()
         except DECODE_ERRORS as error:
             reason = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))
-            raise ValueError(f"not a readable image ({reason})") from None
+            raise ValueError(f"not a readable image: {reason}") from None
     elif isinstance(image, np.ndarray):
         image = Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
     mode = "L" if channels == 1 else "RGB"
