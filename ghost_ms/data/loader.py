@@ -17,7 +17,7 @@ import numpy as np
 from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source
 from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch
-from ghost_ms.data.transforms import Preprocessing, TrainingTransform, to_pillow
+from ghost_ms.data.transforms import Preprocessing, TrainingTransform, decode, to_pillow
 
 #: Batches, and rows before them, that a pipeline works ahead; MindSpore's 16 batches of 1024 images were 10 GB.
 PREFETCH = 4
@@ -143,7 +143,9 @@ class TrainingBatches:
         for used in range(place, place + MAX_BROKEN_RUN):
             sample = int(self.order[used % len(self.order)])
             try:
-                picture = to_pillow(self.source.read(sample), self.spec.channels)
+                picture = self.source.read(sample)
+                if self.source.encoded:
+                    picture = decode(picture, self.spec.channels)
             except (ValueError, OSError):
                 continue
             image = self.transform(picture, generator(self.seed, self.epoch, place, SAMPLE))

@@ -171,7 +171,7 @@ def test_both_splits_must_hold_the_same_classes(folder):
 def test_modes_of_files(folder):
     """Grey, transparent, palette and CMYK files become RGB."""
     for index, mode in enumerate(("L", "RGBA", "P", "CMYK", "LA", "1")):
-        picture = Image.new("RGB", (40, 40), (60, 60, 60)).convert(mode)
+        picture = Image.new("RGB", (40, 40), (60, 60, 60)).convert(mode, palette=Image.Palette.ADAPTIVE)
         picture.save(folder / "val" / "cat" / f"m{index}.{'tif' if mode == 'CMYK' else 'png'}")
     config = _config(root=str(folder), eval_batch_size=10)
     images, labels = next(evaluation_batches(open_source(config.data, "test"), config, _spec((32, 32), 3)))

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from ghost_ms.config import AugmentConfig, DataConfig
+from ghost_ms.data import transforms
 from ghost_ms.data.transforms import (Preprocessing, TrainingTransform, color_jitter, crop_box, normalize,
-                                      preprocessing_of)
+                                      preprocessing_of, to_pillow)
 from ghost_ms.models import model_card
 
 
@@ -69,15 +70,30 @@ def test_card_and_recipe():
         preprocessing_of(card, DataConfig(mean=[0.5]), 3)
 
 
-def _transform(encoded, size=(24, 32), channels=3, mean=(0.5,), interpolation="bilinear", **augment):
-    spec = Preprocessing(size, channels, mean * channels, (1.0,) * channels, 1.0, interpolation)
-    return TrainingTransform(spec, AugmentConfig(**{"horizontal_flip": 0.0, **augment}), encoded)
+@pytest.mark.parametrize("options", [
+    {}, {"quality": 60, "subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"mode": "L"}, {"mode": "CMYK"}])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_both_decoders_give_the_same_pixels(options, channels, monkeypatch):
+    pytest.importorskip("simplejpeg")
+    options, buffer = {"mode": "RGB", "quality": 90, **options}, io.BytesIO()
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((75, 101)).convert(options.pop("mode")).save(buffer, "JPEG", **options)
+    fast = to_pillow(buffer.getvalue(), channels)
+    monkeypatch.setattr(transforms, "simplejpeg", None)
+    np.testing.assert_array_equal(np.asarray(fast), np.asarray(to_pillow(buffer.getvalue(), channels)))
 
 
-def _png(picture):
+def test_a_truncated_jpeg_is_no_image():
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
+    _picture(64, 64).save(buffer, "JPEG")
+    for part in (0.1, 0.5, 0.95):
+        with pytest.raises(ValueError, match="not a readable image"):
+            to_pillow(buffer.getvalue()[:int(part * len(buffer.getvalue()))], 3)
+
+
+def _transform(encoded, size=(24, 32), channels=3, mean=(0.5,), **augment):
+    spec = Preprocessing(size, channels, mean * channels, (1.0,) * channels, 1.0, "bilinear")
+    return TrainingTransform(spec, AugmentConfig(**{"horizontal_flip": 0.0, **augment}), encoded)
 
 
 def test_crop_boxes_have_the_area_and_aspect_that_were_asked_for():
@@ -97,17 +113,19 @@ def test_crop_boxes_have_the_area_and_aspect_that_were_asked_for():
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", None])
 def test_a_training_crop_is_cut_and_then_resized(interpolation):
     picture = _picture(50, 40)
-    transform = _transform(True, interpolation="bicubic", **({"interpolation": interpolation} if interpolation else {}))
+    spec = Preprocessing((24, 32), 3, (0.5,) * 3, (1.0,) * 3, 1.0, "bicubic")
+    transform = TrainingTransform(spec, AugmentConfig(horizontal_flip=0.0, interpolation=interpolation), True)
     box = crop_box((50, 40), (0.08, 1.0), (0.75, 4 / 3), np.random.default_rng(3))
     expected = picture.crop(box).resize((32, 24), Image.Resampling[(interpolation or "bicubic").upper()])
-    np.testing.assert_array_equal(transform(_png(picture), np.random.default_rng(3)), np.asarray(expected))
+    np.testing.assert_array_equal(transform(picture, np.random.default_rng(3)), np.asarray(expected))
+    np.testing.assert_array_equal(transform(np.asarray(picture), np.random.default_rng(3)), np.asarray(expected))
 
 
 def test_random_interpolation_draws_both():
     picture, transform = _picture(50, 40), _transform(True, scale=(1.0, 1.0), ratio=(1.25, 1.25))
     results = {_transform(True, scale=(1.0, 1.0), ratio=(1.25, 1.25), interpolation="random")(
-        _png(picture), np.random.default_rng(seed)).tobytes() for seed in range(12)}
-    bilinear = transform(_png(picture), np.random.default_rng(0)).tobytes()
+        picture, np.random.default_rng(seed)).tobytes() for seed in range(12)}
+    bilinear = transform(picture, np.random.default_rng(0)).tobytes()
     assert len(results) == 2 and bilinear in results
 
 
