@@ -93,7 +93,9 @@ def to_pillow(image: Union[Image.Image, np.ndarray, bytes], channels: int) -> Im
     if isinstance(image, bytes):
         image = decode(image, channels)
     if isinstance(image, np.ndarray):
-        image = Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
+        # Of a cut, Pillow would copy one byte at a time.
+        image = np.ascontiguousarray(image[:, :, 0] if image.shape[-1] == 1 else image)
+        image = Image.fromarray(image)
     mode = "L" if channels == 1 else "RGB"
     # `convert` copies even what has the mode already.
     return image if image.mode == mode else image.convert(mode)
