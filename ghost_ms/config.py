@@ -339,8 +339,8 @@ def _check_augment(augment: AugmentConfig) -> None:
         raise ValueError(f"augment.ratio is {list(augment.ratio)}; it is two rising numbers above 0")
     jitter = augment.color_jitter if isinstance(augment.color_jitter, list) else [augment.color_jitter] * 3
     if len(jitter) not in (3, 4) or min(jitter) < 0 or (len(jitter) == 4 and jitter[3] > 0.5):
-        raise ValueError(f"augment.color_jitter is {augment.color_jitter}; it is one strength, or a list of brightness, "
-                         "contrast, saturation and perhaps hue (at most 0.5)")
+        raise ValueError(f"augment.color_jitter is {augment.color_jitter}; it is one strength, or a list of "
+                         "brightness, contrast, saturation and perhaps hue (at most 0.5)")
     if augment.auto_augment:
         parse_auto_augment(augment.auto_augment)
         if any(jitter):

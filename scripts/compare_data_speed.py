@@ -88,13 +88,14 @@ def compare(options):
                 command = [python, __file__, "--side", side, "--folder", folder, "--workers", str(options.workers)]
                 output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                 results[side].append(json.loads(output.splitlines()[-1]))
-                print(f"{side}: {results[side][-1]['rate']:.0f} images/s, {results[side][-1]['cpu']:.2f} ms of CPU each",
-                      flush=True)
+                last = results[side][-1]
+                print(f"{side}: {last['rate']:.0f} images/s, {last['cpu']:.2f} ms of CPU each", flush=True)
     rate, cpu = ({side: statistics.median(run[key] for run in runs) for side, runs in results.items()}
                  for key in ("rate", "cpu"))
-    print(f"medians, {options.workers} workers: ghost_ms {rate['ghost_ms']:.0f} images/s, torchvision "
-          f"{rate['torchvision']:.0f} images/s, ratio {rate['ghost_ms'] / rate['torchvision']:.2f}; CPU time of an image "
-          f"{cpu['ghost_ms']:.2f} and {cpu['torchvision']:.2f} ms, ratio {cpu['torchvision'] / cpu['ghost_ms']:.2f}")
+    ours, theirs = "ghost_ms", "torchvision"
+    print(f"medians, {options.workers} workers: {ours} {rate[ours]:.0f} images/s, {theirs} {rate[theirs]:.0f} images/s, "
+          f"ratio {rate[ours] / rate[theirs]:.2f}; CPU time of an image {cpu[ours]:.2f} and {cpu[theirs]:.2f} ms, "
+          f"ratio {cpu[theirs] / cpu[ours]:.2f}")
 
 
 def main():

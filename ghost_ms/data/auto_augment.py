@@ -31,7 +31,8 @@ class Canvas:
 
     def warp(self, image: Image.Image, matrix: Sequence[float], rng: np.random.Generator) -> Image.Image:
         """Output pixel (x, y) is input pixel (a x + b y + c, d x + e y + f)."""
-        return image.transform(image.size, Image.Transform.AFFINE, matrix, self._filter(rng), fillcolor=self._colour(image))
+        return image.transform(image.size, Image.Transform.AFFINE, matrix, self._filter(rng),
+                               fillcolor=self._colour(image))
 
     def rotate(self, image: Image.Image, degrees: float, rng: np.random.Generator) -> Image.Image:
         return image.rotate(degrees, self._filter(rng), fillcolor=self._colour(image))

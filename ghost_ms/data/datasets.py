@@ -142,7 +142,8 @@ def _check_classes(root: pathlib.Path, folder: pathlib.Path, classes: Sequence[s
     trained = {entry.name for entry in os.scandir(train) if entry.is_dir()}
     for name in sorted(trained.symmetric_difference(classes)):
         there, missing = (train, folder) if name in trained else (folder, train)
-        raise ValueError(f"class '{name}' has a folder in {there} and none in {missing}; both must hold the same classes")
+        raise ValueError(f"class '{name}' has a folder in {there} and none in {missing}; "
+                         "both must hold the same classes")
 
 
 def _cifar(root: pathlib.Path, split: str, kind: str) -> Source:

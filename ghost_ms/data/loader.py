@@ -1,10 +1,10 @@
 """Pipelines: order, shards, augmentation and batches of a `Source`.
 
 What a training step sees is a function of (seed, epoch, place in the epoch's order) and of nothing else: not of the
-number of workers or devices, nor of what came before. So an epoch can start at any step, and a resumed run sees what the
-uninterrupted one saw. Workers are threads of `mindspore.dataset`: decoding, resizing and NumPy release Python's lock,
-nothing has to pass through shared memory, and no worker process can die (with `python_multiprocessing`, MindSpore ends
-the whole run without a word when one does).
+number of workers or devices, nor of what came before. So an epoch can start at any step, and a resumed run sees what
+the uninterrupted one saw. Workers are threads of `mindspore.dataset`: decoding, resizing and NumPy release Python's
+lock, nothing has to pass through shared memory, and no worker process can die (with `python_multiprocessing`, MindSpore
+ends the whole run when one does, and Python cannot say why).
 """
 import dataclasses
 import functools
@@ -45,7 +45,7 @@ class Shard:
 
 
 def generator(seed: int, epoch: int, place: int, purpose: int) -> np.random.Generator:
-    """Random numbers that belong to a place in an epoch's order, or to a step (arXiv: Salmon et al., SC 2011).
+    """Random numbers that belong to a place in an epoch's order, or to a step (Salmon et al., SC 2011).
 
     A counter-based generator: each (place, purpose) has 2**128 numbers of its own, at no cost of seeding.
     """

@@ -9,14 +9,14 @@ from typing import Optional, Sequence, Tuple, Union
 import numpy as np
 from PIL import Image, ImageEnhance
 
-try:
-    import simplejpeg
-except ImportError:  # an extra; Pillow decodes then
-    simplejpeg = None
-
 from ghost_ms.config import AugmentConfig, DataConfig
 from ghost_ms.data.auto_augment import Canvas, parse_auto_augment
 from ghost_ms.models.registry import ModelCard
+
+try:
+    import simplejpeg
+except ImportError:  # where there is no package of it, Pillow decodes
+    simplejpeg = None
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 #: What Pillow's decoders raise on damaged files; UnidentifiedImageError is an OSError.

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghost_ms.data.auto_augment import (BILINEAR, IMAGENET_POLICY, LEVELS, NEAREST, OPERATIONS, RAND_OPERATIONS, TRIVIAL,
-                                        WEIGHTS, Canvas, Operation, parse_auto_augment)
+from ghost_ms.data.auto_augment import (BILINEAR, IMAGENET_POLICY, LEVELS, NEAREST, OPERATIONS, RAND_OPERATIONS,
+                                        TRIVIAL, WEIGHTS, Canvas, Operation, parse_auto_augment)
 
 CANVAS = Canvas((9, 8, 7), (NEAREST,))
 
@@ -99,7 +99,8 @@ def test_grey_pictures_too(name):
     ("Rotate", [0.4], 27), ("Rotate", [0.6], -27), ("Posterize", [], 3), ("PosterizeIncreasing", [], 1),
     ("PosterizeOriginal", [], 7), ("Solarize", [], 230), ("SolarizeIncreasing", [], 26), ("SolarizeAdd", [], 99),
     ("Color", [], 1.72), ("ColorIncreasing", [0.4], 1.81), ("BrightnessIncreasing", [0.6], 0.19),
-    ("ShearX", [0.4], 0.27), ("ShearY", [0.6], -0.27), ("TranslateXRel", [0.4], 0.405), ("TranslateYRel", [0.6], -0.405),
+    ("ShearX", [0.4], 0.27), ("ShearY", [0.6], -0.27), ("TranslateXRel", [0.4], 0.405),
+    ("TranslateYRel", [0.6], -0.405),
 ])
 def test_arguments_at_level_9(name, draws, expected):
     assert LEVELS[name](9, Draws(*draws)) == pytest.approx(expected)

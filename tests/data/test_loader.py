@@ -170,8 +170,9 @@ def test_unreadable_images_are_replaced_by_the_next_good_ones(root, broken):
 def test_too_many_unreadable_images_end_the_run(broken):
     batches = training_batches(open_source(_config(broken).data, "train"), _config(broken, max_corrupt_share=0.09),
                                _spec(), 0)
-    with pytest.raises(ValueError, match=r"2 of the epoch's 20 training images cannot be read, more than "
-                                         r"data.max_corrupt_share \(0.09\) allows; the first is .*not a readable image"):
+    message = (r"2 of the epoch's 20 training images cannot be read, more than data.max_corrupt_share \(0.09\) allows; "
+               "the first is .*not a readable image")
+    with pytest.raises(ValueError, match=message):
         list(batches)
 
 
