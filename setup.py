@@ -25,6 +25,7 @@ setup(
         "rich>=12",
         "matplotlib>=3.6",
         "pillow>=9.1",
+        "simplejpeg>=1.6",
     ],
     extras_require={
         "deploy": ["onnx>=1.15", "onnxruntime>=1.16"],
