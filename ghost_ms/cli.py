@@ -67,7 +67,7 @@ def export(argv: Sequence[str]) -> int:
     from ghost_ms.deploy.resolve import resolve
 
     device.setup("CPU")
-    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART, options.input_size,
+    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART, _size(options.input_size),
                                random_weights=True)
     path = options.output or f"{description.model}.mindir"
     path = path if path.endswith(".mindir") else f"{path}.mindir"
@@ -120,14 +120,48 @@ def models(argv: Sequence[str]) -> int:
     from ghost_ms.models import list_models
     from ghost_ms.models import table
 
-    names = list_models(options.pattern)
-    if not names:
-        raise ValueError(f"no model matches '{options.pattern}'; `ghost-ms models` lists all")
+    names = list_models(options.pattern) or _no_model(options.pattern)
+    rows = table.rows(names)
     if options.update:
-        table.update(options.update, names)
+        table.update(options.update, "models", table.as_markdown(rows))
     else:
-        print(table.as_markdown(names) if options.markdown else table.as_text(names))
+        print(table.as_markdown(rows) if options.markdown else table.as_text(rows))
     return 0
+
+
+def bench(argv: Sequence[str]) -> int:
+    """Measure latency, memory and size of networks side by side."""
+    from ghost_ms.analysis import benchmark
+    from ghost_ms.models import list_models, table
+
+    parser = argparse.ArgumentParser("ghost-ms bench", description=bench.__doc__)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
+    parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
+                        help="mindspore: deploy form in graph mode (default); train: a training step in graph mode; "
+                             "mindir: the exported file")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
+    parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
+    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
+                        help="height and width, or one number for both; by default each network's published size")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
+    parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
+    options = parser.parse_args(argv)
+    names = [name for pattern in options.models for name in list_models(pattern) or _no_model(pattern)]
+    for key in ("threads", "batch", "rounds"):
+        if getattr(options, key) < 1:
+            raise ValueError(f"--{key} is {getattr(options, key)}; it is 1 or more")
+    if options.output and not options.output.endswith((".csv", ".md")):
+        raise ValueError(f"--output is '{options.output}'; it ends in .csv or .md")
+    results = benchmark.benchmark(names, options.backend, options.batch, _size(options.input_size), options.threads,
+                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
+    heading, rows = benchmark.heading(), benchmark.rows(results)
+    print(f"{heading}; {options.threads} threads\n{table.as_text(rows)}")
+    if options.output:
+        text = benchmark.as_csv(results) if options.output.endswith(".csv") else \
+            f"{heading}; {options.threads} threads.\n\n{table.as_markdown(rows)}\n"
+        with open(options.output, "w", encoding="utf-8") as file:
+            file.write(text)
+    return 1 if any(result.error for result in results) else 0
 
 
 def weights(argv: Sequence[str]) -> int:
@@ -140,7 +174,21 @@ def weights(argv: Sequence[str]) -> int:
     return options.func(options)
 
 
-COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights}
+COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
+            "bench": bench}
+
+
+def _no_model(pattern: str) -> None:
+    raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
+
+
+def _size(pixels: Optional[Sequence[int]]) -> Optional[tuple]:
+    """(height, width) of an --input_size with one number or two."""
+    if not pixels:
+        return None
+    if len(pixels) > 2 or min(pixels) < 1:
+        raise ValueError(f"--input_size takes one or two positive numbers, not {list(pixels)}")
+    return pixels[0], pixels[-1]
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
