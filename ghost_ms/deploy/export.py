@@ -74,12 +74,15 @@ def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: i
 def _export(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form,
             write: Callable[[str, str], int], run: Callable[[str, np.ndarray], np.ndarray]) -> Dict[str, float]:
     start = time.perf_counter()
+    for _, cell in net.cells_and_names():
+        if hasattr(cell, "open_batch"):
+            cell.open_batch = batch_size == 0
     refuse_foreign_sidecar(path, description, batch_size, form)
     # An open batch is tried with two images, so that a size that is baked in shows.
     images = form.example(description.preprocessing, batch_size or 2)
-    deployed = DeployedNetwork(net, description.preprocessing, form).set_train(False)
-    expected = deployed(ms.Tensor(images)).asnumpy()
-    fold_final_norm(to_deploy_form(net))
+    deployed = _between_ends(net, description, form)
+    expected = _eager(deployed, images)
+    deployed = deploy_form(net, description, form)
     stem, suffix = os.path.splitext(path)
     temporary = f"{stem}.{os.getpid()}.tmp{suffix}"
     try:
@@ -101,6 +104,25 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
     write_sidecar(path, description, batch_size, form)
     return {"difference": difference, "relative": relative, "seconds": time.perf_counter() - start,
             "batchnorms": count_cells(net, nn.BatchNorm2d), "nodes": nodes}
+
+
+def deploy_form(net: nn.Cell, description: Description, form: Form) -> DeployedNetwork:
+    """The network, brought into its deploy form in place, between what the form puts before and behind it."""
+    return _between_ends(fold_final_norm(to_deploy_form(net)), description, form)
+
+
+def _between_ends(net: nn.Cell, description: Description, form: Form) -> DeployedNetwork:
+    return DeployedNetwork(net, description.preprocessing, form).set_train(False)
+
+
+def _eager(net: nn.Cell, images: np.ndarray) -> np.ndarray:
+    """The network's output without compiling a graph, which for the deep ones takes longer than all the rest."""
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        return net(ms.Tensor(images)).asnumpy()
+    finally:
+        ms.set_context(mode=mode)
 
 
 @contextlib.contextmanager
@@ -131,9 +153,7 @@ def count_operators(net: nn.Cell, description: Description, batch_size: int,
 
     counts = {}
     for moment in ("before", "after"):
-        if moment == "after":
-            fold_final_norm(to_deploy_form(net))
-        deployed = DeployedNetwork(net, description.preprocessing, form).set_train(False)
+        deployed = (_between_ends if moment == "before" else deploy_form)(net, description, form)
         with mindir_of(deployed, description, batch_size, form) as path:
             counts[moment] = count_operations(path)
     return counts

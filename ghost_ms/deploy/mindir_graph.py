@@ -72,9 +72,7 @@ def read_graph(path: str) -> Graph:
     Raises:
         ValueError: it has control flow, which no translation here knows, or a type that NumPy lacks.
     """
-    proto = ModelProto()
-    with open(path, "rb") as file:
-        proto.ParseFromString(file.read())
+    proto = _read(path)
     if proto.functions:
         raise ValueError(f"the graph branches on values that only a call decides ({len(proto.functions)} subgraphs), "
                          "which cannot be translated; export with a fixed --batch_size")
@@ -106,6 +104,25 @@ def count_operations(path: str) -> Dict[str, int]:
     """How often each primitive stands in a MINDIR file, most frequent first; what only the runtime needs is left out."""
     counts = collections.Counter(operation.kind for operation in read_graph(path).operations)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def name_ends(source: str, target: str, input_name: str, output_name: str) -> None:
+    """Copy a MINDIR and name its first input and output; MindSpore names them after source lines."""
+    proto = _read(source)
+    names = {proto.graph.input[0].name: input_name, proto.graph.output[0].name: output_name}
+    proto.graph.input[0].name, proto.graph.output[0].name = input_name, output_name
+    for node in proto.graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [names.get(end, end) for end in ends]
+    with open(target, "wb") as file:
+        file.write(proto.SerializeToString())
+
+
+def _read(path: str) -> ModelProto:
+    proto = ModelProto()
+    with open(path, "rb") as file:
+        proto.ParseFromString(file.read())
+    return proto
 
 
 def _resolve(kind: str, arguments: tuple) -> Any:

@@ -41,7 +41,8 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
     build.uses = collections.Counter(tensor.name for op in operations for tensor in set(_tensors(op)))
     build.uses.update(tensor.name for tensor in graph.outputs)
     for tensor, name in zip(graph.inputs, inputs):
-        build.bind(tensor, build.unique(name))
+        build.inputs.append(build.unique(name))
+        build.bind(tensor, name)
     for op in operations:
         _translate(build, op)
     build.outputs = [build.name(tensor) for tensor in graph.outputs]
@@ -50,8 +51,9 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
 
 
 def _translate(build: Builder, op: Operation) -> None:
-    # stage2-SequentialCell/0-Unit/Conv2D-op0 -> /stage2/0
-    build.scope = "".join(f"/{part.split('-')[0]}" for part in op.name.split("/")[:-1])
+    # network-ShuffleNetV2/stage2-SequentialCell/0-Unit/Conv2D-op0 -> /stage2/0
+    cells = [part.split("-")[0] for part in op.name.split("/")[:-1]]
+    build.scope = "".join(f"/{name}" for name in (cells[1:] if cells[:1] == ["network"] else cells))
     if op.kind not in OPERATORS:
         raise ValueError(f"'{op.kind}' at {op.name} has no translation to ONNX; known are {', '.join(sorted(OPERATORS))}")
     names = OPERATORS[op.kind](build, op)

@@ -27,6 +27,7 @@ class Builder:
         self.nodes: List[Node] = []
         self.constants: Dict[str, np.ndarray] = {}
         self.shapes: Dict[str, Tuple[int, ...]] = {}
+        self.inputs: List[str] = []
         self.outputs: List[str] = []
         self.scope = ""
         self._names: Dict[str, str] = {}

@@ -259,6 +259,11 @@ def _top_k(build: Builder, op: Operation) -> List[str]:
                       sorted=int(op.attributes.get("sorted", 1)))
 
 
+def _cum_sum(build: Builder, op: Operation) -> str:
+    value, axis, exclusive, reverse = op.inputs
+    return build.node("CumSum", [value, np.asarray(axis, np.int64)], exclusive=int(exclusive), reverse=int(reverse))
+
+
 def _zeros_like(build: Builder, op: Operation) -> str:
     shape = shape_of(op.inputs[0])
     if -1 not in shape:
@@ -267,8 +272,14 @@ def _zeros_like(build: Builder, op: Operation) -> str:
 
 
 def _broadcast_to(build: Builder, op: Operation) -> str:
-    """An extent of 1 lets the tensor decide in Expand; so does -1 in MindSpore."""
-    return build.node("Expand", [op.inputs[0], build.integers(*(max(extent, 1) for extent in op.inputs[1]))])
+    """An open first extent is taken for the batch, that of the graph's input; running the file shows if it is not."""
+    first, *rest = op.outputs[0].shape
+    if min(rest, default=1) < 0:
+        raise unsupported(op, "an extent other than the first is open")
+    if first > 0:
+        return build.node("Expand", [op.inputs[0], build.integers(first, *rest)])
+    batch = build.node("Shape", [build.inputs[0]], start=0, end=1)
+    return build.node("Expand", [op.inputs[0], build.node("Concat", [batch, build.integers(*rest)], axis=0)])
 
 
 def _tile(build: Builder, op: Operation) -> str:
@@ -293,8 +304,8 @@ OPERATORS: Dict[str, Translator] = {
     "ReduceMean": _reduce("ReduceMean"), "ReduceSum": _reduce("ReduceSum"), "SumExt": _reduce("ReduceSum"),
     "MeanExt": _reduce("ReduceMean"), "ReduceMax": _reduce("ReduceMax"), "ReduceMin": _reduce("ReduceMin"),
     "Reshape": _reshape, "Flatten": _reshape, "ExpandDims": _reshape, "Squeeze": _reshape, "Transpose": _transpose,
-    "Concat": _concat, "Split": _split, "StridedSlice": _slice, "Slice": _slice_sizes, "Gather": _gather, "TopK": _top_k,
+    "Concat": _concat, "Split": _split, "StridedSlice": _slice, "Slice": _slice_sizes, "Gather": _gather, "TopK": _top_k, "CumSum": _cum_sum,
     "ZerosLike": _zeros_like, "BroadcastTo": _broadcast_to, "Tile": _tile,
 }
-#: Primitives that change the shape alone; only their first argument is needed.
-RESHAPES = frozenset(name for name, function in OPERATORS.items() if function is _reshape)
+#: Primitives whose shape is taken from the output; only their first argument is needed.
+RESHAPES = frozenset(name for name, function in OPERATORS.items() if function in (_reshape, _broadcast_to))

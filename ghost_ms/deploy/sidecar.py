@@ -13,11 +13,13 @@ IN_GRAPH, OUTSIDE = "in-graph", "outside"
 
 
 class Sidecar(NamedTuple):
-    """What `read_sidecar` gives: from an image file to the input, names of the classes, and the file's ends."""
+    """What `read_sidecar` gives: from an image file to the input, names of the classes, the file's ends, and how many
+    images a call takes (0 for any)."""
 
     preprocessing: Preprocessing
     classes: List[str]
     form: Form
+    batch_size: int
 
 
 def sidecar_path(path: str) -> str:
@@ -64,7 +66,7 @@ def read_sidecar(path: str) -> Sidecar:
         spec = {key: tuple(value) if isinstance(value, list) else value
                 for key, value in content["preprocessing"].items()}
         form = Form(content.get("normalisation") == IN_GRAPH, content["outputs"][0]["name"] == "probabilities")
-        return Sidecar(Preprocessing(**spec), content["classes"], form)
+        return Sidecar(Preprocessing(**spec), content["classes"], form, max(content["inputs"][0]["shape"][0], 0))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"'{sidecar}' is no sidecar of an export: {error}") from None
 
