@@ -5,8 +5,8 @@ import numpy as np
 
 from ghost_ms.deploy.mindir_graph import Tensor, Weight
 
-#: The lowest with one node for each of HardSwish (14), LayerNormalization (17), Gelu (20), GroupNormalization (21).
-OPSET, IR_VERSION = 21, 10
+#: The lowest with one node for each of HardSwish (14), LayerNormalization (17) and Gelu (20).
+OPSET, IR_VERSION = 20, 9
 
 
 class Node:

@@ -146,8 +146,15 @@ def _layer_norm(build: Builder, op: Operation) -> str:
 
 
 def _group_norm(build: Builder, op: Operation) -> str:
+    """InstanceNormalization of the groups: ONNX Runtime takes ten times as long for ONNX's GroupNormalization."""
     value, groups, gamma, beta, epsilon = op.inputs
-    return build.node("GroupNormalization", [value, gamma, beta], num_groups=groups, epsilon=epsilon)
+    shape = shape_of(value)
+    rows = build.node("Reshape", [value, build.integers(0, groups, -1)])
+    ones, zeros = (np.full(groups, number, np.float32) for number in (1, 0))
+    rows = build.node("InstanceNormalization", [rows, ones, zeros], epsilon=epsilon)
+    value = build.node("Reshape", [rows, build.integers(*shape)])
+    gamma, beta = (Weight(part.name, part.array.reshape((-1,) + (1,) * (len(shape) - 2))) for part in (gamma, beta))
+    return build.node("Add", [build.node("Mul", [value, gamma], shape=shape), beta])
 
 
 def _matmul(build: Builder, op: Operation) -> str:

@@ -174,14 +174,14 @@ def fuse_gelu(index: Index, node: Node) -> bool:
     if node.kind != "Mul":
         return False
     factors = _factors(index, node, 2)
-    erf_side = [name for name in factors if index.producer(name, "Add")]
+    erf_side = [name for name in factors if index.producer(name, "Add")
+                and index.producer(index.producers[name].inputs[0], "Erf")]
     halves = [name for name in factors if index.scalar(name) == 0.5]
     if len(factors) != 3 or len(erf_side) != 1 or len(halves) != 1:
         return False
     value = next(name for name in factors if name not in erf_side + halves)
     add = index.producers[erf_side[0]]
-    erf = index.producer(add.inputs[0], "Erf")
-    scaled = index.producer(erf.inputs[0], "Div") if erf else None
+    scaled = index.producer(index.producers[add.inputs[0]].inputs[0], "Div")
     if not scaled or index.scalar(add.inputs[1]) != 1.0 or scaled.inputs[0] != value \
             or abs((index.scalar(scaled.inputs[1]) or 0) - 2 ** 0.5) > 1e-6:
         return False
@@ -230,6 +230,35 @@ def scale_into_convolution(index: Index, node: Node) -> bool:
         return False
     scaled = index.rewritten(node.inputs[1], (kernel * factor.reshape(1, -1, 1, 1)).astype(kernel.dtype))
     index.become(node, inputs=[mul.inputs[0], scaled, *node.inputs[2:]])
+    return True
+
+
+def fold_batch_norm(index: Index, node: Node) -> bool:
+    """BatchNormalization after a convolution, or after a concatenation of convolutions, goes into their kernels.
+
+    `to_deploy_form` has folded what it could in the network itself; a filter that several convolutions share is a
+    constant of each only here.
+    """
+    if node.kind != "BatchNormalization":
+        return False
+    concat = index.private(node.inputs[0], "Concat")
+    names = concat.inputs if concat and concat.attributes["axis"] == 1 else node.inputs[:1]
+    convs = [index.private(name, "Conv") for name in names]
+    if not all(conv and all(name in index.build.constants for name in conv.inputs[1:]) for conv in convs) \
+            or len({conv.name for conv in convs}) < len(convs):
+        return False
+    gamma, beta, mean, variance = (index.constant(name).astype(np.float64) for name in node.inputs[1:])
+    scale = gamma / np.sqrt(variance + node.attributes["epsilon"])
+    shift, start = beta - mean * scale, 0
+    for conv in convs:
+        kernel = index.constant(conv.inputs[1])
+        part = slice(start, start + len(kernel))
+        start += len(kernel)
+        bias = index.constant(conv.inputs[2]) * scale[part] if len(conv.inputs) > 2 else 0
+        scaled = index.rewritten(conv.inputs[1], (kernel * scale[part, None, None, None]).astype(np.float32))
+        bias = index.build.constant((bias + shift[part]).astype(np.float32), index.build.unique(f"{scaled}.bias"))
+        index.become(conv, inputs=[conv.inputs[0], scaled, bias])
+    index.replace(node.outputs[0], node.inputs[0])
     return True
 
 
@@ -322,4 +351,4 @@ def to_gemm(index: Index, node: Node) -> bool:
 
 
 RULES: Tuple[Rule, ...] = (fold_constant, remove_identity, merge_twice, merge_reshapes, merge_transposes, fuse_gelu,
-                           fuse_padding, scale_into_convolution, fuse_resize, sink_reshape)
+                           fuse_padding, fold_batch_norm, scale_into_convolution, fuse_resize, sink_reshape)
