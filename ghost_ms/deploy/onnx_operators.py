@@ -229,9 +229,11 @@ def _slice(build: Builder, op: Operation) -> str:
             drops.append(axis)
             start = start % shape[axis] if shape[axis] > 0 else start
             stop, stride = start + 1, 1
+        elif stop is None and not (shape[axis] < 0 and start == 0):
+            raise unsupported(op, "where it ends is computed")
         else:
             start = 0 if begin_mask >> axis & 1 else start
-            stop = 2 ** 31 if end_mask >> axis & 1 else stop
+            stop = 2 ** 31 if end_mask >> axis & 1 or stop is None else stop
         if stride < 0:
             raise unsupported(op, "its step is negative")
         if start or stride > 1 or stop < (shape[axis] if shape[axis] > 0 else 2 ** 31):
@@ -245,10 +247,11 @@ def _slice(build: Builder, op: Operation) -> str:
 
 
 def _slice_sizes(build: Builder, op: Operation) -> str:
-    """Arguments: value, begin, sizes (-1 for all that is left)."""
+    """Arguments: value, begin, sizes (-1 for all that is left, computed where an extent is open)."""
     value, begin, sizes = op.inputs
+    sizes = [-1 if size is None else size for size in sizes]
     cuts = [(start, 2 ** 31 if size < 0 else start + size, axis) for axis, (start, size) in enumerate(zip(begin, sizes))
-            if start or 0 <= size != shape_of(value)[axis]]
+            if start or size >= 0 and size != shape_of(value)[axis]]
     return build.node("Slice", [value, *(build.integers(*column) for column in zip(*cuts))]) if cuts else \
         build.name(value)
 
@@ -299,7 +302,7 @@ OPERATORS: Dict[str, Translator] = {
     "HSwish": _same("HardSwish"), "HSigmoid": _same("HardSigmoid", alpha=1 / 6, beta=0.5), "Erf": _same("Erf"),
     "GeLU": _same("Gelu", approximate="tanh"), "Exp": _same("Exp"), "Log": _same("Log"), "Sqrt": _same("Sqrt"),
     "Abs": _same("Abs"), "Neg": _same("Neg"), "Sin": _same("Sin"), "Cos": _same("Cos"), "Floor": _same("Floor"),
-    "LogicalNot": _same("Not"), "Cast": _cast,
+    "LogicalNot": _same("Not"), "LogicalAnd": _same("And", 2), "LogicalOr": _same("Or", 2), "Cast": _cast,
     "Add": _same("Add", 2), "Sub": _same("Sub", 2), "Mul": _same("Mul", 2), "Muls": _same("Mul", 2),
     "Div": _same("Div", 2), "RealDiv": _same("Div", 2), "Pow": _same("Pow", 2), "Maximum": _same("Max", 2),
     "Minimum": _same("Min", 2), "BiasAdd": _bias_add,
