@@ -27,7 +27,7 @@ class Result:
     """What was measured of one network.
 
     Args:
-        params, macs: of the card; MACs only at the published input size.
+        params, macs: of the card, for the form that is measured; MACs only at the published input size.
         build_s, compile_s: seconds to construct the network, and of the first call, which compiles.
         median_ms, low_ms, high_ms: of a call on a batch; the median and the quartiles.
         peak_mb: largest resident memory of the process.
@@ -117,8 +117,12 @@ def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
     for name in models:
         card = model_card(name)
         size = tuple(input_size or card.input_size)
-        macs = card.macs if size == tuple(card.input_size) else None
-        results += [Result(name, backend, batch, size, threads, card.params, macs) for backend in backends]
+        forms = {True: (card.params, card.macs),
+                 False: (card.deploy_params or card.params, card.deploy_macs or card.macs)}
+        for backend in backends:
+            params, macs = forms[backend == "train"]
+            macs = macs if size == tuple(card.input_size) else None
+            results.append(Result(name, backend, batch, size, threads, params, macs))
     for start in range(0, len(results), GROUP):
         _measure_group(results[start:start + GROUP], rounds, advance)
     return results
