@@ -50,42 +50,36 @@ def evaluate(argv: Sequence[str]) -> int:
 
 
 def export(argv: Sequence[str]) -> int:
-    """Write a network as MINDIR with BatchNorm folded, run the file, and compare."""
+    """Write a network as MINDIR or ONNX with BatchNorm folded, run the file, and compare."""
     parser = argparse.ArgumentParser("ghost-ms export", description=export.__doc__)
     _add_network(parser)
-    parser.add_argument("--format", "--file_format", type=str.upper, choices=["MINDIR"], default="MINDIR",
-                        help="format of the file (default MINDIR)")
-    parser.add_argument("--output", help="file to write; by default MODEL.mindir in the working folder")
+    parser.add_argument("--format", "--file_format", type=str.upper, choices=["MINDIR", "ONNX", "AIR"],
+                        default="MINDIR", help="format of the file (default MINDIR); AIR needs an Ascend device")
+    parser.add_argument("--output", help="file to write; by default MODEL.mindir or MODEL.onnx in the working folder")
     parser.add_argument("--batch_size", type=int, default=1, help="images of a call; 0 leaves it open (default 1)")
     parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
                         help="height and width, or one number for both; by default what the network was trained for")
+    parser.add_argument("--softmax", action="store_true", help="append a softmax: the file gives probabilities")
+    parser.add_argument("--preprocess", choices=["outside", "in-graph"], default="outside",
+                        help="in-graph: the file takes uint8 images (N, height, width, channels) and normalises them "
+                             "itself (default outside)")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="print how many operators the graph has before and after folding; write nothing")
     options = parser.parse_args(argv)
     if options.batch_size < 0:
         raise ValueError(f"--batch_size is {options.batch_size}; it is 1 or more, or 0 for any")
-    from ghost_ms import device
-    from ghost_ms.deploy.export import export_mindir, sidecar_path
-    from ghost_ms.deploy.resolve import resolve
+    options.input_size = _size(options.input_size)
+    from ghost_ms.deploy.command import run_export
 
-    device.setup("CPU")
-    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART, _size(options.input_size),
-                               random_weights=True)
-    path = options.output or f"{description.model}.mindir"
-    path = path if path.endswith(".mindir") else f"{path}.mindir"
-    report = export_mindir(net, description, path, options.batch_size)
-    size = os.path.getsize(path) / 1e6
-    shape = "x".join(map(str, (options.batch_size or "N", description.preprocessing.channels,
-                               *description.preprocessing.input_size)))
-    print(f"{path}: {description.model}, input {shape}, {size:.1f} MB, {report['batchnorms']} BatchNorms left; "
-          f"run and compared: max difference {report['difference']:.1e} ({report['relative']:.1e} of the largest "
-          f"logit); sidecar {sidecar_path(path)}")
-    return 0
+    return run_export(options, QUICKSTART)
 
 
 def infer(argv: Sequence[str]) -> int:
-    """Classify images with a checkpoint or a MINDIR file."""
+    """Classify images with a checkpoint, a MINDIR file or an ONNX file."""
     parser = argparse.ArgumentParser("ghost-ms infer", description=infer.__doc__)
     _add_network(parser)
-    parser.add_argument("--mindir", help="exported file, with its sidecar beside it; instead of --ckpt")
+    parser.add_argument("--file", "--mindir", "--onnx", metavar="FILE",
+                        help="exported .mindir or .onnx, with its sidecar beside it; instead of --ckpt")
     parser.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
     parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -98,10 +92,10 @@ def infer(argv: Sequence[str]) -> int:
 
     paths = predict.find_images(options.image)
     device.setup("CPU")
-    if options.mindir:
+    if options.file:
         if options.ckpt or options.model or options.config:
-            raise ValueError("--mindir holds the network already; leave out --ckpt, --model and --config")
-        classify = predict.from_mindir(options.mindir)
+            raise ValueError("--file holds the network already; leave out --ckpt, --model and --config")
+        classify = predict.from_file(options.file)
     else:
         classify = predict.from_network(*resolve(options.model, options.config, options.ckpt, QUICKSTART))
     results = [classify(path, options.top) for path in paths]

@@ -52,8 +52,11 @@ class Attention(nn.Cell):
 class InvertedResidualFeedForward(nn.Cell):
     """Inverted residual feed-forward network (section 3.2): (B, channels, h, w) -> same shape.
 
-    Every activation comes before its BatchNorm.
+    Every activation comes before its BatchNorm. The first of these cannot be folded: the padded convolution behind
+    it takes zeros beyond the border, not the shift.
     """
+
+    folds_ahead = (("proj_bn", ("conv2.0",)),)
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
@@ -117,6 +120,7 @@ class CMT(Backbone):
     """
 
     folds = (("_fc", "_bn"),)
+    folds_ahead = (("stem_norm3", ("patch_embed_a.proj",)),)
 
     def __init__(self, channels: Tuple[int, ...], depths: Tuple[int, ...], stem: int, mlp_ratio: float = 4.0,
                  num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.1, drop_path_rate: float = 0.0,
