@@ -75,11 +75,11 @@ def export(argv: Sequence[str]) -> int:
 
 
 def infer(argv: Sequence[str]) -> int:
-    """Classify images with a checkpoint, a MINDIR file or an ONNX file."""
+    """Classify images with a checkpoint or an exported file."""
     parser = argparse.ArgumentParser("ghost-ms infer", description=infer.__doc__)
     _add_network(parser)
     parser.add_argument("--file", "--mindir", "--onnx", metavar="FILE",
-                        help="exported .mindir or .onnx, with its sidecar beside it; instead of --ckpt")
+                        help="exported .mindir, .onnx or .ms, with its sidecar beside it; instead of --ckpt")
     parser.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
     parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -168,8 +168,16 @@ def weights(argv: Sequence[str]) -> int:
     return options.func(options)
 
 
+def lite(argv: Sequence[str]) -> int:
+    """Convert an exported file for MindSpore Lite, run it there, and check it."""
+    from ghost_ms.deploy.lite_command import build_parser
+
+    options = build_parser("ghost-ms lite", lite.__doc__).parse_args(argv)
+    return options.func(options)
+
+
 COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
-            "bench": bench}
+            "bench": bench, "lite": lite}
 
 
 def _no_model(pattern: str) -> None:

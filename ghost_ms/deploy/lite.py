@@ -54,7 +54,8 @@ def convert(source: str, target: str, optimize: str = "general") -> None:
     """
     if not os.path.isfile(source):
         raise FileNotFoundError(f"there is no file '{source}'")
-    for name, path, kinds in (("convert from", source, (".onnx", ".mindir")), ("convert to", target, (".ms", ".mindir"))):
+    ends = ("convert from", source, (".onnx", ".mindir")), ("convert to", target, (".ms", ".mindir"))
+    for name, path, kinds in ends:
         if os.path.splitext(path)[1] not in kinds:
             raise ValueError(f"cannot {name} '{path}': it has to end in {' or '.join(kinds)}")
     if os.path.abspath(source) == os.path.abspath(target):
@@ -95,6 +96,8 @@ def _run_converter(source: str, target: str, optimize: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
         return f"it took longer than {LIMIT} s"
+    except OSError as error:
+        raise ValueError(f"cannot start {command[0]} ({error.strerror}): {REMEDY}") from None
     if done.returncode < 0:
         return f"its process died by {signal.Signals(-done.returncode).name}"
     return done.stdout + done.stderr
@@ -133,6 +136,11 @@ class LiteModel:
         except OSError as error:
             raise ValueError(f"cannot start {python} ({error.strerror}): {REMEDY}") from None
         self.facts = self._answer()
+
+    def __del__(self):
+        if getattr(self, "process", None) is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def __enter__(self) -> "LiteModel":
         return self

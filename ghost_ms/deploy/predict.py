@@ -33,32 +33,39 @@ def find_images(paths: Sequence[str]) -> List[str]:
 def from_network(net: nn.Cell, description: Description) -> Callable[[str, int], dict]:
     """A function (path, top) -> result that runs a network."""
     net.set_train(False)
-    return _classifier(lambda images: net(ms.Tensor(images)).asnumpy(),
-                       Sidecar(description.preprocessing, description.classes, Form(), 1))
+    return classifier(lambda images: net(ms.Tensor(images)).asnumpy(),
+                      Sidecar(description.preprocessing, description.classes, Form(), 1))
 
 
-def from_file(path: str) -> Callable[[str, int], dict]:
-    """A function (path, top) -> result that runs an exported file, .mindir or .onnx, as its sidecar says.
+def run_file(path: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from images to outputs that runs an exported file: .mindir, .onnx, or .ms in MindSpore Lite.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file or sidecar, it is damaged, or its kind is not known.
+        FileNotFoundError, ValueError: there is no such file, it is damaged, or its kind is not known.
     """
     kind = os.path.splitext(path)[1].lower()
     if kind == ".onnx":
         from ghost_ms.deploy.onnx_export import load_onnx
 
-        run = load_onnx(path)
-    elif kind == ".mindir":
+        return load_onnx(path)
+    if kind == ".ms":
+        from ghost_ms.deploy.lite import LiteModel
+
+        return LiteModel(path)
+    if kind == ".mindir":
         net = load_mindir(path)
-
-        def run(images: np.ndarray) -> np.ndarray:
-            return net(ms.Tensor(images)).asnumpy()
-    else:
-        raise ValueError(f"'{path}' is neither a .mindir nor an .onnx file; `ghost-ms export` writes both")
-    return _classifier(run, read_sidecar(path))
+        return lambda images: net(ms.Tensor(images)).asnumpy()
+    raise ValueError(f"'{path}' is neither .mindir, .onnx nor .ms; `ghost-ms export` and `ghost-ms lite convert` write "
+                     "these")
 
 
-def _classifier(run: Callable[[np.ndarray], np.ndarray], sidecar: Sidecar) -> Callable[[str, int], dict]:
+def from_file(path: str) -> Callable[[str, int], dict]:
+    """A function (path, top) -> result that runs an exported file as its sidecar says; errors as `run_file`."""
+    return classifier(run_file(path), read_sidecar(path))
+
+
+def classifier(run: Callable[[np.ndarray], np.ndarray], sidecar: Sidecar) -> Callable[[str, int], dict]:
+    """A function (path of an image, top) -> result, of one from images to outputs."""
     spec, classes, form, batch_size = sidecar
 
     def classify(path: str, top: int) -> dict:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ghost_ms import create_model, list_models, model_card
 from ghost_ms.cli import main
-from ghost_ms.deploy import export, onnx_export, predict
+from ghost_ms.deploy import export, lite, onnx_export, predict
 from ghost_ms.deploy.form import Form
 from ghost_ms.models.cmt import CMT
 from ghost_ms.models.hire_mlp import HireMlp
@@ -65,7 +65,20 @@ def check_open_batch(net, description, path):
     for count in (3, 1):
         logits = run(images(3)[:count])
         np.testing.assert_allclose(logits, expected[:count], atol=export.TOLERANCE * np.abs(expected).max())
+    check_lite(path, images(3), expected)
     return model, report
+
+
+def check_lite(path, pixels, expected):
+    """Where MindSpore Lite is installed, what it makes of the file gives the same."""
+    if lite.lite_python() is None:
+        return
+    target = path.replace(".onnx", ".ms")
+    lite.convert(path, target)
+    with lite.LiteModel(target, threads=1) as model:
+        for count in (3, 1):
+            logits = model(pixels[:count])
+            np.testing.assert_allclose(logits, expected[:count], atol=export.TOLERANCE * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", QUICK)
