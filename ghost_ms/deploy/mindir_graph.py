@@ -101,7 +101,7 @@ def read_graph(path: str) -> Graph:
 
 
 def count_operations(path: str) -> Dict[str, int]:
-    """How often each primitive stands in a MINDIR file, most frequent first; what only the runtime needs is left out."""
+    """How often each primitive stands in a MINDIR file, most frequent first, without what only the runtime needs."""
     counts = collections.Counter(operation.kind for operation in read_graph(path).operations)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -1,5 +1,6 @@
 """From an exported MindIR graph to an ONNX model, and an ONNX file back to a function."""
 import collections
+import importlib
 import os
 from typing import Callable, List, Sequence
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ghost_ms.deploy.mindir_graph import Graph, Operation, Tensor, read_graph
 from ghost_ms.deploy.onnx_graph import IR_VERSION, OPSET, Builder
+from ghost_ms.deploy.onnx_lower import lower_for_lite
 from ghost_ms.deploy.onnx_operators import OPERATORS, RESHAPES
 from ghost_ms.deploy.onnx_simplify import simplify
 
@@ -15,19 +17,20 @@ BATCH = "batch"
 
 
 def require_onnx() -> None:
-    """ImportError becomes a sentence that names the remedy (as ValueError)."""
+    """ValueError that names the remedy where the packages are not installed."""
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
+        for package in ("onnx", "onnxruntime"):
+            importlib.import_module(package)
     except ImportError as error:
         raise ValueError(f"ONNX needs the package {error.name}: pip install 'ghost-ms[deploy]'") from None
 
 
-def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
+def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str], target: str = "onnxruntime"):
     """The ONNX model of a MINDIR file.
 
     Args:
         inputs, outputs: names that they get.
+        target: 'onnxruntime' for the fewest nodes, 'lite' for those that MindSpore Lite 2.0.0 takes.
 
     Returns:
         onnx.ModelProto, simplified and checked (`onnx.checker`, with inference of all shapes).
@@ -47,6 +50,8 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
         _translate(build, op)
     build.outputs = [build.name(tensor) for tensor in graph.outputs]
     simplify(build)
+    if target == "lite":
+        lower_for_lite(build)
     return _model(build, graph, inputs, outputs)
 
 
@@ -55,7 +60,8 @@ def _translate(build: Builder, op: Operation) -> None:
     cells = [part.split("-")[0] for part in op.name.split("/")[:-1]]
     build.scope = "".join(f"/{name}" for name in (cells[1:] if cells[:1] == ["network"] else cells))
     if op.kind not in OPERATORS:
-        raise ValueError(f"'{op.kind}' at {op.name} has no translation to ONNX; known are {', '.join(sorted(OPERATORS))}")
+        known = ", ".join(sorted(OPERATORS))
+        raise ValueError(f"'{op.kind}' at {op.name} has no translation to ONNX; known are {known}")
     names = OPERATORS[op.kind](build, op)
     for tensor, name in zip(op.outputs, [names] if isinstance(names, str) else names):
         build.bind(tensor, name)

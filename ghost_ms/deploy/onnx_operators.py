@@ -302,7 +302,8 @@ OPERATORS: Dict[str, Translator] = {
     "HSwish": _same("HardSwish"), "HSigmoid": _same("HardSigmoid", alpha=1 / 6, beta=0.5), "Erf": _same("Erf"),
     "GeLU": _same("Gelu", approximate="tanh"), "Exp": _same("Exp"), "Log": _same("Log"), "Sqrt": _same("Sqrt"),
     "Abs": _same("Abs"), "Neg": _same("Neg"), "Sin": _same("Sin"), "Cos": _same("Cos"), "Floor": _same("Floor"),
-    "LogicalNot": _same("Not"), "LogicalAnd": _same("And", 2), "LogicalOr": _same("Or", 2), "Cast": _cast,
+    "LogicalNot": _same("Not"), "Cast": _cast,
+    "LogicalAnd": _same("And", 2), "LogicalOr": _same("Or", 2),
     "Add": _same("Add", 2), "Sub": _same("Sub", 2), "Mul": _same("Mul", 2), "Muls": _same("Mul", 2),
     "Div": _same("Div", 2), "RealDiv": _same("Div", 2), "Pow": _same("Pow", 2), "Maximum": _same("Max", 2),
     "Minimum": _same("Min", 2), "BiasAdd": _bias_add,
@@ -314,8 +315,8 @@ OPERATORS: Dict[str, Translator] = {
     "ReduceMean": _reduce("ReduceMean"), "ReduceSum": _reduce("ReduceSum"), "SumExt": _reduce("ReduceSum"),
     "MeanExt": _reduce("ReduceMean"), "ReduceMax": _reduce("ReduceMax"), "ReduceMin": _reduce("ReduceMin"),
     "Reshape": _reshape, "Flatten": _reshape, "ExpandDims": _reshape, "Squeeze": _reshape, "Transpose": _transpose,
-    "Concat": _concat, "Split": _split, "StridedSlice": _slice, "Slice": _slice_sizes, "Gather": _gather, "TopK": _top_k, "CumSum": _cum_sum,
-    "ZerosLike": _zeros_like, "BroadcastTo": _broadcast_to, "Tile": _tile,
+    "Concat": _concat, "Split": _split, "StridedSlice": _slice, "Slice": _slice_sizes, "Gather": _gather,
+    "TopK": _top_k, "CumSum": _cum_sum, "ZerosLike": _zeros_like, "BroadcastTo": _broadcast_to, "Tile": _tile,
 }
 #: Primitives whose shape is taken from the output; only their first argument is needed.
 RESHAPES = frozenset(name for name, function in OPERATORS.items() if function in (_reshape, _broadcast_to))
