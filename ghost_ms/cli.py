@@ -63,16 +63,11 @@ def export(argv: Sequence[str]) -> int:
     parser.add_argument("--preprocess", choices=["outside", "in-graph"], default="outside",
                         help="in-graph: the file takes uint8 images (N, height, width, channels) and normalises them "
                              "itself (default outside)")
-    parser.add_argument("--target", choices=["onnxruntime", "lite"], default="onnxruntime",
-                        help="who runs the ONNX file; lite writes some operators in simpler ones, as MindSpore Lite "
-                             "2.0.0 needs them (default onnxruntime)")
     parser.add_argument("--dry-run", action="store_true",
                         help="print how many operators the graph has before and after folding; write nothing")
     options = parser.parse_args(argv)
     if options.batch_size < 0:
         raise ValueError(f"--batch_size is {options.batch_size}; it is 1 or more, or 0 for any")
-    if options.target == "lite" and options.format != "ONNX":
-        raise ValueError("--target lite is a kind of ONNX file; add --format ONNX")
     options.input_size = _size(options.input_size)
     from ghost_ms.deploy.command import run_export
 

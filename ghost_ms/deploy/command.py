@@ -13,6 +13,9 @@ from ghost_ms.deploy.resolve import resolve
 from ghost_ms.deploy.sidecar import sidecar_path
 from ghost_ms.training.checkpoint import Description
 
+WRITERS = {"MINDIR": export.export_mindir, "ONNX": export.export_onnx}
+
+
 def run_export(options: argparse.Namespace, fallback: str) -> int:
     """Carry out `ghost-ms export`; the exit code.
 
@@ -42,10 +45,7 @@ def run_export(options: argparse.Namespace, fallback: str) -> int:
         write_air(net, description, path, options.batch_size, form)
         print(f"{path}: {description.model}, input {shape}; not run, since AIR has no runtime here")
         return 0
-    if options.format == "ONNX":
-        report = export.export_onnx(net, description, path, options.batch_size, form, options.target)
-    else:
-        report = export.export_mindir(net, description, path, options.batch_size, form)
+    report = WRITERS[options.format](net, description, path, options.batch_size, form)
     print(f"{path}: {description.model}, input {shape}, {os.path.getsize(path) / 1e6:.1f} MB, "
           f"{report['nodes']} operators, {report['batchnorms']} BatchNorms left; "
           f"run and compared: max difference {report['difference']:.1e} ({report['relative']:.1e} of the largest "

@@ -50,13 +50,9 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
                    lambda file, images: run_mindir(file, images))
 
 
-def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: int = 1, form: Form = Form(),
-                target: str = "onnxruntime") -> Dict[str, float]:
-    """Write `path` (.onnx) and its sidecar, check it, run it in ONNX Runtime; otherwise as `export_mindir`.
-
-    Args:
-        target: 'onnxruntime', or 'lite' for nodes that MindSpore Lite 2.0.0 takes.
-    """
+def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
+                form: Form = Form()) -> Dict[str, float]:
+    """Write `path` (.onnx) and its sidecar, check it, run it in ONNX Runtime; otherwise as `export_mindir`."""
     from ghost_ms.deploy import onnx_export
 
     onnx_export.require_onnx()
@@ -66,7 +62,7 @@ def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: i
             cell.as_primitive = True
 
     def write(mindir: str, target: str) -> int:
-        model = onnx_export.to_onnx(mindir, [form.input_name], [form.output_name], target)
+        model = onnx_export.to_onnx(mindir, [form.input_name], [form.output_name])
         with open(target, "wb") as file:
             file.write(model.SerializeToString())
         return len(model.graph.node)

@@ -8,7 +8,6 @@ import numpy as np
 
 from ghost_ms.deploy.mindir_graph import Graph, Operation, Tensor, read_graph
 from ghost_ms.deploy.onnx_graph import IR_VERSION, OPSET, Builder
-from ghost_ms.deploy.onnx_lower import lower_for_lite
 from ghost_ms.deploy.onnx_operators import OPERATORS, RESHAPES
 from ghost_ms.deploy.onnx_simplify import simplify
 
@@ -25,12 +24,11 @@ def require_onnx() -> None:
         raise ValueError(f"ONNX needs the package {error.name}: pip install 'ghost-ms[deploy]'") from None
 
 
-def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str], target: str = "onnxruntime"):
+def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
     """The ONNX model of a MINDIR file.
 
     Args:
         inputs, outputs: names that they get.
-        target: 'onnxruntime' for the fewest nodes, 'lite' for those that MindSpore Lite 2.0.0 takes.
 
     Returns:
         onnx.ModelProto, simplified and checked (`onnx.checker`, with inference of all shapes).
@@ -50,8 +48,6 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str], target: 
         _translate(build, op)
     build.outputs = [build.name(tensor) for tensor in graph.outputs]
     simplify(build)
-    if target == "lite":
-        lower_for_lite(build)
     return _model(build, graph, inputs, outputs)
 
 

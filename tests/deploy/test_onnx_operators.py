@@ -303,26 +303,3 @@ class Fork(nn.Cell):
 def test_control_flow_is_refused(tmp_path):
     with pytest.raises(ValueError, match="branches on values"):
         export(Fork(), tmp_path, 1)
-
-
-class Lowered(nn.Cell):
-    """What the target 'lite' writes in other nodes."""
-
-    def __init__(self):
-        super().__init__()
-        self.act, self.norm = nn.HSwish(), nn.LayerNorm((6, 6), begin_norm_axis=2, begin_params_axis=2, epsilon=1e-3)
-        self.last = nn.LayerNorm((6,), epsilon=1e-5)
-
-    def construct(self, x):
-        return self.last(self.norm(self.act(x)))
-
-
-def test_target_lite_is_exact_and_has_none_of_what_lite_lacks(tmp_path):
-    net = perturb(Lowered())
-    path, model = export(net, tmp_path, 2)
-    assert [node.op_type for node in model.graph.node] == ["HardSwish"] + 2 * ["LayerNormalization"]
-    lowered = to_onnx(path, ["image"], ["logits"], "lite")
-    assert not {"HardSwish", "LayerNormalization"} & {node.op_type for node in lowered.graph.node}
-    expected = net(Tensor(images(2))).asnumpy()
-    for either in (model, lowered):
-        np.testing.assert_allclose(run(either, images(2)), expected, atol=1e-5)
