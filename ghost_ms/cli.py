@@ -132,7 +132,7 @@ def bench(argv: Sequence[str]) -> int:
     parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
     parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
                         help="mindspore: deploy form in graph mode (default); train: a training step in graph mode; "
-                             "mindir: the exported file")
+                             "mindir, onnx, lite: the exported file in MindSpore, ONNX Runtime, MindSpore Lite")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
     parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",

@@ -4,14 +4,21 @@ Speaks JSON, a line a message, on standard input and output. First comes the tas
 threads); the answer tells what preparing took. Each further line {"calls": n} is answered by the milliseconds of n
 calls. At the end of the input the process prints its peak memory and ends.
 """
-import dataclasses
 import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, List, Tuple
+
+import numpy as np
+
+
+#: Milliseconds of each of some calls; at the end, the peak memory in MB.
+Measure = Callable[[int], List[float]]
+Peak = Callable[[], float]
 
 
 def main() -> None:
@@ -20,26 +27,20 @@ def main() -> None:
     os.dup2(2, 1)  # What libraries print must not mix with the answers.
     task = json.loads(sys.stdin.readline())
     _limit_threads(task["threads"])
-    try:
-        answer, run = BACKENDS[task["backend"]](task)
-    except (ValueError, OSError, ImportError) as error:
-        answer, run = {"error": " ".join(str(error).split())}, None
-    print(json.dumps(answer), file=out, flush=True)
-    if run is None:
-        return
-    for line in sys.stdin:
-        times = []
-        for _ in range(json.loads(line)["calls"]):
-            start = time.perf_counter()
-            run()
-            times.append(1e3 * (time.perf_counter() - start))
-        print(json.dumps({"ms": times}), file=out, flush=True)
-    print(json.dumps({"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}), file=out, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            answer, measure, peak = BACKENDS[task["backend"]](task, folder)
+        except (ValueError, OSError) as error:
+            print(json.dumps({"error": " ".join(str(error).split())}), file=out, flush=True)
+            return
+        print(json.dumps(answer), file=out, flush=True)
+        for line in sys.stdin:
+            print(json.dumps({"ms": measure(json.loads(line)["calls"])}), file=out, flush=True)
+        print(json.dumps({"peak_mb": peak()}), file=out, flush=True)
 
 
 def _limit_threads(threads: int) -> None:
-    """No more cores than threads, whatever the pools of a library count; set before any library is imported."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    """No more cores than threads, whatever the pools of a library count."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[:threads])
@@ -47,8 +48,6 @@ def _limit_threads(threads: int) -> None:
 
 def _network(task: dict) -> tuple:
     """(network with random weights, float32 images, seconds that building took)."""
-    import numpy as np
-
     from ghost_ms import create_model, device
 
     device.setup("CPU")
@@ -56,18 +55,27 @@ def _network(task: dict) -> tuple:
     start = time.perf_counter()
     net = create_model(task["model"], input_size=size)
     seconds = time.perf_counter() - start
-    shape = (task["batch"], 3, *size)
-    return net, np.random.default_rng(0).standard_normal(shape).astype(np.float32), seconds
+    return net, _images(task), seconds
 
 
-def _prepare(run: Callable[[], object], **answer: float) -> Tuple[Dict[str, float], Callable[[], object]]:
+def _prepare(run: Callable[[], object], **answer: float) -> Tuple[Dict[str, float], Measure, Peak]:
     """The first call, which compiles, is part of the preparation."""
     start = time.perf_counter()
     run()
-    return {**answer, "compile_s": time.perf_counter() - start}, run
+    answer["compile_s"] = time.perf_counter() - start
+
+    def measure(calls: int) -> List[float]:
+        times = []
+        for _ in range(calls):
+            begin = time.perf_counter()
+            run()
+            times.append(1e3 * (time.perf_counter() - begin))
+        return times
+
+    return answer, measure, lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def mindspore(task: dict) -> tuple:
+def mindspore(task: dict, _: str) -> tuple:
     """The deploy form in graph mode."""
     import mindspore as ms
 
@@ -79,7 +87,7 @@ def mindspore(task: dict) -> tuple:
     return _prepare(lambda: net(images).asnumpy(), build_s=build, size_mb=size)
 
 
-def train(task: dict) -> tuple:
+def train(task: dict, _: str) -> tuple:
     """A step of training in graph mode: forward, gradients, update by SGD with momentum."""
     import mindspore as ms
     from mindspore import nn
@@ -95,24 +103,59 @@ def train(task: dict) -> tuple:
     return _prepare(lambda: step(images, labels).asnumpy(), build_s=build, size_mb=size)
 
 
-def mindir(task: dict) -> tuple:
-    """The exported file."""
+def _exported(task: dict, folder: str, kind: str) -> Tuple[str, dict]:
+    """(path of the exported network, seconds that writing took); by a process whose memory does not count here."""
+    path = os.path.join(folder, f"net.{kind}")
+    command = ["export", "--model", task["model"], "--format", kind.upper(), "--batch_size", str(task["batch"]),
+               "--input_size", *map(str, task["input_size"]), "--output", path]
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "ghost_ms.cli", *command], capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(done.stderr.strip().splitlines()[-1])
+    return path, {"build_s": time.perf_counter() - start}
+
+
+def _images(task: dict) -> np.ndarray:
+    shape = (task["batch"], 3, *task["input_size"])
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def mindir(task: dict, folder: str) -> tuple:
+    """The exported file in MindSpore."""
     import mindspore as ms
 
-    from ghost_ms.deploy.export import export_mindir, load_mindir
-    from ghost_ms.deploy.resolve import describe
+    from ghost_ms import device
+    from ghost_ms.deploy.export import load_mindir
 
-    net, images, build = _network(task)
-    description, images = describe(task["model"]), ms.Tensor(images)
-    description.preprocessing = dataclasses.replace(description.preprocessing, input_size=images.shape[2:])
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "net.mindir")
-        report = export_mindir(net, description, path, task["batch"])
-        size, cell = os.path.getsize(path) / 1e6, load_mindir(path)
-    return _prepare(lambda: cell(images).asnumpy(), build_s=build + report["seconds"], size_mb=size)
+    path, answer = _exported(task, folder, "mindir")
+    device.setup("CPU")
+    net, images = load_mindir(path), ms.Tensor(_images(task))
+    return _prepare(lambda: net(images).asnumpy(), size_mb=os.path.getsize(path) / 1e6, **answer)
 
 
-BACKENDS = {"mindspore": mindspore, "train": train, "mindir": mindir}
+def onnx(task: dict, folder: str) -> tuple:
+    """The exported file in ONNX Runtime."""
+    from ghost_ms.deploy.onnx_export import load_onnx
+
+    path, answer = _exported(task, folder, "onnx")
+    net, images = load_onnx(path, task["threads"]), _images(task)
+    return _prepare(lambda: net(images), size_mb=os.path.getsize(path) / 1e6, **answer)
+
+
+def lite(task: dict, folder: str) -> tuple:
+    """The exported file, converted for devices, in MindSpore Lite."""
+    from ghost_ms.deploy.lite import LiteModel, convert
+
+    path, answer = _exported(task, folder, "onnx")
+    start = time.perf_counter()
+    convert(path, os.path.join(folder, "net.ms"))
+    model = LiteModel(os.path.join(folder, "net.ms"), task["threads"])
+    model(_images(task))
+    answer.update(compile_s=time.perf_counter() - start, size_mb=model.facts["size_mb"])
+    return answer, model.time, model.close
+
+
+BACKENDS = {"mindspore": mindspore, "train": train, "mindir": mindir, "onnx": onnx, "lite": lite}
 
 if __name__ == "__main__":
     main()

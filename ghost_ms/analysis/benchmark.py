@@ -15,7 +15,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.models import model_card
 
-BACKENDS = ("mindspore", "train", "mindir")
+BACKENDS = ("mindspore", "train", "mindir", "onnx", "lite")
 #: Processes that live at the same time; each holds MindSpore and a network (0.5 to 2 GB).
 GROUP = 6
 #: Seconds of calls in a round and calls at most.
@@ -58,8 +58,9 @@ class _Worker:
 
     def __init__(self, result: Result, command: Sequence[str]):
         self.result, self.times = result, []
+        threads = {"OMP_NUM_THREADS": str(result.threads)}
         self.process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, text=True, env={**os.environ, **threads})
         task = {key: getattr(result, key) for key in ("model", "backend", "batch", "input_size", "threads")}
         self._take(self._ask(task))
 
