@@ -4,12 +4,14 @@ Every key can be overridden on the command line (`--optimizer.lr 0.1`). An unkno
 stops the run before any work, with a sentence that names the key, the file and the nearest valid name.
 """
 import dataclasses
-import difflib
 import os
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import yaml
+
+from ghost_ms.recipe import (DistillConfig, EmaConfig, LossConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig,
+                             TrainConfig, check_training, nearest, one_of, share)
 
 DATASETS = ("image_folder", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
 
@@ -24,6 +26,8 @@ class ModelConfig:
         in_channels: channels of the images; by default those of the data.
         pretrained: true for the released weights, or a path of a PyTorch, safetensors or MindSpore file; the
             classifier of another class count starts fresh.
+        freeze: what is not trained: a number of stages from the input on, or names of cells such as [conv_stem,
+            blocks.0]. Their BatchNorms keep their statistics too.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
     """
 
@@ -31,6 +35,7 @@ class ModelConfig:
     num_classes: Optional[int] = None
     in_channels: Optional[int] = None
     pretrained: Union[bool, str] = False
+    freeze: Union[int, List[str]] = 0
     args: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -86,64 +91,6 @@ class AugmentConfig:
 
 
 @dataclasses.dataclass
-class LossConfig:
-    """Cross-entropy.
-
-    Args:
-        label_smoothing: share of the target that is spread over all classes.
-    """
-
-    label_smoothing: float = 0.0
-
-
-@dataclasses.dataclass
-class OptimizerConfig:
-    """SGD with momentum.
-
-    Args:
-        lr: peak learning rate, for the batch size as it is.
-        momentum: of the running mean of gradients.
-        nesterov: whether Nesterov's form of momentum is used.
-        weight_decay: L2 penalty of weights.
-        decay_norms_and_biases: whether norms and biases decay too.
-    """
-
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 4e-5
-    decay_norms_and_biases: bool = False
-
-
-@dataclasses.dataclass
-class ScheduleConfig:
-    """Linear warm-up, then half a cosine, step by step (arXiv 1608.03983).
-
-    Args:
-        warmup_epochs: length of the warm-up; may be a fraction.
-        warmup_lr: learning rate of the first step.
-        min_lr: learning rate at the end.
-    """
-
-    warmup_epochs: float = 0.0
-    warmup_lr: float = 1e-6
-    min_lr: float = 0.0
-
-
-@dataclasses.dataclass
-class TrainConfig:
-    """The length of the training and what it tells.
-
-    Args:
-        epochs: passes over the training images.
-        log_every: steps between two lines of a log that is no terminal.
-    """
-
-    epochs: int = 90
-    log_every: int = 50
-
-
-@dataclasses.dataclass
 class RunConfig:
     """Where and how the run is executed.
 
@@ -172,6 +119,9 @@ class Config:
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
+    distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
+    precision: PrecisionConfig = dataclasses.field(default_factory=PrecisionConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
 
@@ -241,12 +191,12 @@ def _check_file(path: str, extra: set) -> None:
     sections = {section.name: section.default_factory for section in dataclasses.fields(Config)}
     for name, keys in recipe.items():
         if name not in sections and name not in extra:
-            raise ValueError(f"{path}: unknown section '{name}'{_nearest(name, sections)}")
+            raise ValueError(f"{path}: unknown section '{name}'{nearest(name, sections)}")
         known = [field.name for field in dataclasses.fields(sections[name])] if name in sections else keys
         for key in keys if isinstance(keys, dict) else ():
             if key not in known:
                 raise ValueError(f"{path}: unknown key '{name}.{key}'"
-                                 f"{_nearest(key, known, prefix=name + '.')}")
+                                 f"{nearest(key, known, prefix=name + '.')}")
 
 
 def _sentence(message: str, parser, files: Sequence[str]) -> str:
@@ -254,7 +204,7 @@ def _sentence(message: str, parser, files: Sequence[str]) -> str:
     unknown = re.search(r"[Uu]nrecognized arguments?: (\S+)", message)
     if unknown:
         option = unknown.group(1).split("=")[0]
-        return f"unknown option '{option}'{_nearest(option.lstrip('-'), _options(parser), prefix='--')}"
+        return f"unknown option '{option}'{nearest(option.lstrip('-'), _options(parser), prefix='--')}"
     key = re.search(r"[Kk]ey \"([\w.]+)\"", message) or re.search(r"--([\w.]+)", message)
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     reason = lines[-1] if len(lines) > 1 else lines[0]
@@ -264,35 +214,22 @@ def _sentence(message: str, parser, files: Sequence[str]) -> str:
     return f"{key.group(1) if key else 'recipe'}{where}: {' '.join(reason.split())}"
 
 
-def _nearest(name: str, known, prefix: str = "") -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{prefix}{near[0]}'?" if near else f"; known are {', '.join(sorted(known))}"
-
-
 def _check_values(config: Config) -> None:
     """Values whose type is right and whose meaning is not."""
-    _one_of("data.dataset", config.data.dataset, DATASETS)
+    one_of("data.dataset", config.data.dataset, DATASETS)
     if config.run.device.lower() not in ("auto", "ascend", "gpu", "cpu"):
         raise ValueError(f"run.device is '{config.run.device}'; known are auto, Ascend, GPU, CPU")
-    _one_of("run.mode", config.run.mode, ("graph", "pynative"))
+    one_of("run.mode", config.run.mode, ("graph", "pynative"))
     if config.data.interpolation is not None:
-        _one_of("data.interpolation", config.data.interpolation, ("bilinear", "bicubic"))
-    for key in ("data.batch_size", "data.eval_batch_size", "data.workers", "train.epochs", "train.log_every",
-                "data.synthetic_size", "data.synthetic_classes"):
+        one_of("data.interpolation", config.data.interpolation, ("bilinear", "bicubic"))
+    for key in ("data.batch_size", "data.eval_batch_size", "data.workers", "data.synthetic_size",
+                "data.synthetic_classes"):
         section, name = key.split(".")
         if getattr(getattr(config, section), name) < 1:
             raise ValueError(f"{key} must be at least 1")
-    for key, value in (("loss.label_smoothing", config.loss.label_smoothing),
-                       ("augment.horizontal_flip", config.augment.horizontal_flip)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{key} must lie between 0 and 1, not {value}")
-    if config.optimizer.nesterov and not config.optimizer.momentum:
-        raise ValueError("optimizer.nesterov needs optimizer.momentum above 0")
-
-
-def _one_of(key: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key} is '{value}'{_nearest(value, choices)}")
+    share("augment.horizontal_flip", config.augment.horizontal_flip)
+    check_training(config.loss, config.optimizer, config.schedule, config.ema, config.distill, config.precision,
+                   config.train)
 
 
 def _plain(value):

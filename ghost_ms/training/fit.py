@@ -17,7 +17,7 @@ from ghost_ms.training.curves import draw_curves, write_metrics
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.progress import Reporter
-from ghost_ms.training.schedule import learning_rates
+from ghost_ms.training.schedule import learning_rates, scaled
 from ghost_ms.training.step import TrainStep
 
 
@@ -63,7 +63,7 @@ def fit(config: Config) -> Dict[str, float]:
     steps = train.size // config.data.batch_size
     if not steps:
         raise ValueError(f"data.batch_size is {config.data.batch_size}, but there are only {train.size} images")
-    rates = learning_rates(config.optimizer.lr, config.schedule, config.train.epochs, steps)
+    rates = learning_rates(*scaled(config.optimizer, config.schedule, config.data.batch_size), config.train.epochs, steps)
     target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed)
     net = description.build(config.model.pretrained)
     checkpoints = make_run_folder(config.run.dir)
