@@ -52,18 +52,14 @@ class StepDropout(nn.Cell):
 
 
 def make_restorable(net: nn.Cell, clock: Parameter, seed: int) -> int:
-    """Replace every `nn.Dropout` below `net`, those of `DropPath` included, by a `StepDropout`; their number.
+    """Replace every `nn.Dropout(p=...)` below `net`, those of `DropPath` included, by a `StepDropout`; their number.
 
     Args:
         clock: see `StepDropout`.
         seed: of the masks; another one for every worker of a data-parallel run.
     """
     found = [(parent, key, cell) for _, parent in net.cells_and_names() for key, cell in parent.name_cells().items()
-             if isinstance(cell, nn.Dropout) and _rate(cell) > 0]
+             if isinstance(cell, nn.Dropout) and cell.p]
     for index, (parent, key, cell) in enumerate(found):
-        replace_cell(parent, key, StepDropout(_rate(cell), clock, seed * 1_000_003 + index + 1))
+        replace_cell(parent, key, StepDropout(cell.p, clock, seed * 1_000_003 + index + 1))
     return len(found)
-
-
-def _rate(cell: nn.Dropout) -> float:
-    return cell.p if cell.p is not None else 1 - cell.keep_prob
