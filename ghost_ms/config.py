@@ -150,10 +150,10 @@ def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:
     """
     from jsonargparse import ArgumentError
 
-    for path in _config_files(argv):
-        _check_file(path, {name.split(".")[0] for name in _options(parser)})
+    extra = {name.split(".")[0] for name in _options(parser)}
+    resolved = {path: read_recipe(path, extra) for path in _config_files(argv)}
     try:
-        values = parser.parse_args(list(argv))
+        values = parser.parse_args(_with_bases(argv, resolved))
     except ArgumentError as error:
         raise ValueError(_sentence(str(error), parser, _config_files(argv))) from None
     # `instantiate` has replaced `instantiate_classes`, which releases for older Pythons still call it.
@@ -168,6 +168,51 @@ def load(path: str, overrides: Sequence[str] = ()) -> Config:
     return parse(build_parser("ghost-ms", ""), ["--config", path, *overrides])[0]
 
 
+def read_recipe(path: str, extra: Sequence[str] = ()) -> Dict[str, Any]:
+    """The keys that a recipe file sets, those of its `base` included.
+
+    `base: FILE` (relative to the file that says it) begins with another recipe's keys; own keys override, and mappings
+    such as model.args are merged key by key.
+
+    Args:
+        extra: sections that are known beside those of `Config`.
+
+    Raises:
+        ValueError: no such file, no YAML, an unknown key, or files that are each other's base.
+    """
+    chain, merged = [], {}
+    while path is not None:
+        if os.path.abspath(path) in chain:
+            raise ValueError(f"{path} is its own base")
+        chain.append(os.path.abspath(path))
+        recipe = _check_file(path, set(extra))
+        base = recipe.pop("base", None)
+        if base is not None and not isinstance(base, str):
+            raise ValueError(f"{path}: base must be the path of a recipe")
+        merged = _merge(recipe, merged)
+        path = None if base is None else os.path.join(os.path.dirname(path), base)
+    return merged
+
+
+def _merge(low: Any, high: Any) -> Any:
+    """`high` over `low`; mappings key by key."""
+    if not (isinstance(low, dict) and isinstance(high, dict)):
+        return high
+    return {**low, **{key: _merge(low[key], value) if key in low else value for key, value in high.items()}}
+
+
+def _with_bases(argv: Sequence[str], resolved: Dict[str, Dict[str, Any]]) -> List[str]:
+    """The command line with each recipe as the YAML text of all its keys."""
+    texts = {path: yaml.safe_dump(recipe) for path, recipe in resolved.items()}
+    words = list(argv)
+    for index, word in enumerate(words):
+        if word.startswith("--config="):
+            words[index] = f"--config={texts[word.split('=', 1)[1]]}"
+        elif index and words[index - 1] == "--config":
+            words[index] = texts[word]
+    return words
+
+
 def _config_files(argv: Sequence[str]) -> List[str]:
     files = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
     return files + [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
@@ -177,8 +222,8 @@ def _options(parser) -> List[str]:
     return [option[2:] for option in parser._option_string_actions if option.startswith("--")]
 
 
-def _check_file(path: str, extra: set) -> None:
-    """Unknown keys of a recipe, before any type is looked at."""
+def _check_file(path: str, extra: set) -> Dict[str, Any]:
+    """The content of one recipe file, whose keys are known; no type has been looked at yet."""
     if not os.path.isfile(path):
         raise ValueError(f"there is no recipe '{path}'; the shipped ones are under configs/")
     with open(path) as file:
@@ -190,6 +235,8 @@ def _check_file(path: str, extra: set) -> None:
         raise ValueError(f"{path} is no recipe: it must hold sections such as 'model:' and 'data:'")
     sections = {section.name: section.default_factory for section in dataclasses.fields(Config)}
     for name, keys in recipe.items():
+        if name == "base":
+            continue
         if name not in sections and name not in extra:
             raise ValueError(f"{path}: unknown section '{name}'{nearest(name, sections)}")
         known = [field.name for field in dataclasses.fields(sections[name])] if name in sections else keys
@@ -197,6 +244,7 @@ def _check_file(path: str, extra: set) -> None:
             if key not in known:
                 raise ValueError(f"{path}: unknown key '{name}.{key}'"
                                  f"{nearest(key, known, prefix=name + '.')}")
+    return recipe
 
 
 def _sentence(message: str, parser, files: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Knowledge distillation: a frozen teacher inside the compiled step."""
+"""Knowledge distillation: a frozen teacher inside the compiled step (an exported file: just before it)."""
 from typing import Tuple
 
 import mindspore as ms
@@ -30,6 +30,8 @@ class Teacher(nn.Cell):
     def __init__(self, net: nn.Cell, own: Preprocessing, student: Preprocessing):
         super().__init__(auto_prefix=False)
         self.net = net
+        #: Whether it must run as a graph of its own, before the step.
+        self.apart = isinstance(net, nn.GraphCell)
         for name, parameter in net.parameters_and_names():
             # The student's parameters have the same names, and a graph wants each once.
             parameter.name = f"teacher.{name}"
@@ -107,14 +109,18 @@ class Distillation(nn.Cell):
         """What is trained beside the student."""
         return self.projection.trainable_params() if self.projection is not None else []
 
-    def construct(self, images: Tensor, logits: Tensor, features: Tensor, label_loss: Tensor) -> Tensor:
-        """The whole loss; `features` is the student's last map where the method is features, else anything."""
+    def targets(self, images: Tensor) -> Tensor:
+        """What the teacher says of the images: its last feature map for features, else its logits."""
+        return self.teacher.features(images) if self.method == "features" else self.teacher(images)
+
+    def construct(self, wanted: Tensor, logits: Tensor, features: Tensor, label_loss: Tensor) -> Tensor:
+        """The whole loss of `targets`; `features` is the student's last map for features, else anything."""
         if self.method == "features":
-            loss = self.feature_loss(features.astype(ms.float32), self.teacher.features(images))
+            loss = self.feature_loss(features.astype(ms.float32), wanted)
         elif self.method == "hard":
-            loss = ops.cross_entropy(logits, self.teacher(images).argmax(1).astype(ms.int32))
+            loss = ops.cross_entropy(logits, wanted.argmax(1).astype(ms.int32))
         else:
-            loss = self.soft_loss(logits, self.teacher(images))
+            loss = self.soft_loss(logits, wanted)
         return self.label_weight * label_loss + self.weight * loss
 
     def soft_loss(self, logits: Tensor, wanted: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Losses of logits (B, classes) against labels: int32 (B,), or float32 shares (B, classes) as mixup makes them."""
+"""Losses of logits (B, classes) against labels: int32 (B,), or float32 shares (B, classes) as mixup makes them.
+
+Shares come with label smoothing in them, since mixing needs it there; only int labels are smoothed here.
+"""
 from typing import Optional
 
 import mindspore as ms
@@ -7,11 +10,23 @@ from mindspore import Tensor, nn, ops
 from ghost_ms.recipe import LossConfig
 
 
+class CrossEntropy(nn.Cell):
+    """Cross-entropy with the softmax of the logits, mean over the images."""
+
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__()
+        self.of_labels = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.of_shares = nn.CrossEntropyLoss()
+
+    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.of_shares(logits, labels) if labels.ndim == 2 else self.of_labels(logits, labels)
+
+
 class BinaryCrossEntropy(nn.Cell):
     """One yes-or-no question a class (arXiv 2110.00476, section 2; DeiT III, arXiv 2204.07118).
 
     Args:
-        label_smoothing: share of the target that is spread over all classes.
+        label_smoothing: share of an int label that is spread over all classes.
         threshold: where given, targets above it count as 1 and all others as 0.
         sum_classes: sum over the classes instead of their mean; over the images it is always the mean.
     """
@@ -22,7 +37,9 @@ class BinaryCrossEntropy(nn.Cell):
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = logits.shape[1]
-        targets = shares(labels, classes) * (1.0 - self.smoothing) + self.smoothing / classes
+        targets = shares(labels, classes)
+        if labels.ndim == 1:
+            targets = targets * (1.0 - self.smoothing) + self.smoothing / classes
         if self.threshold is not None:
             targets = (targets > self.threshold).astype(ms.float32)
         # log(1 + exp(-x)) for the right answer and log(1 + exp(x)) for the wrong one, without overflow.
@@ -47,4 +64,4 @@ def create_loss(config: LossConfig) -> nn.Cell:
     """The loss of a recipe."""
     if config.name == "binary_cross_entropy":
         return BinaryCrossEntropy(config.label_smoothing, config.threshold, config.sum_classes)
-    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    return CrossEntropy(config.label_smoothing)

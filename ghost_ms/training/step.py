@@ -16,7 +16,8 @@ class Health(NamedTuple):
     Args:
         loss: mean of the finite losses since `begin_epoch`.
         correct: images predicted right since then.
-        bad_step: number of the last step whose loss was not finite, from 0 at the start of the training; -1 for none.
+        bad_step: number of the last step whose loss (or, where updates may be left out, a gradient) was not finite,
+            from 0 at the start of the training; -1 for none.
         bad_run: the longest row of such steps.
         skipped: updates left out because a gradient was not finite.
     """
@@ -61,6 +62,8 @@ class TrainStep(nn.Cell):
         self.distillation, self.balance_weight = distillation, balance_weight
         self.takes_features = distillation is not None and distillation.method == "features"
         self.scaler, self.guarded = scaler, scaler is not None or skip_nonfinite
+        # With a scaler an overflow is expected now and then, and no sign of a bad loss.
+        self.overflow_is_bad = skip_nonfinite and scaler is None
         self.accumulate, self.reduce, self.clip, self.ema = accumulate, reduce, clip, ema
         self.weights = optimizer.parameters
         self.value_and_grad = ops.value_and_grad(self.forward, None, self.weights, has_aux=True)
@@ -106,8 +109,8 @@ class TrainStep(nn.Cell):
         return Health(float(self.loss_sum.asnumpy()) / steps, int(self.correct_sum.asnumpy()),
                       int(self.bad_step.asnumpy()), int(self.longest_bad_run.asnumpy()), int(self.skipped.asnumpy()))
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """(loss to differentiate, loss to report, logits)."""
+    def forward(self, images: Tensor, labels: Tensor, wanted: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """(loss to differentiate, loss to report, logits); `wanted` is what the teacher says of the images."""
         features = images
         if self.takes_features:
             last = self.net.forward_last(images)
@@ -118,23 +121,32 @@ class TrainStep(nn.Cell):
         logits = logits.astype(ms.float32)
         loss = self.loss(logits, labels)
         if self.distillation is not None:
-            loss = self.distillation(images, logits, features, loss)
+            loss = self.distillation(wanted, logits, features, loss)
         if self.balance_weight > 0:
             loss = loss + self.balance_weight * self.net.balance_loss()
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         return scaled, ops.stop_gradient(loss), ops.stop_gradient(logits)
 
-    def construct(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
-        (_, loss, logits), gradients = self.value_and_grad(images, labels)
+    def __call__(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
+        # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
+        if self.distillation is not None and self.distillation.teacher.apart:
+            return super().__call__(images, labels, self.distillation.teacher(images))
+        return super().__call__(images, labels)
+
+    def construct(self, images: Tensor, labels: Tensor, wanted: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        if wanted is None:
+            wanted = images if self.distillation is None else self.distillation.targets(images)
+        (_, loss, logits), gradients = self.value_and_grad(images, labels, wanted)
         correct = hits(logits, labels)
+        finite = ops.isfinite(loss)
         if self.accumulate > 1:
             loss = ops.depend(loss, self.gather(gradients))
             if self.micro_step == self.accumulate:
-                loss = ops.depend(loss, self.update(self.average()))
-                loss = ops.depend(loss, self.clear())
+                finite = self.update(self.average(), finite)
+                loss = ops.depend(loss, ops.depend(self.clear(), finite))
         else:
-            loss = ops.depend(loss, self.update(gradients))
-        return ops.depend(loss, self.count(loss, correct)), correct
+            finite = self.update(gradients, finite)
+        return ops.depend(loss, self.count(loss, finite, correct)), correct
 
     def gather(self, gradients):
         done = (ops.assign_add(self.micro_step, Tensor(1, ms.int32)),)
@@ -154,23 +166,23 @@ class TrainStep(nn.Cell):
             done = done + (ops.assign(gradient, ops.zeros_like(gradient)),)
         return done
 
-    def update(self, gradients):
-        """Reduce first, so that all workers see the same gradients and decide alike."""
+    def update(self, gradients, finite_loss: Tensor) -> Tensor:
+        """Whether the step was a good one; reduce first, so that all workers see the same gradients, decide alike."""
         if self.reduce is not None:
             gradients = self.reduce(gradients)
         if not self.guarded:
-            return self.apply(gradients)
+            return ops.depend(finite_loss, self.apply(gradients))
         if self.scaler is not None:
             gradients = self.scaler.unscale(gradients)
         finite = amp.all_finite(gradients)
         if self.scaler is not None:
             finite = ops.depend(finite, self.scaler.adjust(finite))
-        done = finite
+        good = ops.logical_and(finite_loss, finite) if self.overflow_is_bad else finite_loss
         if finite:
-            done = ops.depend(finite, self.apply(gradients))
+            good = ops.depend(good, self.apply(gradients))
         else:
-            done = ops.depend(finite, ops.assign_add(self.skipped, Tensor(1, ms.int32)))
-        return done
+            good = ops.depend(good, ops.assign_add(self.skipped, Tensor(1, ms.int32)))
+        return good
 
     def apply(self, gradients):
         if self.clip is not None:
@@ -180,12 +192,11 @@ class TrainStep(nn.Cell):
             done = ops.depend(done, self.ema(ops.depend(self.optimizer.global_step, done)))
         return done
 
-    def count(self, loss: Tensor, correct: Tensor):
-        finite = ops.isfinite(loss)
-        one = finite.astype(ms.int32)
-        run = (self.bad_run + 1) * (1 - one)
+    def count(self, loss: Tensor, good: Tensor, correct: Tensor):
+        finite, one = ops.isfinite(loss), ops.isfinite(loss).astype(ms.int32)
+        run = (self.bad_run + 1) * (1 - good.astype(ms.int32))
         return (ops.assign(self.bad_run, run), ops.assign(self.longest_bad_run, ops.maximum(self.longest_bad_run, run)),
-                ops.assign(self.bad_step, ops.select(finite, self.bad_step, self.clock)),
+                ops.assign(self.bad_step, ops.select(good, self.bad_step, self.clock)),
                 ops.assign_add(self.loss_sum, ops.select(finite, loss, ops.zeros_like(loss))),
                 ops.assign_add(self.finite_steps, one), ops.assign_add(self.correct_sum, correct),
                 ops.assign_add(self.clock, Tensor(1, ms.int32)))

@@ -7,7 +7,6 @@ import pytest
 from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
-from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.export import export_mindir
 from ghost_ms.layers.drop import DropPath
 from ghost_ms.models import registry
@@ -60,7 +59,8 @@ def _recipe(folder, model="tiny", epochs=2, mode="graph", **sections):
 
 
 def _state(folder, name="last"):
-    return {key: value.asnumpy() for key, value in read_checkpoint(str(folder / "checkpoints" / f"{name}.ckpt"))[0].items()}
+    values, _ = read_checkpoint(str(folder / "checkpoints" / f"{name}.ckpt"))
+    return {key: value.asnumpy() for key, value in values.items()}
 
 
 def _teacher(folder):
@@ -102,7 +102,7 @@ def test_an_exported_teacher_teaches_as_its_checkpoint(tmp_path):
         losses.append(fit(_recipe(tmp_path / kind, epochs=1, distill=DistillConfig(
             str(tmp_path / f"teacher.{kind}"), temperature=2.0)))["train_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert losses[0] != pytest.approx(fit(_recipe(tmp_path / "none", epochs=1))["train_loss"], rel=1e-2)
+    assert losses[0] != pytest.approx(fit(_recipe(tmp_path / "none", epochs=1))["train_loss"], rel=1e-3)
     with pytest.raises(ValueError, match="features needs a teacher whose feature map"):
         fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "teacher.mindir"), method="features")))
     with pytest.raises(ValueError, match="knows 1000 classes and the student 4"):
@@ -128,7 +128,8 @@ def test_the_activations_become_linear(tmp_path):
 
 def test_a_diverging_run_stops_before_its_checkpoint(tmp_path):
     wild = dict(optimizer=OptimizerConfig(lr=1e25), schedule=ScheduleConfig("constant"))
-    with pytest.raises(ValueError, match=r"not finite at step \d of epoch 1.*the learning rate was 1e\+25.*on_nan skip"):
+    words = r"not finite at step \d of epoch 1.*the learning rate was 1e\+25.*on_nan skip"
+    with pytest.raises(ValueError, match=words):
         fit(_recipe(tmp_path, **wild))
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
     with pytest.raises(ValueError, match=r"3 steps in a row.*raise train.max_skipped"):
