@@ -7,7 +7,9 @@ import yaml
 
 from ghost_ms import config
 
-RECIPES = sorted(str(path) for path in (pathlib.Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+#: Those of the published variants have a test of their own.
+RECIPES = sorted(str(path) for path in (pathlib.Path(__file__).parents[1] / "configs").rglob("*.yaml")
+                 if not path.name.endswith("imagenet.yaml") or path.name == "ghostnet_100_imagenet.yaml")
 
 
 def _parse(*argv):

@@ -28,8 +28,12 @@ class Linear(nn.Cell):
         return self.fc(x.flatten(start_dim=1))
 
 
+def preprocessing_of_size(size):
+    return Preprocessing(size, 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
+
+
 def _description(name="ghostnet_050", **args):
-    spec = Preprocessing((32, 32), 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
+    spec = preprocessing_of_size((32, 32))
     return Description(name, {"num_classes": 4, "in_channels": 3, **args}, ["a", "b", "c", "d"], spec, {"epoch": 3})
 
 
