@@ -11,8 +11,8 @@ from ghost_ms.recipe import PrecisionConfig
 def check_precision(config: PrecisionConfig, target: str) -> None:
     """ValueError for what the device (Ascend, GPU, CPU) cannot do."""
     if target == "CPU" and config.level != "O0" and config.dtype == "bfloat16":
-        raise ValueError("precision.dtype bfloat16 needs an Ascend or a GPU: MindSpore's convolution and BatchNorm have "
-                         "no bfloat16 kernel on CPU; take float16 or precision.level O0")
+        raise ValueError("precision.dtype bfloat16 needs an Ascend or a GPU: MindSpore's convolution and BatchNorm "
+                         "have no bfloat16 kernel on CPU; take float16 or precision.level O0")
     if target == "CPU" and config.sync_batchnorm:
         raise ValueError("precision.sync_batchnorm needs an Ascend or a GPU: MindSpore has no SyncBatchNorm between "
                          "CPU workers; leave it false")
