@@ -2,7 +2,7 @@
 import contextlib
 import os
 import time
-from typing import Dict, List, Sequence
+from typing import Callable, Dict, List, Sequence
 
 from ghost_ms import device
 from ghost_ms.config import Config
@@ -152,18 +152,20 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
             # The step counts on the device; reading waits for it, so it is read only when it is shown.
             if index % 10 == 1 or index == steps:
                 health = step.health()
-                check_health(health, config.train, steps, rates)
+                check_health(health, config.train, steps, rates, batches.names)
             advance(index, f"loss {health.loss:.4f}")
     seconds = time.perf_counter() - start
     return {"epoch": epoch + 1, "train_loss": health.loss, "train_top1": 100 * health.correct / (steps * batch),
             "skipped": health.skipped, "images_per_second": steps * batch / seconds}
 
 
-def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float]) -> None:
+def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float],
+                 names: Callable[[int], Sequence[str]]) -> None:
     """Stop at a loss that is not finite, or at too many of them in a row.
 
     Args:
         steps: of an epoch.
+        names: of the images of a step of this epoch.
 
     Raises:
         ValueError: names the step and its learning rate, and what helps.
@@ -175,6 +177,8 @@ def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence
     rate = rates[min(health.bad_step // train.accumulate, len(rates) - 1)]
     many = f", and in {health.bad_run} steps in a row" if health.bad_run > 1 else ""
     remedy = "raise train.max_skipped" if train.on_nan == "skip" else "skip such steps with train.on_nan skip"
-    raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many}; the learning rate was "
-                     f"{rate:g}: lower optimizer.lr, lengthen the warm-up, limit the gradients "
+    images = list(names(index))
+    shown = ", ".join(images[:4]) + (f" and {len(images) - 4} more" if len(images) > 4 else "")
+    raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many} (images {shown}); the "
+                     f"learning rate was {rate:g}: lower optimizer.lr, lengthen the warm-up, limit the gradients "
                      f"(optimizer.clip_norm), or {remedy}")

@@ -128,7 +128,7 @@ def test_the_activations_become_linear(tmp_path):
 
 def test_a_diverging_run_stops_before_its_checkpoint(tmp_path):
     wild = dict(optimizer=OptimizerConfig(lr=1e25), schedule=ScheduleConfig("constant"))
-    words = r"not finite at step \d of epoch 1.*the learning rate was 1e\+25.*on_nan skip"
+    words = r"not finite at step \d of epoch 1 .images .* and 4 more.*the learning rate was 1e\+25.*on_nan skip"
     with pytest.raises(ValueError, match=words):
         fit(_recipe(tmp_path, **wild))
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()

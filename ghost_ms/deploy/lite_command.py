@@ -1,0 +1,98 @@
+"""The commands of `ghost-ms lite`."""
+import argparse
+import os
+
+import numpy as np
+
+from ghost_ms.deploy.lite import LiteModel, convert
+from ghost_ms.deploy.sidecar import Sidecar, read_sidecar
+
+#: Largest accepted |difference| / largest |output|.
+TOLERANCE = 1e-4
+
+
+def build_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Parser of `convert`, `run` and `check`; `func` of what it returns carries the command out."""
+    parser = argparse.ArgumentParser(prog, description=description)
+    commands = parser.add_subparsers(required=True, metavar="convert|run|check")
+    converting = commands.add_parser("convert", help=_convert.__doc__, description=_convert.__doc__)
+    converting.add_argument("model", help="exported .onnx; .mindir for a MindSpore Lite as new as the exporter")
+    converting.add_argument("-o", "--output", help="file to write: .ms for devices (default MODEL.ms) or .mindir")
+    converting.add_argument("--optimize", default="general", metavar="TARGET",
+                            help="general (CPU and GPU, the default), none, or ascend_oriented:SOC such as "
+                                 "ascend_oriented:Ascend310P3, which needs CANN")
+    converting.set_defaults(func=_convert)
+    running = commands.add_parser("run", help=_run.__doc__, description=_run.__doc__)
+    running.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
+    running.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
+    running.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    running.set_defaults(func=_run)
+    checking = commands.add_parser("check", help=_check.__doc__, description=_check.__doc__)
+    checking.add_argument("--against", required=True, metavar="FILE",
+                          help="checkpoint, or exported .onnx or .mindir, that gives the expected outputs")
+    checking.add_argument("--tolerance", type=float, default=TOLERANCE,
+                          help=f"largest difference, relative to the largest output (default {TOLERANCE:g})")
+    checking.set_defaults(func=_check)
+    for command in (running, checking):
+        command.add_argument("model", help="converted .ms or .mindir, with its sidecar beside it")
+        command.add_argument("--threads", type=int, default=2, help="threads of the runtime (default 2)")
+    return parser
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Convert an exported file for MindSpore Lite."""
+    target = options.output or os.path.splitext(options.model)[0] + ".ms"
+    convert(options.model, target, options.optimize)
+    print(f"{target}: {os.path.getsize(target) / 1e6:.1f} MB, {options.optimize}; `ghost-ms lite check {target} "
+          "--against CKPT` compares it with the network")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Classify images with a converted file."""
+    from ghost_ms.deploy import predict
+
+    if options.top < 1:
+        raise ValueError(f"--top is {options.top}; it is 1 or more")
+    paths, sidecar = predict.find_images(options.image), read_sidecar(options.model)
+    with LiteModel(options.model, options.threads) as model:
+        classify = predict.classifier(model, sidecar)
+        results = [classify(path, options.top) for path in paths]
+    print(predict.as_json(results) if options.json else predict.as_table(results))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Compare a converted file with the network that it comes from, on random images."""
+    sidecar = read_sidecar(options.model)
+    images = sidecar.form.example(sidecar.preprocessing, max(sidecar.batch_size, 1))
+    expected = _expected(options.against, sidecar, images)
+    with LiteModel(options.model, options.threads) as model:
+        output = model(images)
+    if output.size != expected.size:
+        raise ValueError(f"'{options.model}' gives {output.shape[-1]} outputs, '{options.against}' "
+                         f"{expected.shape[-1]}: they are different networks")
+    difference = np.abs(output.reshape(expected.shape) - expected).max()
+    relative = float(difference / np.abs(expected).max())
+    if not relative <= options.tolerance:
+        raise ValueError(f"'{options.model}' differs from '{options.against}' by {relative:.1e} of the largest output "
+                         f"(allowed {options.tolerance:.0e})")
+    print(f"{options.model} equals {options.against}: max difference {difference:.1e} ({relative:.1e} of the largest "
+          "output)")
+    return 0
+
+
+def _expected(path: str, sidecar: Sidecar, images: np.ndarray) -> np.ndarray:
+    """What the checkpoint or exported file gives for the images."""
+    import mindspore as ms
+
+    from ghost_ms import device
+    from ghost_ms.deploy import predict
+    from ghost_ms.deploy.form import DeployedNetwork
+    from ghost_ms.deploy.resolve import resolve
+
+    device.setup("CPU", mode="pynative")
+    if path.endswith((".onnx", ".mindir")):
+        return predict.run_file(path)(images)
+    net, _ = resolve(None, None, path, "", sidecar.preprocessing.input_size)
+    return DeployedNetwork(net, sidecar.preprocessing, sidecar.form).set_train(False)(ms.Tensor(images)).asnumpy()
