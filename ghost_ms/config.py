@@ -4,12 +4,14 @@ Every key can be overridden on the command line (`--optimizer.lr 0.1`). An unkno
 stops the run before any work, with a sentence that names the key, the file and the nearest valid name.
 """
 import dataclasses
-import difflib
 import os
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import yaml
+
+from ghost_ms.recipe import (DistillConfig, EmaConfig, LossConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig,
+                             TrainConfig, check_training, nearest, one_of, share)
 
 DATASETS = ("image_folder", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
 
@@ -24,6 +26,8 @@ class ModelConfig:
         in_channels: channels of the images; by default those of the data.
         pretrained: true for the released weights, or a path of a PyTorch, safetensors or MindSpore file; the
             classifier of another class count starts fresh.
+        freeze: what is not trained: a number of stages from the input on, or names of cells such as [conv_stem,
+            blocks.0]. Their BatchNorms keep their statistics too.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
     """
 
@@ -31,6 +35,7 @@ class ModelConfig:
     num_classes: Optional[int] = None
     in_channels: Optional[int] = None
     pretrained: Union[bool, str] = False
+    freeze: Union[int, List[str]] = 0
     args: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -113,64 +118,6 @@ class AugmentConfig:
 
 
 @dataclasses.dataclass
-class LossConfig:
-    """Cross-entropy.
-
-    Args:
-        label_smoothing: share of the target that is spread over all classes.
-    """
-
-    label_smoothing: float = 0.0
-
-
-@dataclasses.dataclass
-class OptimizerConfig:
-    """SGD with momentum.
-
-    Args:
-        lr: peak learning rate, for the batch size as it is.
-        momentum: of the running mean of gradients.
-        nesterov: whether Nesterov's form of momentum is used.
-        weight_decay: L2 penalty of weights.
-        decay_norms_and_biases: whether norms and biases decay too.
-    """
-
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 4e-5
-    decay_norms_and_biases: bool = False
-
-
-@dataclasses.dataclass
-class ScheduleConfig:
-    """Linear warm-up, then half a cosine, step by step (arXiv 1608.03983).
-
-    Args:
-        warmup_epochs: length of the warm-up; may be a fraction.
-        warmup_lr: learning rate of the first step.
-        min_lr: learning rate at the end.
-    """
-
-    warmup_epochs: float = 0.0
-    warmup_lr: float = 1e-6
-    min_lr: float = 0.0
-
-
-@dataclasses.dataclass
-class TrainConfig:
-    """The length of the training and what it tells.
-
-    Args:
-        epochs: passes over the training images.
-        log_every: steps between two lines of a log that is no terminal.
-    """
-
-    epochs: int = 90
-    log_every: int = 50
-
-
-@dataclasses.dataclass
 class RunConfig:
     """Where and how the run is executed.
 
@@ -199,6 +146,9 @@ class Config:
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
+    distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
+    precision: PrecisionConfig = dataclasses.field(default_factory=PrecisionConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
 
@@ -227,10 +177,10 @@ def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:
     """
     from jsonargparse import ArgumentError
 
-    for path in _config_files(argv):
-        _check_file(path, {name.split(".")[0] for name in _options(parser)})
+    extra = {name.split(".")[0] for name in _options(parser)}
+    resolved = {path: read_recipe(path, extra) for path in _config_files(argv)}
     try:
-        values = parser.parse_args(list(argv))
+        values = parser.parse_args(_with_bases(argv, resolved))
     except ArgumentError as error:
         raise ValueError(_sentence(str(error), parser, _config_files(argv))) from None
     # `instantiate` has replaced `instantiate_classes`, which releases for older Pythons still call it.
@@ -245,6 +195,51 @@ def load(path: str, overrides: Sequence[str] = ()) -> Config:
     return parse(build_parser("ghost-ms", ""), ["--config", path, *overrides])[0]
 
 
+def read_recipe(path: str, extra: Sequence[str] = ()) -> Dict[str, Any]:
+    """The keys that a recipe file sets, those of its `base` included.
+
+    `base: FILE` (relative to the file that says it) begins with another recipe's keys; own keys override, and mappings
+    such as model.args are merged key by key.
+
+    Args:
+        extra: sections that are known beside those of `Config`.
+
+    Raises:
+        ValueError: no such file, no YAML, an unknown key, or files that are each other's base.
+    """
+    chain, merged = [], {}
+    while path is not None:
+        if os.path.abspath(path) in chain:
+            raise ValueError(f"{path} is its own base")
+        chain.append(os.path.abspath(path))
+        recipe = _check_file(path, set(extra))
+        base = recipe.pop("base", None)
+        if base is not None and not isinstance(base, str):
+            raise ValueError(f"{path}: base must be the path of a recipe")
+        merged = _merge(recipe, merged)
+        path = None if base is None else os.path.join(os.path.dirname(path), base)
+    return merged
+
+
+def _merge(low: Any, high: Any) -> Any:
+    """`high` over `low`; mappings key by key."""
+    if not (isinstance(low, dict) and isinstance(high, dict)):
+        return high
+    return {**low, **{key: _merge(low[key], value) if key in low else value for key, value in high.items()}}
+
+
+def _with_bases(argv: Sequence[str], resolved: Dict[str, Dict[str, Any]]) -> List[str]:
+    """The command line with each recipe as the YAML text of all its keys."""
+    texts = {path: yaml.safe_dump(recipe) for path, recipe in resolved.items()}
+    words = list(argv)
+    for index, word in enumerate(words):
+        if word.startswith("--config="):
+            words[index] = f"--config={texts[word.split('=', 1)[1]]}"
+        elif index and words[index - 1] == "--config":
+            words[index] = texts[word]
+    return words
+
+
 def _config_files(argv: Sequence[str]) -> List[str]:
     files = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
     return files + [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
@@ -254,8 +249,8 @@ def _options(parser) -> List[str]:
     return [option[2:] for option in parser._option_string_actions if option.startswith("--")]
 
 
-def _check_file(path: str, extra: set) -> None:
-    """Unknown keys of a recipe, before any type is looked at."""
+def _check_file(path: str, extra: set) -> Dict[str, Any]:
+    """The content of one recipe file, whose keys are known; no type has been looked at yet."""
     if not os.path.isfile(path):
         raise ValueError(f"there is no recipe '{path}'; the shipped ones are under configs/")
     with open(path) as file:
@@ -267,13 +262,16 @@ def _check_file(path: str, extra: set) -> None:
         raise ValueError(f"{path} is no recipe: it must hold sections such as 'model:' and 'data:'")
     sections = {section.name: section.default_factory for section in dataclasses.fields(Config)}
     for name, keys in recipe.items():
+        if name == "base":
+            continue
         if name not in sections and name not in extra:
-            raise ValueError(f"{path}: unknown section '{name}'{_nearest(name, sections)}")
+            raise ValueError(f"{path}: unknown section '{name}'{nearest(name, sections)}")
         known = [field.name for field in dataclasses.fields(sections[name])] if name in sections else keys
         for key in keys if isinstance(keys, dict) else ():
             if key not in known:
                 raise ValueError(f"{path}: unknown key '{name}.{key}'"
-                                 f"{_nearest(key, known, prefix=name + '.')}")
+                                 f"{nearest(key, known, prefix=name + '.')}")
+    return recipe
 
 
 def _sentence(message: str, parser, files: Sequence[str]) -> str:
@@ -281,7 +279,7 @@ def _sentence(message: str, parser, files: Sequence[str]) -> str:
     unknown = re.search(r"[Uu]nrecognized arguments?: (\S+)", message)
     if unknown:
         option = unknown.group(1).split("=")[0]
-        return f"unknown option '{option}'{_nearest(option.lstrip('-'), _options(parser), prefix='--')}"
+        return f"unknown option '{option}'{nearest(option.lstrip('-'), _options(parser), prefix='--')}"
     key = re.search(r"[Kk]ey \"([\w.]+)\"", message) or re.search(r"--([\w.]+)", message)
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     reason = lines[-1] if len(lines) > 1 else lines[0]
@@ -291,43 +289,33 @@ def _sentence(message: str, parser, files: Sequence[str]) -> str:
     return f"{key.group(1) if key else 'recipe'}{where}: {' '.join(reason.split())}"
 
 
-def _nearest(name: str, known, prefix: str = "") -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{prefix}{near[0]}'?" if near else f"; known are {', '.join(sorted(known))}"
-
-
 def _check_values(config: Config) -> None:
     """Values whose type is right and whose meaning is not."""
-    _one_of("data.dataset", config.data.dataset, DATASETS)
+    one_of("data.dataset", config.data.dataset, DATASETS)
     if config.run.device.lower() not in ("auto", "ascend", "gpu", "cpu"):
         raise ValueError(f"run.device is '{config.run.device}'; known are auto, Ascend, GPU, CPU")
-    _one_of("run.mode", config.run.mode, ("graph", "pynative"))
+    one_of("run.mode", config.run.mode, ("graph", "pynative"))
     if config.data.interpolation is not None:
-        _one_of("data.interpolation", config.data.interpolation, ("bilinear", "bicubic"))
-    for key in ("data.batch_size", "data.eval_batch_size", "data.workers", "train.epochs", "train.log_every",
-                "data.synthetic_size", "data.synthetic_classes"):
+        one_of("data.interpolation", config.data.interpolation, ("bilinear", "bicubic"))
+    for key in ("data.batch_size", "data.eval_batch_size", "data.workers", "data.synthetic_size",
+                "data.synthetic_classes"):
         section, name = key.split(".")
         if getattr(getattr(config, section), name) < 1:
             raise ValueError(f"{key} must be at least 1")
-    for key, value in (("loss.label_smoothing", config.loss.label_smoothing),
-                       ("augment.horizontal_flip", config.augment.horizontal_flip),
-                       ("augment.random_erasing", config.augment.random_erasing),
-                       ("augment.mix_probability", config.augment.mix_probability),
-                       ("augment.mix_switch_probability", config.augment.mix_switch_probability),
-                       ("data.max_corrupt_share", config.data.max_corrupt_share)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{key} must lie between 0 and 1, not {value}")
+    for key in ("horizontal_flip", "random_erasing", "mix_probability", "mix_switch_probability"):
+        share(f"augment.{key}", getattr(config.augment, key))
+    share("data.max_corrupt_share", config.data.max_corrupt_share)
     _check_augment(config.augment)
-    if config.optimizer.nesterov and not config.optimizer.momentum:
-        raise ValueError("optimizer.nesterov needs optimizer.momentum above 0")
+    check_training(config.loss, config.optimizer, config.schedule, config.ema, config.distill, config.precision,
+                   config.train)
 
 
 def _check_augment(augment: AugmentConfig) -> None:
     from ghost_ms.data.auto_augment import parse_auto_augment
 
-    _one_of("augment.erasing_mode", augment.erasing_mode, ("pixel", "const"))
+    one_of("augment.erasing_mode", augment.erasing_mode, ("pixel", "const"))
     if augment.interpolation is not None:
-        _one_of("augment.interpolation", augment.interpolation, ("bilinear", "bicubic", "random"))
+        one_of("augment.interpolation", augment.interpolation, ("bilinear", "bicubic", "random"))
     for key in ("crop_padding", "mixup", "cutmix"):
         if getattr(augment, key) < 0:
             raise ValueError(f"augment.{key} must not be negative")
@@ -348,9 +336,6 @@ def _check_augment(augment: AugmentConfig) -> None:
                              "set augment.color_jitter to 0")
 
 
-def _one_of(key: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key} is '{value}'{_nearest(value, choices)}")
 
 
 def _plain(value):

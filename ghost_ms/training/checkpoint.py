@@ -46,15 +46,20 @@ class Description:
         return cls(**{**values, "preprocessing": Preprocessing(**spec)})
 
 
-def save_checkpoint(net: nn.Cell, path: str, description: Description) -> None:
+def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: Description) -> None:
     """Write a new file and rename it over the old one, which stays valid until then.
+
+    Args:
+        what: a network, or parameters by name such as the state of a training step.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; the old file is untouched.
     """
     temporary = f"{os.path.splitext(path)[0]}.{os.getpid()}.tmp.ckpt"
     try:
-        ms.save_checkpoint(net, temporary, append_dict={KEY: description.to_json()}, crc_check=True)
+        if isinstance(what, dict):
+            what = [{"name": name, "data": parameter} for name, parameter in what.items()]
+        ms.save_checkpoint(what, temporary, append_dict={KEY: description.to_json()}, crc_check=True)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -117,6 +122,10 @@ def restore(path: str, description: Optional[Description] = None) -> tuple:
         raise ValueError(f"'{path}' does not say which network it is of; name it with --model or --config")
     net = description.build().set_train(False)
     load_weights(net, values, path)
+    slope = description.metrics.get("activation_slope", 1.0)
+    if slope != 1:
+        # Saved while VanillaNet's activations were still being made linear: the slope is no weight.
+        net.set_activation_slope(slope)
     return net, description
 
 

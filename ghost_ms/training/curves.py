@@ -19,10 +19,11 @@ def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = (("loss", ("train_loss", "test_loss")), ("top-1 accuracy (%)", ("train_top1", "test_top1")),
+    panels = (("loss", ("train_loss", "test_loss", "ema_loss")),
+              ("top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")),
               ("learning rate", ("lr",)))
     for axes, (title, keys) in zip(figure.subplots(1, 3), panels):
-        for key in keys:
+        for key in (key for key in keys if key in rows[0]):
             axes.plot(epochs, [row[key] for row in rows], marker="o", markersize=3, label=key.replace("_", " "))
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)

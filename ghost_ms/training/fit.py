@@ -1,10 +1,8 @@
 """The training loop: Python only steers, the compiled step does the work."""
+import contextlib
 import os
 import time
-from typing import Dict, List
-
-import mindspore as ms
-from mindspore import nn
+from typing import Callable, Dict, List, Sequence
 
 from ghost_ms import device
 from ghost_ms.config import Config
@@ -12,13 +10,15 @@ from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
+from ghost_ms.recipe import TrainConfig
+from ghost_ms.training.build import activation_slope, begin_activation, create_step
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.curves import draw_curves, write_metrics
 from ghost_ms.training.evaluate import evaluate
-from ghost_ms.training.optimizer import create_optimizer
+from ghost_ms.training.precision import check_precision
 from ghost_ms.training.progress import Reporter
-from ghost_ms.training.schedule import learning_rates
-from ghost_ms.training.step import TrainStep
+from ghost_ms.training.schedule import learning_rates, scaled
+from ghost_ms.training.step import Health, TrainStep
 
 
 def describe(config: Config, source: Source) -> Description:
@@ -63,13 +63,21 @@ def fit(config: Config) -> Dict[str, float]:
     steps = train.size // config.data.batch_size
     if not steps:
         raise ValueError(f"data.batch_size is {config.data.batch_size}, but there are only {train.size} images")
-    rates = learning_rates(config.optimizer.lr, config.schedule, config.train.epochs, steps)
+    updates = steps / config.train.accumulate
+    if config.train.epochs * updates < 1:
+        raise ValueError(f"train.accumulate is {config.train.accumulate}, but the training has only "
+                         f"{config.train.epochs * steps} steps")
+    global_batch = config.data.batch_size * config.train.accumulate
+    rates = learning_rates(*scaled(config.optimizer, config.schedule, global_batch), config.train.epochs, updates,
+                           config.run.seed)
     target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed)
+    check_precision(config.precision, target)
     net = description.build(config.model.pretrained)
+    if config.train.activation_epochs:
+        begin_activation(net, config.train)
+    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"])
     checkpoints = make_run_folder(config.run.dir)
     config.save(os.path.join(config.run.dir, "config.yaml"))
-    loss = nn.CrossEntropyLoss(label_smoothing=config.loss.label_smoothing)
-    step = TrainStep(net, loss, create_optimizer(net, config.optimizer, rates))
     rows: List[Dict[str, float]] = []
     with open(os.path.join(config.run.dir, "log.txt"), "a") as log:
         reporter = Reporter(log, config.train.log_every)
@@ -77,41 +85,100 @@ def fit(config: Config) -> Dict[str, float]:
         reporter.line(f"{config.model.name}: {parameters:,} parameters; {train.size} training and {test.size} test "
                       f"images, {len(train.classes)} classes; {target}, {config.run.mode} mode")
         for epoch in range(config.train.epochs):
-            row = _epoch(step, train, config, description, epoch, steps, reporter)
-            result = evaluate(net, evaluation_batches(test, config, description.preprocessing))
-            row.update(test_loss=result["loss"], test_top1=result["top1"], test_top5=result["top5"],
-                       lr=rates[(epoch + 1) * steps - 1])
+            if config.train.activation_epochs:
+                net.set_activation_slope(activation_slope(config.train, epoch))
+            row = _epoch(step, train, config, description, epoch, steps, rates, reporter)
+            row.update(_evaluate(step, test, config, description),
+                       lr=rates[max(min(int((epoch + 1) * updates), len(rates)) - 1, 0)])
+            if config.train.activation_epochs:
+                row["activation_slope"] = activation_slope(config.train, epoch)
             rows.append({key: round(value, 6) for key, value in row.items()})
             description.metrics = rows[-1]
-            save_checkpoint(net, os.path.join(checkpoints, "last.ckpt"), description)
-            best = max(rows, key=lambda r: r["test_top1"])
+            save_checkpoint(step.state(), os.path.join(checkpoints, "last.ckpt"), description)
+            best = max(rows, key=_score)
             if best is rows[-1]:
-                save_checkpoint(net, os.path.join(checkpoints, "best.ckpt"), description)
+                _save_best(step, os.path.join(checkpoints, "best.ckpt"), description)
             write_metrics(os.path.join(config.run.dir, "metrics.csv"), rows)
             draw_curves(os.path.join(config.run.dir, "curves.png"), rows)
-            reporter.line(f"epoch {epoch + 1}/{config.train.epochs}: train loss {row['train_loss']:.4f}, "
-                          f"test loss {row['test_loss']:.4f}, top-1 {row['test_top1']:.2f} %, "
-                          f"{row['images_per_second']:.0f} images/s"
-                          + (", best so far" if best is rows[-1] else ""))
+            reporter.line(_summary(rows[-1], config.train.epochs, best is rows[-1]))
     return best
 
 
+def _score(row: Dict[str, float]) -> float:
+    """What makes an epoch the best: the better accuracy of weights and means; no half-learned activations."""
+    merged = row.get("activation_slope", 1.0) == 1
+    return max(row["test_top1"], row.get("ema_top1", 0.0)) - (0 if merged else 1000)
+
+
+def _save_best(step: TrainStep, path: str, description: Description) -> None:
+    """The network alone, with its weights or their running means, whichever did better."""
+    means = description.metrics.get("ema_top1", -1.0) > description.metrics["test_top1"]
+    with step.ema.in_place() if means else contextlib.nullcontext():
+        save_checkpoint(step.net, path, description)
+
+
+def _summary(row: Dict[str, float], epochs: int, best: bool) -> str:
+    means = f" ({row['ema_top1']:.2f} % with averaged weights)" if "ema_top1" in row else ""
+    skipped = f", {row['skipped']:.0f} updates skipped so far" if row["skipped"] else ""
+    return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, test loss {row['test_loss']:.4f}, "
+            f"top-1 {row['test_top1']:.2f} %{means}, {row['images_per_second']:.0f} images/s{skipped}"
+            + (", best so far" if best else ""))
+
+
+def _evaluate(step: TrainStep, test: Source, config: Config, description: Description) -> Dict[str, float]:
+    """Accuracy of the weights and, where there are any, of their running means."""
+    def measured(prefix: str) -> Dict[str, float]:
+        result = evaluate(step.net, evaluation_batches(test, config, description.preprocessing))
+        return {f"{prefix}_{key}": result[key] for key in ("loss", "top1", "top5")}
+
+    row = measured("test")
+    if step.ema is not None:
+        with step.ema.in_place():
+            row.update(measured("ema"))
+    return row
+
+
 def _epoch(step: TrainStep, source: Source, config: Config, description: Description, epoch: int, steps: int,
-           reporter: Reporter) -> Dict[str, float]:
+           rates: Sequence[float], reporter: Reporter) -> Dict[str, float]:
     """One pass over the training images; returns its row of metrics."""
     step.set_train(True)
+    step.begin_epoch()
     batch = config.data.batch_size
-    losses, hits = ms.Tensor(0.0), ms.Tensor(0.0)
-    start, shown = time.perf_counter(), 0.0
+    start, health = time.perf_counter(), None
     with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance:
         batches = training_batches(source, config, description.preprocessing, epoch)
         for index, (images, labels) in enumerate(batches, 1):
-            loss, correct = step(images, labels)
-            # Sums stay on the device; reading one waits for the step, so it is read only when it is shown.
-            losses, hits = losses + loss, hits + correct
+            step(images, labels)
+            # The step counts on the device; reading waits for it, so it is read only when it is shown.
             if index % 10 == 1 or index == steps:
-                shown = float(losses.asnumpy()) / index
-            advance(index, f"loss {shown:.4f}")
+                health = step.health()
+                check_health(health, config.train, steps, rates, batches.names)
+            advance(index, f"loss {health.loss:.4f}")
     seconds = time.perf_counter() - start
-    return {"epoch": epoch + 1, "train_loss": float(losses.asnumpy()) / steps,
-            "train_top1": 100 * float(hits.asnumpy()) / (steps * batch), "images_per_second": steps * batch / seconds}
+    return {"epoch": epoch + 1, "train_loss": health.loss, "train_top1": 100 * health.correct / (steps * batch),
+            "skipped": health.skipped, "images_per_second": steps * batch / seconds}
+
+
+def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float],
+                 names: Callable[[int], Sequence[str]]) -> None:
+    """Stop at a loss that is not finite, or at too many of them in a row.
+
+    Args:
+        steps: of an epoch.
+        names: of the images of a step of this epoch.
+
+    Raises:
+        ValueError: names the step and its learning rate, and what helps.
+    """
+    allowed = train.max_skipped if train.on_nan == "skip" else 0
+    if health.bad_run <= allowed:
+        return
+    epoch, index = divmod(health.bad_step, steps)
+    rate = rates[min(health.bad_step // train.accumulate, len(rates) - 1)]
+    many = f", and in {health.bad_run} steps in a row" if health.bad_run > 1 else ""
+    remedy = "raise train.max_skipped" if train.on_nan == "skip" else "skip such steps with train.on_nan skip"
+    images = list(names(index))
+    shown = ", ".join(images[:4]) + (f" and {len(images) - 4} more" if len(images) > 4 else "")
+    raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many} (images {shown}); the "
+                     f"learning rate was {rate:g}: lower optimizer.lr, lengthen the warm-up, limit the gradients "
+                     f"(optimizer.clip_norm), or {remedy}")

@@ -1,31 +1,196 @@
-"""Optimizers over groups of parameters."""
-import re
-from typing import List
+"""Optimizers: MindSpore's own where they are exactly the published rule, and what it lacks.
 
-from mindspore import nn
+`nn.SGD` equals PyTorch's. The CPU kernel of `nn.RMSProp` takes roots to five digits only, `nn.AdamWeightDecay` has no
+bias correction, `nn.Lamb` no CPU kernel, and Lion does not exist: these are written here with common operators.
+"""
+import math
+from typing import List, Optional, Sequence
 
-from ghost_ms.config import OptimizerConfig
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.nn.learning_rate_schedule import LearningRateSchedule
+
+from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.training.groups import parameter_groups
+
+EPSILON = {"adamw": 1e-8, "lamb": 1e-6, "rmsprop": 1e-3}
 
 
-def decay_groups(net: nn.Cell, weight_decay: float, decay_norms_and_biases: bool) -> List[dict]:
-    """Parameter groups for an optimizer.
+class RateTable(LearningRateSchedule):
+    """One learning rate an update, times a factor; past the end the last one. No part of the step's state."""
 
-    Norms and biases (all that is one-dimensional) go without decay, and so do the names that the network lists in
-    `no_weight_decay`: position tables and class tokens.
+    def __init__(self, rates: Sequence[float], factor: float = 1.0):
+        super().__init__()
+        self.rates = Tensor(np.asarray(rates, np.float64) * factor, ms.float32)
+        self.last = Tensor([len(rates) - 1], ms.int32)
+
+    def construct(self, global_step: Tensor) -> Tensor:
+        return ops.gather(self.rates, ops.minimum(global_step, self.last), 0)
+
+
+class OperatorOptimizer(nn.Optimizer):
+    """Base of the optimizers that are written with operators.
+
+    A subclass implements `update(rate, decay, index, parameter, gradient)`; `begin()` runs once before, and what it
+    returns is handed on.
     """
-    parameters = net.trainable_params()
-    if decay_norms_and_biases or not weight_decay:
-        return [{"params": parameters, "weight_decay": weight_decay}]
-    spared = [re.compile(pattern) for pattern in getattr(net, "no_weight_decay", ())]
-    plain = [p for p in parameters if p.ndim <= 1 or any(pattern.search(p.name) for pattern in spared)]
-    kept = {p.name for p in plain}
-    decayed = [p for p in parameters if p.name not in kept]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+
+    def construct(self, gradients):
+        rates = self.get_lr()
+        self.assignadd(self.global_step, self.global_step_increase_tensor)
+        shared = self.begin()
+        done = ()
+        for index in range(self.param_length):
+            rate = rates[index] if self.is_group_lr else rates
+            done = done + (self.update(rate, shared, index, self._parameters[index], gradients[index]),)
+        return done
+
+    def begin(self):
+        return ()
+
+    def corrections(self) -> tuple:
+        """1 - beta ** t for both betas at update t; by expm1, since float32 cannot tell 0.999 ** 1 from 1 well."""
+        step = self.global_step.astype(ms.float32).reshape(())
+        return -ops.expm1(step * self.logs[0]), -ops.expm1(step * self.logs[1])
 
 
-def create_optimizer(net: nn.Cell, config: OptimizerConfig, rates: List[float]) -> nn.Optimizer:
-    """SGD as PyTorch defines it, with one learning rate a step (`nn.Momentum` ignores Nesterov on CPU)."""
-    groups = decay_groups(net, config.weight_decay, config.decay_norms_and_biases)
-    # One rate more than there are steps: the optimizer looks the next one up after the last update.
-    return nn.SGD(groups, rates + rates[-1:], config.momentum, nesterov=config.nesterov)
+class RMSProp(OperatorOptimizer):
+    """RMSProp as TensorFlow has it: epsilon inside the root, the mean square starts at 1, the rate inside the momentum.
+
+    g <- g + decay p, v <- rho v + (1 - rho) g g, m <- momentum m + rate g / sqrt(v + eps), p <- p - m.
+    """
+
+    def __init__(self, groups: List[dict], rate, rho: float = 0.9, momentum: float = 0.9, eps: float = 1e-3):
+        super().__init__(rate, groups)
+        self.rho, self.momentum, self.eps = rho, momentum, eps
+        self.squares = self._parameters.clone("mean_square", init="ones")
+        self.moments = self._parameters.clone("moment", init="zeros")
+        self.decays = tuple(self.group_weight_decay)
+
+    def update(self, rate, shared, index, parameter, gradient):
+        if self.decays[index] > 0:
+            gradient = gradient + self.decays[index] * parameter
+        square = self.rho * self.squares[index] + (1.0 - self.rho) * gradient * gradient
+        move = self.momentum * self.moments[index] + rate * gradient / ops.sqrt(square + self.eps)
+        move = ops.depend(move, (ops.assign(self.squares[index], square), ops.assign(self.moments[index], move)))
+        return ops.assign(parameter, parameter - move)
+
+
+class AdamW(OperatorOptimizer):
+    """Adam with decoupled weight decay and bias correction (arXiv 1711.05101, algorithm 2), PyTorch's form.
+
+    p <- (1 - rate decay) p - rate m' / (sqrt(v') + eps), where m' and v' are the corrected means. The kernel's own
+    correction is off (powers of beta 0): it would place eps before the correction of v.
+    """
+
+    def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8):
+        super().__init__(rate, groups)
+        self.betas, self.eps = tuple(betas), eps
+        self.logs = tuple(math.log(max(beta, 1e-30)) for beta in betas)
+        self.moments1 = self._parameters.clone("moment1", init="zeros")
+        self.moments2 = self._parameters.clone("moment2", init="zeros")
+        self.adam = ops.Adam()
+        self.zero = Tensor(0.0, ms.float32)
+        self.decays = tuple(self.group_weight_decay)
+
+    def begin(self):
+        first, second = self.corrections()
+        root = ops.sqrt(second)
+        return root / first, root * self.eps
+
+    def update(self, rate, shared, index, parameter, gradient):
+        scale, eps = shared
+        if self.decays[index] > 0:
+            gradient = ops.depend(gradient, ops.assign(parameter, parameter * (1.0 - rate * self.decays[index])))
+        return self.adam(parameter, self.moments1[index], self.moments2[index], self.zero, self.zero, rate * scale,
+                         self.betas[0], self.betas[1], eps, gradient)
+
+
+class Lamb(OperatorOptimizer):
+    """Layer-wise adaptive moments (arXiv 1904.00962, algorithm 2).
+
+    r = m' / (sqrt(v') + eps) + decay p with the corrected means, p <- p - rate (|p| / |r|) r. The ratio of norms is 1
+    where either norm is 0, and for parameters that do not decay, as in the implementations that the recipes used.
+    """
+
+    def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-6):
+        super().__init__(rate, groups)
+        self.betas, self.eps = tuple(betas), eps
+        self.logs = tuple(math.log(max(beta, 1e-30)) for beta in betas)
+        self.moments1 = self._parameters.clone("moment1", init="zeros")
+        self.moments2 = self._parameters.clone("moment2", init="zeros")
+        self.decays = tuple(self.group_weight_decay)
+
+    def begin(self):
+        return self.corrections()
+
+    def update(self, rate, shared, index, parameter, gradient):
+        beta1, beta2 = self.betas
+        first = beta1 * self.moments1[index] + (1.0 - beta1) * gradient
+        second = beta2 * self.moments2[index] + (1.0 - beta2) * gradient * gradient
+        move = first / shared[0] / (ops.sqrt(second / shared[1]) + self.eps)
+        if self.decays[index] > 0:
+            move = move + self.decays[index] * parameter
+            rate = rate * self.trust(parameter, move)
+        move = ops.depend(rate * move, (ops.assign(self.moments1[index], first),
+                                        ops.assign(self.moments2[index], second)))
+        return ops.assign(parameter, parameter - move)
+
+    @staticmethod
+    def trust(parameter: Tensor, move: Tensor) -> Tensor:
+        weight, length = ops.sqrt((parameter * parameter).sum()), ops.sqrt((move * move).sum())
+        ratio = weight / ops.maximum(length, 1e-30)
+        return ops.select(ops.logical_and(weight > 0, length > 0), ratio, ops.ones_like(ratio))
+
+
+class Lion(OperatorOptimizer):
+    """EvoLved Sign Momentum (arXiv 2302.06675, algorithm 2).
+
+    p <- p - rate (sign(beta1 m + (1 - beta1) g) + decay p), then m <- beta2 m + (1 - beta2) g.
+    """
+
+    def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.99)):
+        super().__init__(rate, groups)
+        self.betas = tuple(betas)
+        self.moments = self._parameters.clone("moment", init="zeros")
+        self.decays = tuple(self.group_weight_decay)
+
+    def update(self, rate, shared, index, parameter, gradient):
+        beta1, beta2 = self.betas
+        move = ops.sign(beta1 * self.moments[index] + (1.0 - beta1) * gradient)
+        if self.decays[index] > 0:
+            move = move + self.decays[index] * parameter
+        mean = beta2 * self.moments[index] + (1.0 - beta2) * gradient
+        move = ops.depend(rate * move, ops.assign(self.moments[index], mean))
+        return ops.assign(parameter, parameter - move)
+
+
+def create_optimizer(net: nn.Cell, config: OptimizerConfig, rates: Sequence[float],
+                     extra: Optional[Sequence[Parameter]] = None) -> nn.Optimizer:
+    """The optimizer of a recipe over the network's parameter groups.
+
+    Args:
+        rates: the learning rate of every update.
+        extra: trainable parameters beside those of the network.
+
+    Raises:
+        ValueError: see `parameter_groups`.
+    """
+    groups = parameter_groups(net, config, extra or ())
+    table = RateTable(rates)
+    if any(group["factor"] != 1 for group in groups):
+        tables = {group["factor"]: RateTable(rates, group["factor"]) for group in groups}
+        groups = [{**group, "lr": tables[group["factor"]]} for group in groups]
+    groups = [{key: value for key, value in group.items() if key != "factor"} for group in groups]
+    betas = {"betas": config.betas} if config.betas is not None else {}
+    eps = config.eps or EPSILON.get(config.name)
+    if config.name == "sgd":
+        return nn.SGD(groups, table, config.momentum, nesterov=config.nesterov)
+    if config.name == "rmsprop":
+        return RMSProp(groups, table, config.rms_decay, config.momentum, eps)
+    if config.name == "adamw":
+        return AdamW(groups, table, eps=eps, **betas)
+    if config.name == "lamb":
+        return Lamb(groups, table, eps=eps, **betas)
+    return Lion(groups, table, **betas)

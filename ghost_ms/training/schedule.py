@@ -1,23 +1,106 @@
-"""Learning rates, one a step."""
+"""Learning rates, one an update."""
+import dataclasses
 from typing import List
 
 import numpy as np
 
-from ghost_ms.config import ScheduleConfig
+from ghost_ms.recipe import OptimizerConfig, ScheduleConfig
 
 
-def learning_rates(peak: float, schedule: ScheduleConfig, epochs: int, steps_per_epoch: int) -> List[float]:
-    """One learning rate for every step: linear from `warmup_lr` to `peak`, then half a cosine to `min_lr`.
+def learning_rates(peak: float, schedule: ScheduleConfig, epochs: int, updates_per_epoch: float,
+                   seed: int = 1) -> List[float]:
+    """One learning rate for every update of a training.
+
+    Args:
+        peak: the rate that the warm-up leads to.
+        updates_per_epoch: may be a fraction, where gradients are accumulated.
+        seed: of the noise.
 
     Raises:
-        ValueError: the warm-up is not shorter than the training.
+        ValueError: the warm-up and the cool-down are not shorter than the training.
     """
-    total = epochs * steps_per_epoch
-    warmup = round(schedule.warmup_epochs * steps_per_epoch)
+    total = int(epochs * updates_per_epoch)
+    warmup = round(schedule.warmup_epochs * updates_per_epoch)
     if not 0 <= warmup < total:
         raise ValueError(f"schedule.warmup_epochs is {schedule.warmup_epochs}: it must lie between 0 and "
                          f"train.epochs = {epochs}")
-    rising = schedule.warmup_lr + (peak - schedule.warmup_lr) * np.arange(warmup) / max(warmup, 1)
-    phase = np.arange(total - warmup) / (total - warmup)
-    falling = schedule.min_lr + (peak - schedule.min_lr) * (1 + np.cos(np.pi * phase)) / 2
-    return np.concatenate([rising, falling]).tolist()
+    cooldown = round(schedule.cooldown_epochs * updates_per_epoch)
+    if warmup + cooldown >= total:
+        raise ValueError(f"schedule.warmup_epochs and schedule.cooldown_epochs leave nothing of "
+                         f"train.epochs = {epochs}")
+    rise = np.arange(warmup) / max(warmup, 1)
+    if schedule.name == "one_cycle":
+        rise = (1 - np.cos(np.pi * rise)) / 2
+    rising = schedule.warmup_lr + (peak - schedule.warmup_lr) * rise
+    rates = np.concatenate([rising, DECAYS[schedule.name](peak, schedule, warmup, total, updates_per_epoch)])
+    if schedule.noise is not None:
+        rates = rates * _noise(schedule, epochs, updates_per_epoch, total, seed)
+    return rates.tolist()
+
+
+def scaled(optimizer: OptimizerConfig, schedule: ScheduleConfig, global_batch: int) -> tuple:
+    """(peak, schedule) with every rate scaled linearly from `optimizer.base_batch` to the global batch.
+
+    The global batch holds the images of one update, of all workers and accumulated steps (arXiv 1706.02677).
+    """
+    factor = global_batch / optimizer.base_batch if optimizer.base_batch else 1.0
+    return optimizer.lr * factor, dataclasses.replace(schedule, warmup_lr=schedule.warmup_lr * factor,
+                                                      min_lr=schedule.min_lr * factor)
+
+
+def _phase(schedule: ScheduleConfig, warmup: int, total: int, updates_per_epoch: float) -> np.ndarray:
+    """0 at the end of the warm-up, growing to 1 where the cool-down begins, and 1 in it."""
+    length = total - warmup - round(schedule.cooldown_epochs * updates_per_epoch)
+    return np.minimum(np.arange(total - warmup) / length, 1.0)
+
+
+def _cosine(peak, schedule, warmup, total, updates_per_epoch):
+    phase = _phase(schedule, warmup, total, updates_per_epoch)
+    return schedule.min_lr + (peak - schedule.min_lr) * (1 + np.cos(np.pi * phase)) / 2
+
+
+def _polynomial(peak, schedule, warmup, total, updates_per_epoch):
+    phase = _phase(schedule, warmup, total, updates_per_epoch)
+    return schedule.min_lr + (peak - schedule.min_lr) * (1 - phase) ** schedule.power
+
+
+def _constant(peak, schedule, warmup, total, updates_per_epoch):
+    return np.full(total - warmup, peak)
+
+
+def _step(peak, schedule, warmup, total, updates_per_epoch):
+    epoch = np.arange(warmup, total) / updates_per_epoch
+    # Rounding must not put the update that completes 2.4 epochs before the decay.
+    return peak * schedule.decay_rate ** np.floor(epoch / schedule.decay_epochs + 1e-9)
+
+
+def _multi_step(peak, schedule, warmup, total, updates_per_epoch):
+    epoch = np.arange(warmup, total) / updates_per_epoch
+    passed = np.searchsorted(np.sort(schedule.milestones), epoch + 1e-9, side="right")
+    return peak * schedule.decay_rate ** passed
+
+
+def _one_cycle(peak, schedule, warmup, total, updates_per_epoch):
+    phase = np.arange(total - warmup) / max(total - warmup - 1, 1)
+    return schedule.min_lr + (peak - schedule.min_lr) * (1 + np.cos(np.pi * phase)) / 2
+
+
+DECAYS = {"cosine": _cosine, "step": _step, "multi_step": _multi_step, "polynomial": _polynomial,
+          "constant": _constant, "one_cycle": _one_cycle}
+
+
+def _noise(schedule: ScheduleConfig, epochs: int, updates_per_epoch: float, total: int, seed: int) -> np.ndarray:
+    """A factor an update, the same through an epoch: 1 + normal noise, drawn again until it is within the limit.
+
+    The epochs e with `noise[0] * epochs <= e < noise[1] * epochs` are noisy, as in timm's schedulers; the draw of an
+    epoch depends on (seed, epoch) alone.
+    """
+    factors = np.ones(epochs + 1)
+    for epoch in range(epochs):
+        if schedule.noise[0] * epochs <= epoch < schedule.noise[1] * epochs:
+            draw = np.random.default_rng([seed, epoch])
+            noise = schedule.noise_std * draw.standard_normal()
+            while abs(noise) >= schedule.noise_limit:
+                noise = schedule.noise_std * draw.standard_normal()
+            factors[epoch] = 1 + noise
+    return factors[np.floor(np.arange(total) / updates_per_epoch + 1e-9).astype(int)]

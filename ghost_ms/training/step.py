@@ -1,33 +1,207 @@
 """The compiled training step: everything that happens in an iteration, in one graph."""
-from typing import Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, amp, nn, ops
+
+from ghost_ms.layers import tokens_to_map
+from ghost_ms.training.distillation import Distillation
+from ghost_ms.training.ema import Ema
+from ghost_ms.training.loss import hits
+
+
+class Health(NamedTuple):
+    """What the step counted on the device.
+
+    Args:
+        loss: mean of the finite losses since `begin_epoch`.
+        correct: images predicted right since then.
+        bad_step: number of the last step whose loss (or, where updates may be left out, a gradient) was not finite,
+            from 0 at the start of the training; -1 for none.
+        bad_run: the longest row of such steps.
+        skipped: updates left out because a gradient was not finite.
+    """
+
+    loss: float
+    correct: int
+    bad_step: int
+    bad_run: int
+    skipped: int
 
 
 class TrainStep(nn.Cell):
-    """Forward, loss, gradients, update.
+    """Forward, loss, scale, gradients, accumulation, reduction, clipping, update, running mean.
 
     Args:
         net: images (B, C, H, W) to logits (B, classes).
-        loss: (logits, int32 labels (B,)) to a scalar.
+        loss: (logits, labels) to a scalar; labels are int32 (B,) or float32 shares (B, classes).
         optimizer: holds the parameters that are trained.
+        model: the cell to call instead of `net`, such as its form in mixed precision.
+        distillation: adds the loss of a teacher.
+        balance_weight: weight of `net.balance_loss()`.
+        scaler: of the loss; updates whose gradients overflow are left out, and counted.
+        skip_nonfinite: leave out updates whose gradients are not finite even without a scaler.
+        accumulate: steps whose gradients are averaged for one update.
+        reduce: gradients to their mean over all workers, such as `nn.DistributedGradReducer`; once an update.
+        clip: limits the gradients of an update.
+        ema: running mean of the weights.
+        clock: int32 scalar that counts steps, where masks read it (`make_restorable`).
 
     Returns (loss, number of correct predictions), both float32 scalars that stay on the device.
     """
 
-    def __init__(self, net: nn.Cell, loss: nn.Cell, optimizer: nn.Optimizer):
+    def __init__(self, net: nn.Cell, loss: nn.Cell, optimizer: nn.Optimizer, *, model: Optional[nn.Cell] = None,
+                 distillation: Optional[Distillation] = None, balance_weight: float = 0.0,
+                 scaler: Optional[amp.LossScaler] = None, skip_nonfinite: bool = False, accumulate: int = 1,
+                 reduce: Optional[nn.Cell] = None, clip: Optional[nn.Cell] = None, ema: Optional[Ema] = None,
+                 clock: Optional[Parameter] = None):
         # A prefix would rename the parameters of the network.
         super().__init__(auto_prefix=False)
         self.net, self.loss, self.optimizer = net, loss, optimizer
-        self.value_and_grad = ops.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
+        self.model = net if model is None else model
+        self.distillation, self.balance_weight = distillation, balance_weight
+        self.takes_features = distillation is not None and distillation.method == "features"
+        self.scaler, self.guarded = scaler, scaler is not None or skip_nonfinite
+        # With a scaler an overflow is expected now and then, and no sign of a bad loss.
+        self.overflow_is_bad = skip_nonfinite and scaler is None
+        self.accumulate, self.reduce, self.clip, self.ema = accumulate, reduce, clip, ema
+        self.weights = optimizer.parameters
+        self.value_and_grad = ops.value_and_grad(self.forward, None, self.weights, has_aux=True)
+        self.clock = _counter("clock") if clock is None else clock
+        self.bad_step, self.bad_run = _counter("bad_step", -1), _counter("bad_run")
+        self.longest_bad_run, self.skipped = _counter("longest_bad_run"), _counter("skipped_updates")
+        self.loss_sum, self.correct_sum = _counter("loss_sum", 0.0), _counter("correct_sum", 0.0)
+        self.finite_steps = _counter("finite_steps")
+        if accumulate > 1:
+            self.accumulated = self.weights.clone("accumulated", init="zeros")
+            self.micro_step = _counter("micro_step")
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
-        logits = self.net(images).astype(ms.float32)
-        return self.loss(logits, labels), ops.stop_gradient(logits)
+    def set_train(self, mode: bool = True) -> "TrainStep":
+        """As of any cell; a teacher stays in evaluation mode."""
+        super().set_train(mode)
+        if self.distillation is not None:
+            self.distillation.teacher.set_train(False)
+        return self
 
-    def construct(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
-        (loss, logits), gradients = self.value_and_grad(images, labels)
-        loss = ops.depend(loss, self.optimizer(gradients))
-        correct = (logits.argmax(1).astype(ms.int32) == labels).astype(ms.float32).sum()
-        return loss, correct
+    def state(self) -> Dict[str, Parameter]:
+        """Every parameter that the next step depends on, by name, and no constant such as the teacher's weights.
+
+        Weights and statistics, moments and `global_step` of the optimizer, running means, accumulated gradients,
+        loss scale and counters. What is set from outside (the activation slope of VanillaNet) is not among them.
+        """
+        parameters = list(self.get_parameters())
+        if self.scaler is not None:
+            # The scaler is no cell, so its parameters are not found.
+            parameters += [value for value in vars(self.scaler).values() if isinstance(value, Parameter)]
+        constant = set()
+        if self.distillation is not None:
+            constant = {id(parameter) for parameter in self.distillation.teacher.get_parameters()}
+        return {parameter.name: parameter for parameter in parameters if id(parameter) not in constant}
+
+    def begin_epoch(self) -> None:
+        """Set the sums of loss and accuracy back."""
+        for parameter in (self.loss_sum, self.correct_sum, self.finite_steps):
+            parameter.set_data(ops.zeros_like(parameter))
+
+    def health(self) -> Health:
+        """What was counted so far; waits for the device."""
+        steps = max(int(self.finite_steps.asnumpy()), 1)
+        return Health(float(self.loss_sum.asnumpy()) / steps, int(self.correct_sum.asnumpy()),
+                      int(self.bad_step.asnumpy()), int(self.longest_bad_run.asnumpy()), int(self.skipped.asnumpy()))
+
+    def forward(self, images: Tensor, labels: Tensor, wanted: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """(loss to differentiate, loss to report, logits); `wanted` is what the teacher says of the images."""
+        features = images
+        if self.takes_features:
+            last = self.net.forward_last(images)
+            logits = self.net.forward_head(last)
+            features = last if last.ndim == 4 else tokens_to_map(last[:, 1:], self.net.grid)
+        else:
+            logits = self.model(images)
+        logits = logits.astype(ms.float32)
+        loss = self.loss(logits, labels)
+        if self.distillation is not None:
+            loss = self.distillation(wanted, logits, features, loss)
+        if self.balance_weight > 0:
+            loss = loss + self.balance_weight * self.net.balance_loss()
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        return scaled, ops.stop_gradient(loss), ops.stop_gradient(logits)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
+        # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
+        if self.distillation is not None and self.distillation.teacher.apart:
+            return super().__call__(images, labels, self.distillation.teacher(images))
+        return super().__call__(images, labels)
+
+    def construct(self, images: Tensor, labels: Tensor, wanted: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        if wanted is None:
+            wanted = images if self.distillation is None else self.distillation.targets(images)
+        (_, loss, logits), gradients = self.value_and_grad(images, labels, wanted)
+        correct = hits(logits, labels)
+        finite = ops.isfinite(loss)
+        if self.accumulate > 1:
+            loss = ops.depend(loss, self.gather(gradients))
+            if self.micro_step == self.accumulate:
+                finite = self.update(self.average(), finite)
+                loss = ops.depend(loss, ops.depend(self.clear(), finite))
+        else:
+            finite = self.update(gradients, finite)
+        return ops.depend(loss, self.count(loss, finite, correct)), correct
+
+    def gather(self, gradients):
+        done = (ops.assign_add(self.micro_step, Tensor(1, ms.int32)),)
+        for index in range(len(self.accumulated)):
+            done = done + (ops.assign_add(self.accumulated[index], gradients[index]),)
+        return done
+
+    def average(self):
+        gradients = ()
+        for gradient in self.accumulated:
+            gradients = gradients + (gradient / self.accumulate,)
+        return gradients
+
+    def clear(self):
+        done = (ops.assign(self.micro_step, Tensor(0, ms.int32)),)
+        for gradient in self.accumulated:
+            done = done + (ops.assign(gradient, ops.zeros_like(gradient)),)
+        return done
+
+    def update(self, gradients, finite_loss: Tensor) -> Tensor:
+        """Whether the step was a good one; reduce first, so that all workers see the same gradients, decide alike."""
+        if self.reduce is not None:
+            gradients = self.reduce(gradients)
+        if not self.guarded:
+            return ops.depend(finite_loss, self.apply(gradients))
+        if self.scaler is not None:
+            gradients = self.scaler.unscale(gradients)
+        finite = amp.all_finite(gradients)
+        if self.scaler is not None:
+            finite = ops.depend(finite, self.scaler.adjust(finite))
+        good = ops.logical_and(finite_loss, finite) if self.overflow_is_bad else finite_loss
+        if finite:
+            good = ops.depend(good, self.apply(gradients))
+        else:
+            good = ops.depend(good, ops.assign_add(self.skipped, Tensor(1, ms.int32)))
+        return good
+
+    def apply(self, gradients):
+        if self.clip is not None:
+            gradients = self.clip(gradients)
+        done = self.optimizer(gradients)
+        if self.ema is not None:
+            done = ops.depend(done, self.ema(ops.depend(self.optimizer.global_step, done)))
+        return done
+
+    def count(self, loss: Tensor, good: Tensor, correct: Tensor):
+        finite, one = ops.isfinite(loss), ops.isfinite(loss).astype(ms.int32)
+        run = (self.bad_run + 1) * (1 - good.astype(ms.int32))
+        return (ops.assign(self.bad_run, run), ops.assign(self.longest_bad_run, ops.maximum(self.longest_bad_run, run)),
+                ops.assign(self.bad_step, ops.select(good, self.bad_step, self.clock)),
+                ops.assign_add(self.loss_sum, ops.select(finite, loss, ops.zeros_like(loss))),
+                ops.assign_add(self.finite_steps, one), ops.assign_add(self.correct_sum, correct),
+                ops.assign_add(self.clock, Tensor(1, ms.int32)))
+
+
+def _counter(name: str, start=0) -> Parameter:
+    return Parameter(Tensor(start, ms.float32 if isinstance(start, float) else ms.int32), name=name,
+                     requires_grad=False)

@@ -13,8 +13,7 @@ from ghost_ms.models import create_model
 from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint, restore, save_checkpoint
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.fit import fit
-from ghost_ms.training.optimizer import create_optimizer, decay_groups
-from ghost_ms.training.schedule import learning_rates
+from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
 
 
@@ -29,18 +28,13 @@ class Linear(nn.Cell):
         return self.fc(x.flatten(start_dim=1))
 
 
+def preprocessing_of_size(size):
+    return Preprocessing(size, 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
+
+
 def _description(name="ghostnet_050", **args):
-    spec = Preprocessing((32, 32), 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
+    spec = preprocessing_of_size((32, 32))
     return Description(name, {"num_classes": 4, "in_channels": 3, **args}, ["a", "b", "c", "d"], spec, {"epoch": 3})
-
-
-def test_learning_rates():
-    rates = learning_rates(1.0, ScheduleConfig(warmup_epochs=1, warmup_lr=0.2, min_lr=0.1), epochs=3, steps_per_epoch=4)
-    np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0])
-    assert rates[8] == pytest.approx(0.55) and len(rates) == 12
-    assert rates[11] == pytest.approx(0.1 + 0.45 * (1 + np.cos(np.pi * 7 / 8)))
-    with pytest.raises(ValueError, match="schedule.warmup_epochs is 3"):
-        learning_rates(1.0, ScheduleConfig(warmup_epochs=3), 3, 4)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -68,14 +62,6 @@ def test_steps_equal_sgd_by_hand(nesterov, graph):
         weight, bias = weight - rate * moves[0], bias - rate * moves[1]
         np.testing.assert_allclose(net.fc.weight.asnumpy(), weight, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(net.fc.bias.asnumpy(), bias, rtol=1e-5, atol=1e-6)
-
-
-def test_what_decays():
-    net = create_model("tnt_s_patch16_224", num_classes=2, input_size=(32, 32))
-    decayed, plain = ({p.name for p in group["params"]} for group in decay_groups(net, 0.05, False))
-    assert {"cls_token", "outer_pos", "inner_pos", "head.bias", "norm.gamma"} <= plain
-    assert {"head.weight", "patch_embed.proj.weight", "blocks.0.outer_attn.qk.weight"} <= decayed
-    assert not decayed & plain and len(decayed | plain) == len(net.trainable_params())
 
 
 def test_parameter_names_survive_the_step():

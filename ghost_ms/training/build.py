@@ -1,0 +1,84 @@
+"""From a recipe and a network to the compiled step."""
+import math
+from typing import Optional, Sequence
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn
+
+from ghost_ms.config import Config
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.recipe import TrainConfig
+from ghost_ms.training.clip import create_clip
+from ghost_ms.training.distillation import Distillation, load_teacher
+from ghost_ms.training.ema import Ema
+from ghost_ms.training.groups import classifier_names, freeze
+from ghost_ms.training.loss import create_loss
+from ghost_ms.training.masks import make_restorable
+from ghost_ms.training.optimizer import create_optimizer
+from ghost_ms.training.precision import create_scaler, mixed, synchronize_batch_norm
+from ghost_ms.training.step import TrainStep
+
+
+def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Preprocessing, classes: int, *,
+                rank: int = 0, reduce: Optional[nn.Cell] = None) -> TrainStep:
+    """The compiled step of a recipe; `net` is changed in place where the recipe wants that.
+
+    Args:
+        rates: learning rate of every update.
+        spec: preprocessing of the images.
+        classes: length of the logits.
+        rank: of this worker; it draws its own masks.
+        reduce: gradients to their mean over all workers; None for one worker.
+
+    Raises:
+        ValueError, OSError: an option that this network, teacher or device does not allow.
+    """
+    if config.loss.balance_weight and not hasattr(net, "balance_loss"):
+        raise ValueError(f"loss.balance_weight is set, but a {type(net).__name__} has no balance loss; set it to 0")
+    features = config.distill.teacher is not None and config.distill.method == "features"
+    if features and config.precision.level == "auto":
+        raise ValueError("distill.method features does not go with precision.level auto, which casts whole networks "
+                         "only; take O2")
+    freeze(net, config.model.freeze)
+    if config.precision.sync_batchnorm:
+        synchronize_batch_norm(net)
+    clock = None
+    if config.train.restorable_masks:
+        clock = Parameter(Tensor(0, ms.int32), name="clock", requires_grad=False)
+        make_restorable(net, clock, config.run.seed * 4099 + rank)
+    distillation = None
+    if config.distill.teacher is not None:
+        distillation = Distillation(load_teacher(config.distill, spec, classes), config.distill, net)
+    classifier = classifier_names(net) if config.optimizer.clip_agc else ()
+    optimizer = create_optimizer(net, config.optimizer, rates,
+                                 distillation.extra_parameters() if distillation is not None else ())
+    return TrainStep(
+        net, create_loss(config.loss), optimizer, model=mixed(net, config.precision), distillation=distillation,
+        balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
+        skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate, reduce=reduce,
+        clip=create_clip(config.optimizer, optimizer.parameters, classifier),
+        ema=Ema(net, config.ema.decay, config.ema.warmup) if config.ema.decay else None, clock=clock)
+
+
+def activation_slope(train: TrainConfig, epoch: int) -> float:
+    """Slope of VanillaNet's inner activations in an epoch, counted from 0 (arXiv 2305.12972, section 3.1, equation 1).
+
+    It grows from 0 to 1 over `activation_epochs`: linear, or as half a cosine.
+    """
+    share = min(epoch / train.activation_epochs, 1.0)
+    return share if train.activation_schedule == "linear" else (1 - math.cos(math.pi * share)) / 2
+
+
+def begin_activation(net: nn.Cell, train: TrainConfig) -> None:
+    """Make the slope a number that the step will read; before the step is built.
+
+    Raises:
+        ValueError: the network has no such activations, or the training ends before they are linear.
+    """
+    if not hasattr(net, "set_activation_slope"):
+        raise ValueError(f"train.activation_epochs is set, but a {type(net).__name__} has no activations to make "
+                         "linear; it is for VanillaNet")
+    if train.activation_epochs > train.epochs - 1:
+        raise ValueError(f"train.activation_epochs is {train.activation_epochs:g} and train.epochs {train.epochs}: at "
+                         "least one epoch must follow with linear activations, which alone can be merged")
+    net.set_activation_slope(0.0)

@@ -1,0 +1,192 @@
+"""Knowledge distillation: a frozen teacher inside the compiled step (an exported file: just before it)."""
+from typing import Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from ghost_ms.config import DataConfig
+from ghost_ms.data.transforms import Preprocessing, preprocessing_of
+from ghost_ms.models import create_model, model_card
+from ghost_ms.recipe import DistillConfig
+
+#: Shares of red, green and blue in grey (ITU-R BT.601), as Pillow converts.
+GREY = (0.299, 0.587, 0.114)
+
+
+class Teacher(nn.Cell):
+    """A network that sees the student's images as its own preprocessing would bring them.
+
+    The student's normalisation is undone and the teacher's done, in one scale and shift a channel; grey becomes three
+    equal channels and colour grey where the teacher wants it; another input size is reached by bilinear resizing of
+    the image that the student sees. The resizing has no antialiasing.
+
+    Args:
+        net: images to logits; it stays in evaluation mode and gets no gradients.
+        own: the preprocessing it was trained with.
+        student: that of the images it is given.
+    """
+
+    def __init__(self, net: nn.Cell, own: Preprocessing, student: Preprocessing):
+        super().__init__(auto_prefix=False)
+        self.net = net
+        #: Whether it must run as a graph of its own, before the step.
+        self.apart = isinstance(net, nn.GraphCell)
+        for name, parameter in net.parameters_and_names():
+            # The student's parameters have the same names, and a graph wants each once.
+            parameter.name = f"teacher.{name}"
+            parameter.requires_grad = False
+
+        def column(values):
+            return np.asarray(values, np.float64)[None, :, None, None]
+
+        scale, shift = column(student.std), column(student.mean)
+        self.grey = own.channels == 1 and student.channels == 3
+        self.colour = own.channels == 3 and student.channels == 1
+        if self.grey:
+            # The grey image is a weighted sum of the channels: weights, scale and normalisation in one.
+            weights = column(GREY) / own.std[0]
+            self.scale = Tensor(scale * weights, ms.float32)
+            self.shift = Tensor(((shift * weights).sum() - own.mean[0] / own.std[0]).reshape(1, 1, 1, 1), ms.float32)
+        else:
+            self.scale = Tensor(scale / column(own.std), ms.float32)
+            self.shift = Tensor((shift - column(own.mean)) / column(own.std), ms.float32)
+        self.size = None if own.input_size == student.input_size else tuple(own.input_size)
+        self.set_train(False)
+
+    def images(self, images: Tensor) -> Tensor:
+        """The student's images (B, C, H, W) as the teacher's (B, c, h, w)."""
+        if self.grey:
+            images = (images * self.scale).sum(1, keepdims=True) + self.shift
+        else:
+            # One channel becomes three by broadcasting against a scale for each.
+            images = images * self.scale + self.shift
+        if self.size is not None:
+            images = ops.interpolate(images, size=self.size, mode="bilinear", align_corners=False)
+        return images
+
+    def construct(self, images: Tensor) -> Tensor:
+        return ops.stop_gradient(self.net(self.images(images)).astype(ms.float32))
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last feature map (B, num_features, h, w)."""
+        return ops.stop_gradient(self.net.forward_features(self.images(images)).astype(ms.float32))
+
+
+class Distillation(nn.Cell):
+    """The teacher's part of the loss.
+
+    soft: T^2 KL(softmax(t / T) || softmax(s / T)), mean over the images (arXiv 1503.02531). hard: cross-entropy with
+    the teacher's largest logit as the label (arXiv 2012.12877, equation 3). features: mean squared difference of the
+    last feature maps, the student's through a 1x1 convolution where the widths differ, the teacher's resized to the
+    student's (arXiv 1412.6550).
+
+    Args:
+        teacher: see `Teacher`.
+        config: method, weights and temperature.
+        student: the network that learns; of its `num_features` for features.
+
+    Raises:
+        ValueError: a teacher that has no feature map (an exported file) for features.
+    """
+
+    def __init__(self, teacher: Teacher, config: DistillConfig, student: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.teacher = teacher
+        self.method, self.temperature = config.method, config.temperature
+        self.weight, self.label_weight = config.weight, config.label_weight
+        self.projection = None
+        if self.method == "features":
+            if not hasattr(teacher.net, "num_features"):
+                raise ValueError("distill.method features needs a teacher whose feature map can be had: a name or a "
+                                 ".ckpt, no exported file")
+            if teacher.net.num_features != student.num_features:
+                self.projection = nn.Conv2d(student.num_features, teacher.net.num_features, 1, has_bias=True)
+                for parameter in self.projection.get_parameters():
+                    parameter.name = f"projection.{parameter.name}"
+
+    def extra_parameters(self) -> list:
+        """What is trained beside the student."""
+        return self.projection.trainable_params() if self.projection is not None else []
+
+    def targets(self, images: Tensor) -> Tensor:
+        """What the teacher says of the images: its last feature map for features, else its logits."""
+        return self.teacher.features(images) if self.method == "features" else self.teacher(images)
+
+    def construct(self, wanted: Tensor, logits: Tensor, features: Tensor, label_loss: Tensor) -> Tensor:
+        """The whole loss of `targets`; `features` is the student's last map for features, else anything."""
+        if self.method == "features":
+            loss = self.feature_loss(features.astype(ms.float32), wanted)
+        elif self.method == "hard":
+            loss = ops.cross_entropy(logits, wanted.argmax(1).astype(ms.int32))
+        else:
+            loss = self.soft_loss(logits, wanted)
+        return self.label_weight * label_loss + self.weight * loss
+
+    def soft_loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        student = ops.log_softmax(logits / self.temperature, 1)
+        teacher = ops.log_softmax(wanted / self.temperature, 1)
+        divergence = (ops.exp(teacher) * (teacher - student)).sum(1).mean()
+        return divergence * (self.temperature * self.temperature)
+
+    def feature_loss(self, features: Tensor, wanted: Tensor) -> Tensor:
+        if self.projection is not None:
+            features = self.projection(features)
+        if wanted.shape[2:] != features.shape[2:]:
+            wanted = ops.interpolate(wanted, size=features.shape[2:], mode="bilinear", align_corners=False)
+        return ((features - wanted) ** 2).mean()
+
+
+def load_teacher(config: DistillConfig, student: Preprocessing, classes: int) -> Teacher:
+    """The teacher of a recipe: a registered network, or a checkpoint or an exported file of this project.
+
+    Args:
+        student: preprocessing of the images it will be given.
+        classes: length of the student's logits.
+
+    Raises:
+        ValueError, OSError: no such teacher, no weights, or logits of another length; the sentence says which.
+    """
+    path = config.teacher
+    if path.endswith(".mindir"):
+        net, own, count = _exported(path)
+    elif path.endswith(".ckpt"):
+        net, own, count = _checkpoint(path)
+    else:
+        net, own, count = _registered(config, classes)
+    if config.method != "features" and count != classes:
+        raise ValueError(f"distill.teacher '{path}' knows {count} classes and the student {classes}; distill.method "
+                         "features alone does not compare logits")
+    if config.input_size:
+        size = (config.input_size[0], config.input_size[-1])
+        if path.endswith(".mindir") and size != own.input_size:
+            raise ValueError(f"distill.input_size is {list(size)}, but '{path}' was exported for "
+                             f"{list(own.input_size)}")
+        own = Preprocessing(**{**own.__dict__, "input_size": size})
+    return Teacher(net, own, student)
+
+
+def _registered(config: DistillConfig, classes: int) -> Tuple[nn.Cell, Preprocessing, int]:
+    if not config.weights:
+        raise ValueError("distill.weights is false: an untrained teacher teaches nothing; give true or a file")
+    card = model_card(config.teacher)
+    count = card.num_classes if config.weights is True else classes
+    args = {"num_classes": count, "in_channels": 3, **config.args}
+    size = tuple(config.input_size[i] for i in (0, -1)) if config.input_size else card.input_size
+    net = create_model(config.teacher, pretrained=config.weights, input_size=size, **args)
+    return net, preprocessing_of(card, DataConfig(), args["in_channels"]), args["num_classes"]
+
+
+def _checkpoint(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
+    from ghost_ms.training.checkpoint import restore
+
+    net, description = restore(path)
+    return net, description.preprocessing, description.args["num_classes"]
+
+
+def _exported(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
+    # Exporting builds on checkpoints; importing it first would close a circle.
+    from ghost_ms.deploy.export import load_mindir, read_sidecar
+
+    own, names = read_sidecar(path)
+    return load_mindir(path), own, len(names)
