@@ -7,6 +7,7 @@ import numpy as np
 from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source
 from ghost_ms.data.transforms import Preprocessing, training_operations
+from ghost_ms.device import World
 
 
 def _workers(wanted: int) -> int:
@@ -24,10 +25,12 @@ def _sampler(order: Sequence[int]):
     return Order()
 
 
-def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int) -> Iterator:
+def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int,
+                     world: World = World()) -> Iterator:
     """The shuffled, augmented, full batches of one epoch: tensors, float32 (B, C, H, W) and int32 (B,).
 
-    The pipeline is rebuilt for every epoch, so that order and augmentation depend on (seed, epoch) alone.
+    The pipeline is rebuilt for every epoch, so that order and augmentation depend on (seed, epoch) alone. Each rank takes its own
+    part of the order, all of them the same number of batches, and augments with a seed of its own.
 
     Raises:
         ValueError: an image cannot be read; the sentence names the file.
@@ -36,9 +39,10 @@ def training_batches(source: Source, config: Config, spec: Preprocessing, epoch:
     import mindspore.dataset as ds
     from mindspore.dataset import transforms
 
-    ds.config.set_seed((config.run.seed * 100_003 + epoch) % 2 ** 32)
+    ds.config.set_seed((config.run.seed * 100_003 + epoch + world.rank * 1_000_003) % 2 ** 32)
     workers = _workers(config.data.workers)
     order = np.random.default_rng([config.run.seed, epoch]).permutation(source.size).tolist()
+    order = order[:len(order) // world.size * world.size][world.rank::world.size]
     images = source.open(_sampler(order))
     images = images.map(training_operations(spec, config.augment, source.encoded, source.channels), "image",
                         num_parallel_workers=workers)

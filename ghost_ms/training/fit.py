@@ -1,4 +1,6 @@
 """The training loop: Python only steers, the compiled step does the work."""
+import contextlib
+import itertools
 import os
 import time
 from typing import Dict, List
@@ -14,6 +16,7 @@ from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.curves import draw_curves, write_metrics
+from ghost_ms.training.distributed import average_statistics, sum_over_ranks
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.progress import Reporter
@@ -54,41 +57,54 @@ def make_run_folder(path: str) -> str:
 
 
 def fit(config: Config) -> Dict[str, float]:
-    """Train, evaluate after every epoch, and keep the best and the last checkpoint; returns the best epoch's row."""
+    """Train, evaluate after every epoch, and keep the best and the last checkpoint; returns the best epoch's row.
+
+    Under a launcher every process calls this with the same recipe. Each trains on its share of the images, and rank 0
+    writes the run's folder.
+    """
     train, test = open_source(config.data, "train"), open_source(config.data, "test")
     description = describe(config, train)
     if test.classes != train.classes:
         raise ValueError(f"the test split has other classes than the training split "
                          f"({len(test.classes)} against {len(train.classes)})")
-    steps = train.size // config.data.batch_size
+    target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed, join=True)
+    world = device.world()
+    steps = train.size // (config.data.batch_size * world.size)
     if not steps:
-        raise ValueError(f"data.batch_size is {config.data.batch_size}, but there are only {train.size} images")
+        processes = f" for each of {world.size} processes" if world.size > 1 else ""
+        raise ValueError(f"data.batch_size is {config.data.batch_size}{processes}, but there are only {train.size} "
+                         "images")
     rates = learning_rates(config.optimizer.lr, config.schedule, config.train.epochs, steps)
-    target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed)
     net = description.build(config.model.pretrained)
-    checkpoints = make_run_folder(config.run.dir)
-    config.save(os.path.join(config.run.dir, "config.yaml"))
+    if world.is_main:
+        checkpoints = make_run_folder(config.run.dir)
+        config.save(os.path.join(config.run.dir, "config.yaml"))
     loss = nn.CrossEntropyLoss(label_smoothing=config.loss.label_smoothing)
-    step = TrainStep(net, loss, create_optimizer(net, config.optimizer, rates))
+    step = TrainStep(net, loss, create_optimizer(net, config.optimizer, rates), world.size)
     rows: List[Dict[str, float]] = []
-    with open(os.path.join(config.run.dir, "log.txt"), "a") as log:
+    with open(os.path.join(config.run.dir, "log.txt"), "a") if world.is_main else contextlib.nullcontext() as log:
         reporter = Reporter(log, config.train.log_every)
         parameters = sum(p.size for p in net.trainable_params())
         reporter.line(f"{config.model.name}: {parameters:,} parameters; {train.size} training and {test.size} test "
-                      f"images, {len(train.classes)} classes; {target}, {config.run.mode} mode")
+                      f"images, {len(train.classes)} classes; {target}, {config.run.mode} mode"
+                      + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
         for epoch in range(config.train.epochs):
             row = _epoch(step, train, config, description, epoch, steps, reporter)
-            result = evaluate(net, evaluation_batches(test, config, description.preprocessing))
+            average_statistics(net, world)
+            share = itertools.islice(evaluation_batches(test, config, description.preprocessing), world.rank, None,
+                                     world.size)
+            result = evaluate(net, share, total=lambda sums: sum_over_ranks(sums, world))
             row.update(test_loss=result["loss"], test_top1=result["top1"], test_top5=result["top5"],
                        lr=rates[(epoch + 1) * steps - 1])
             rows.append({key: round(value, 6) for key, value in row.items()})
             description.metrics = rows[-1]
-            save_checkpoint(net, os.path.join(checkpoints, "last.ckpt"), description)
             best = max(rows, key=lambda r: r["test_top1"])
-            if best is rows[-1]:
-                save_checkpoint(net, os.path.join(checkpoints, "best.ckpt"), description)
-            write_metrics(os.path.join(config.run.dir, "metrics.csv"), rows)
-            draw_curves(os.path.join(config.run.dir, "curves.png"), rows)
+            if world.is_main:
+                save_checkpoint(net, os.path.join(checkpoints, "last.ckpt"), description)
+                if best is rows[-1]:
+                    save_checkpoint(net, os.path.join(checkpoints, "best.ckpt"), description)
+                write_metrics(os.path.join(config.run.dir, "metrics.csv"), rows)
+                draw_curves(os.path.join(config.run.dir, "curves.png"), rows)
             reporter.line(f"epoch {epoch + 1}/{config.train.epochs}: train loss {row['train_loss']:.4f}, "
                           f"test loss {row['test_loss']:.4f}, top-1 {row['test_top1']:.2f} %, "
                           f"{row['images_per_second']:.0f} images/s"
@@ -100,11 +116,11 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
            reporter: Reporter) -> Dict[str, float]:
     """One pass over the training images; returns its row of metrics."""
     step.set_train(True)
-    batch = config.data.batch_size
+    world, batch = device.world(), config.data.batch_size
     losses, hits = ms.Tensor(0.0), ms.Tensor(0.0)
     start, shown = time.perf_counter(), 0.0
-    with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance:
-        batches = training_batches(source, config, description.preprocessing, epoch)
+    with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch * world.size) as advance:
+        batches = training_batches(source, config, description.preprocessing, epoch, world)
         for index, (images, labels) in enumerate(batches, 1):
             loss, correct = step(images, labels)
             # Sums stay on the device; reading one waits for the step, so it is read only when it is shown.
@@ -112,6 +128,7 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
             if index % 10 == 1 or index == steps:
                 shown = float(losses.asnumpy()) / index
             advance(index, f"loss {shown:.4f}")
-    seconds = time.perf_counter() - start
-    return {"epoch": epoch + 1, "train_loss": float(losses.asnumpy()) / steps,
-            "train_top1": 100 * float(hits.asnumpy()) / (steps * batch), "images_per_second": steps * batch / seconds}
+    loss, correct = sum_over_ranks([float(losses.asnumpy()), float(hits.asnumpy())], world)
+    seconds, images = time.perf_counter() - start, steps * batch * world.size
+    return {"epoch": epoch + 1, "train_loss": loss / (steps * world.size), "train_top1": 100 * correct / images,
+            "images_per_second": images / seconds}

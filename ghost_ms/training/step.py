@@ -12,15 +12,17 @@ class TrainStep(nn.Cell):
         net: images (B, C, H, W) to logits (B, classes).
         loss: (logits, int32 labels (B,)) to a scalar.
         optimizer: holds the parameters that are trained.
+        world_size: number of processes over which gradients are averaged.
 
     Returns (loss, number of correct predictions), both float32 scalars that stay on the device.
     """
 
-    def __init__(self, net: nn.Cell, loss: nn.Cell, optimizer: nn.Optimizer):
+    def __init__(self, net: nn.Cell, loss: nn.Cell, optimizer: nn.Optimizer, world_size: int = 1):
         # A prefix would rename the parameters of the network.
         super().__init__(auto_prefix=False)
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.value_and_grad = ops.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
+        self.reduce = nn.DistributedGradReducer(optimizer.parameters) if world_size > 1 else ops.identity
 
     def forward(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
         logits = self.net(images).astype(ms.float32)
@@ -28,6 +30,6 @@ class TrainStep(nn.Cell):
 
     def construct(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
         (loss, logits), gradients = self.value_and_grad(images, labels)
-        loss = ops.depend(loss, self.optimizer(gradients))
+        loss = ops.depend(loss, self.optimizer(self.reduce(gradients)))
         correct = (logits.argmax(1).astype(ms.int32) == labels).astype(ms.float32).sum()
         return loss, correct
