@@ -1,7 +1,7 @@
 """`explain.py LOG CODE`: one sentence on why a process failed, from its log and exit code.
 
-What is known of messages lies in ascend/errors.tsv: a regular expression, what it means and what to do, and where that is
-said. ascend/README.md shows the same table.
+What is known of messages lies in ascend/errors.tsv: a regular expression, what it means and what to do (\\1 stands for
+what the expression's group found), and where that is said. ascend/README.md shows the same table.
 """
 import os
 import re
@@ -24,7 +24,8 @@ def rules() -> List[Tuple[str, str, str]]:
 def explain(log: str, code: str) -> str:
     """A sentence: what the program said itself, else a known message, else the last exception, else the exit code."""
     own = OWN.findall(log)
-    known = next((remedy for pattern, remedy, _ in rules() if re.search(pattern, log)), None)
+    known = next((match.expand(remedy) for match, remedy in
+                  ((re.search(pattern, log), remedy) for pattern, remedy, _ in rules()) if match), None)
     if own:
         return own[-1] if known is None or known in own[-1] else f"{own[-1]} ({known})"
     if known is not None:

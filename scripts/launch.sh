@@ -10,7 +10,13 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 JOB_PID=""
 TAIL_PID=""
+# "ADDRESS PORT" of node 0, watched by the other nodes, and the seconds of silence after which they give up. MindSpore's
+# workers go on calling a lost scheduler for minutes.
+WATCH_NODE=""
+LOST_AFTER=${LOST_AFTER:-60}
 DRY_RUN=${DRY_RUN:-}
+# Set for a starter whose exit code tells of ranks on other nodes (mpirun); msrun's says nothing that its ranks do not.
+TRUST_CODE=""
 
 die() {
     echo "error: $*" >&2
@@ -141,8 +147,8 @@ stop_job() {
 }
 
 on_interrupt() {
-    echo >&2
-    echo "interrupted: ending every process of the job" >&2
+    # The terminal may be gone already; the processes must end all the same.
+    echo "interrupted: ending every process of the job" >&2 || true
     stop_job
     exit 130
 }
@@ -202,13 +208,28 @@ finish() {
     fi
 }
 
+# node_is_lost: whether node 0, once seen, has not answered for LOST_AFTER seconds.
+node_is_lost() {
+    [ -n "$WATCH_NODE" ] || return 1
+    local address=${WATCH_NODE% *} port=${WATCH_NODE#* }
+    if timeout 5 bash -c "exec 3<>/dev/tcp/$address/$port" 2>/dev/null; then
+        LAST_SEEN=$SECONDS
+    fi
+    [ -n "${LAST_SEEN:-}" ] && [ $((SECONDS - LAST_SEEN)) -ge "$LOST_AFTER" ]
+}
+
 # watch_job FIRST COUNT: wait for the job; end all of it as soon as one rank fails.
 watch_job() {
-    local code=0 shown=$1
+    local code=0 shown=$1 turn=0 lost=""
     tail -n +1 -F "$(log_of "$shown")" --pid="$JOB_PID" 2>/dev/null | grep -av --line-buffered '^\[INFO\]' &
     TAIL_PID=$!
     while kill -0 "$JOB_PID" 2>/dev/null; do
         [ -z "$(failed_ranks)" ] || break
+        turn=$((turn + 1))
+        if [ $((turn % 5)) = 0 ] && node_is_lost; then
+            lost=1
+            break
+        fi
         sleep 1 &
         wait $! || true
     done
@@ -221,7 +242,16 @@ watch_job() {
     # tail looks once a second.
     sleep 1.2
     kill "$TAIL_PID" 2>/dev/null || true
+    if [ -n "$lost" ]; then
+        echo "error: node 0 (${WATCH_NODE% *}) has not answered for $LOST_AFTER s: its host is down, its job has ended, or the network between the nodes is cut" >&2
+        return 1
+    fi
     finish "$1" "$2" || return 1
+    if [ -n "$TRUST_CODE" ] && [ "$code" != 0 ]; then
+        tail -n 15 "$LOG_DIR/launcher.log" | sed 's/^/    /' >&2
+        echo "error: the ranks of this node ended well, but mpirun reports exit code $code for another" >&2
+        return 1
+    fi
     echo "done: every rank ended well; logs in $LOG_DIR"
 }
 
@@ -236,12 +266,11 @@ start() {
         return
     fi
     GHOST_MS_JOB="$$.$RANDOM.$(date +%s)"
-    export GHOST_MS_JOB
     trap on_interrupt INT TERM HUP
     echo "logs: $LOG_DIR"
     show "$@" > "$LOG_DIR/command.txt"
     # A process group of its own: Ctrl-C must reach msrun once, through this script.
-    setsid "$@" > "$LOG_DIR/launcher.log" 2>&1 &
+    env GHOST_MS_JOB="$GHOST_MS_JOB" setsid "$@" > "$LOG_DIR/launcher.log" 2>&1 &
     JOB_PID=$!
     watch_job "$first" "$count"
 }

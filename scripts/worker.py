@@ -58,6 +58,7 @@ def main(argv: List[str]) -> int:
     """Read the arguments, run, record."""
     folder, *options = argv[:argv.index("--")]
     command = argv[argv.index("--") + 1:]
+    os.makedirs(folder, exist_ok=True)
     environment = place(dict(os.environ))
     scheduler = environment.get("MS_ROLE") == "MS_SCHED"
     if "--bind" in options and not scheduler:
