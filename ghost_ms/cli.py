@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models|weights`; train.py and its sisters hand over to here."""
+"""The commands: `ghost-ms train|eval|export|infer|models|weights|plan`; train.py and its sisters hand over to here."""
 import argparse
 import os
 import sys
@@ -140,7 +140,15 @@ def weights(argv: Sequence[str]) -> int:
     return options.func(options)
 
 
-COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights}
+def plan(argv: Sequence[str]) -> int:
+    """Compute how long a training takes on many cards, and what it costs."""
+    from ghost_ms.analysis import plan as planner
+
+    return planner.main(argv, plan.__doc__)
+
+
+COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
+            "plan": plan}
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
