@@ -67,7 +67,7 @@ def check_cann(sysroot: str) -> Row:
     if folder is None:
         return Row("CANN", FAIL, "not found", "install CANN's toolkit and operator packages, or set ASCEND_HOME_PATH")
     version = cann_version(folder) or "of unknown version"
-    if "ASCEND_OPP_PATH" not in os.environ:
+    if not os.environ.get("ASCEND_OPP_PATH"):
         script = next((p for p in (os.path.join(folder, "set_env.sh"), os.path.join(folder, "..", "set_env.sh"))
                        if os.path.isfile(p)), None)
         return Row("CANN", WARN if script else FAIL, f"{version} in {folder}, environment not loaded",
