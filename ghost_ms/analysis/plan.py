@@ -158,16 +158,12 @@ def step_of(job: Job, hardware: Hardware, decode: Figure = DECODE, measured: Opt
                 job.batch / (decode.value * hardware.cores.value))
 
 
-def count_activations(model: str, input_size: Tuple[int, int]) -> float:
+def count_activations(net, channels: int, input_size: Tuple[int, int]) -> float:
     """Elements that the layers of a network write for one image, counted by running it once on zeros."""
     import mindspore as ms
     import numpy as np
+    from mindspore import nn
 
-    from ghost_ms import device
-    from ghost_ms.models import create_model, model_card
-
-    device.setup("CPU", mode="pynative")
-    net = create_model(model, input_size=input_size).set_train(False)
     total = 0.0
 
     def count(cell, inputs, output):
@@ -175,10 +171,10 @@ def count_activations(model: str, input_size: Tuple[int, int]) -> float:
         total += sum(one.size for one in (output if isinstance(output, tuple) else (output,)) if hasattr(one, "size"))
 
     for _, cell in net.cells_and_names():
-        if not list(cell.cells()):
+        # Identity and, in evaluation, dropout hand on what they get.
+        if not list(cell.cells()) and not isinstance(cell, (nn.Identity, nn.Dropout)):
             cell.register_forward_hook(count)
-    channels = getattr(model_card(model), "in_channels", 3)
-    net(ms.Tensor(np.zeros((1, channels, *input_size), np.float32)))
+    net.set_train(False)(ms.Tensor(np.zeros((1, channels, *input_size), np.float32)))
     return total
 
 
@@ -269,7 +265,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> List[str]:
     """One report for each number of cards; ValueError where an option is out of range."""
     from ghost_ms import config as recipes
-    from ghost_ms.models import model_card
+    from ghost_ms import device
+    from ghost_ms.models import create_model, model_card
 
     recipe = recipes.load(options.config) if options.config else None
     model = options.model or (recipe.model.name if recipe else None)
@@ -291,7 +288,8 @@ def run(options: argparse.Namespace) -> List[str]:
     hardware = _replaced(CARDS[options.card], options)
     decode = DECODE if options.decode is None else Figure(options.decode, DECODE.unit, GIVEN)
     measured = None if options.step_ms is None else options.step_ms / 1e3
-    activations = count_activations(model, size)
+    device.setup("CPU", mode="pynative")
+    activations = count_activations(create_model(model, input_size=size), 3, size)
     macs = card.macs * size[0] * size[1] / (card.input_size[0] * card.input_size[1])
     texts = []
     for cards in options.cards:
