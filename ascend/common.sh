@@ -76,7 +76,7 @@ find_cann() {
     local base file
     for base in "${ASCEND_HOME_PATH:+$ASCEND_HOME_PATH/..}" /usr/local/Ascend "$HOME/Ascend"; do
         [ -n "$base" ] || continue
-        for file in "$base"/cann/set_env.sh "$base"/ascend-toolkit/set_env.sh "$base"/nnae/set_env.sh "$base"/nnrt/set_env.sh; do
+        for file in "$base"/{cann,ascend-toolkit,nnae,nnrt}/set_env.sh; do
             if [ -f "$file" ]; then
                 printf '%s\n' "$file"
                 return
@@ -91,7 +91,7 @@ load_cann() {
     [ "$DEVICE_TARGET" = Ascend ] && [ -z "${ASCEND_OPP_PATH:-}" ] || return 0
     file=$(find_cann)
     if [ -z "$file" ]; then
-        [ -n "$DRY_RUN" ] || die "CANN is not found: set ASCEND_HOME_PATH, or install it; ascend/preflight.sh tells more"
+        [ -n "$DRY_RUN" ] || die "CANN is not found: install it, or set ASCEND_HOME_PATH; ascend/preflight.sh says more"
         return 0
     fi
     if [ -n "$DRY_RUN" ]; then
@@ -113,7 +113,7 @@ ascend_environment() {
     set_variable HCCL_CONNECT_TIMEOUT 1200
     # Seconds that a card waits inside a collective; an evaluation or a slow disk on one rank must fit into it.
     set_variable HCCL_EXEC_TIMEOUT 1836
-    # No list of allowed hosts: without this an unlisted server is refused. It is the default, said here for old releases.
+    # No list of allowed hosts: without this an unlisted server is refused. Old releases had another default.
     set_variable HCCL_WHITELIST_DISABLE 1
     # HCCL takes 32 ports from here on to meet (16 before CANN 8.2); preflight.sh looks whether they are free.
     set_variable HCCL_IF_BASE_PORT 60000
@@ -125,7 +125,7 @@ ascend_environment() {
     set_variable MS_EXCEPTION_DISPLAY_LEVEL 1
 }
 
-# choose_devices COUNT: sets DEVICES and WORKERS. Without --devices and --workers all cards are used (CPU: COUNT workers).
+# choose_devices COUNT: sets DEVICES and WORKERS. Without options all cards are used (CPU: COUNT workers).
 choose_devices() {
     if [ -n "$WORKERS" ]; then
         need_number "--workers" "$WORKERS" 1
@@ -176,10 +176,16 @@ training_command() {
     COMMAND+=("${OVERRIDES[@]+"${OVERRIDES[@]}"}")
 }
 
+need_mpirun() {
+    [ -n "$DRY_RUN" ] || command -v mpirun >/dev/null ||
+        die "there is no mpirun on PATH; install Open MPI 4.1, or leave out --start mpirun"
+}
+
 # Everything that can be known to be wrong before a process starts.
 check_inputs() {
     need_config "$CONFIG"
     need_dataset "$DATASET"
     need_ckpt
-    [ -z "$RANK_TABLE" ] || [ -f "$RANK_TABLE" ] || die "there is no rank table '$RANK_TABLE'; \`python ascend/rank_table.py make\` writes one"
+    [ -z "$RANK_TABLE" ] || [ -f "$RANK_TABLE" ] ||
+        die "there is no rank table '$RANK_TABLE'; \`python ascend/rank_table.py make\` writes one"
 }

@@ -113,11 +113,11 @@ def problem(chips: Sequence[Chip], wanted: Sequence[int]) -> Optional[str]:
             return f"there is no card {device} here (npu-smi shows {have}); choose with --devices"
         chip = known[device]
         if chip.health not in USABLE:
-            return (f"card {device} ({chip.name}) is in state {chip.health}; see `npu-smi info -t health -i {chip.npu}`, "
-                    "or leave it out with --devices")
+            return (f"card {device} ({chip.name}) is in state {chip.health}; see `npu-smi info -t health -i "
+                    f"{chip.npu}`, or leave it out with --devices")
         if chip.processes:
-            return (f"card {device} is in use by process {', '.join(map(str, chip.processes))}; end it, or choose other "
-                    "cards with --devices")
+            return (f"card {device} is in use by process {', '.join(map(str, chip.processes))}; end it, or choose "
+                    "other cards with --devices")
     return None
 
 
@@ -162,11 +162,12 @@ def plan_cores(devices: Sequence[int], near: Dict[int, List[int]], nodes: List[L
                allowed: Sequence[int]) -> List[List[int]]:
     """Cores for each process: those near its card, shared out among the processes that have the same ones.
 
-    Where nothing is known of a card, processes are spread over the NUMA nodes in blocks. Cores that this process may not
-    use are left out; a process that would get none is not bound.
+    Where nothing is known of a card, processes are spread over the NUMA nodes in blocks. Cores that this process may
+    not use are left out; a process that would get none is not bound.
     """
     nodes = nodes or [list(allowed)]
-    pools = [tuple(near.get(device) or nodes[index * len(nodes) // len(devices)]) for index, device in enumerate(devices)]
+    pools = [tuple(near.get(device) or nodes[index * len(nodes) // len(devices)])
+             for index, device in enumerate(devices)]
     plan = []
     for index, pool in enumerate(pools):
         usable = [core for core in pool if core in set(allowed)]
@@ -178,7 +179,8 @@ def plan_cores(devices: Sequence[int], near: Dict[int, List[int]], nodes: List[L
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The commands of the docstring."""
-    parser = argparse.ArgumentParser("npu.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser("npu.py", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["list", "ready", "bind"])
     parser.add_argument("devices", nargs="?")
     parser.add_argument("output", nargs="?")

@@ -1,4 +1,4 @@
-"""The checks of preflight.sh. Needs Python alone; nothing is changed, nothing is sent but ssh to the hosts that are named."""
+"""The checks of preflight.sh. Needs Python alone; nothing is changed, nothing is sent but ssh to named hosts."""
 import argparse
 import glob
 import importlib.util
@@ -18,7 +18,7 @@ import rank_table
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
-#: CANN that goes with a MindSpore, where MindSpore's own list cannot be read (its release notes and MindFormers' table).
+#: CANN that goes with a MindSpore, where MindSpore's own list cannot be read (table of MindFormers).
 CANN_OF = {"2.7.0": ("8.2",), "2.7.1": ("8.3",), "2.7.2": ("8.5",), "2.8": ("8.2", "8.3", "8.5")}
 
 
@@ -155,7 +155,8 @@ def check_network(chips: Sequence[npu.Chip], sysroot: str) -> List[Row]:
                             f"only for several servers: hccn_tool -i {chip.device} -ip -s address A netmask M"))
             continue
         if tool is None:
-            rows.append(Row(f"network of NPU {chip.device}", WARN, f"{address}; link unknown", "hccn_tool is not on PATH"))
+            rows.append(Row(f"network of NPU {chip.device}", WARN, f"{address}; link unknown",
+                            "hccn_tool is not on PATH"))
             continue
         said = subprocess.run([tool, "-i", str(chip.device), "-link", "-g"], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True).stdout
@@ -185,8 +186,8 @@ def check_host(port: int, cards: int) -> List[Row]:
     if cards:
         taken = [p for p in range(base, base + 32) if not _port_is_free(p)]
         rows.append(Row(f"HCCL ports {base}-{base + 31}", OK, "free") if not taken else
-                    Row(f"HCCL ports {base}-{base + 31}", FAIL, f"{taken[0]} is in use", "set HCCL_IF_BASE_PORT, or end "
-                                                                                       "what is left of an earlier job"))
+                    Row(f"HCCL ports {base}-{base + 31}", FAIL, f"{taken[0]} is in use",
+                        "set HCCL_IF_BASE_PORT, or end what is left of an earlier job"))
     match = re.search(r"MemAvailable:\s+(\d+)", _read("/proc/meminfo"))
     free, wanted = int(match.group(1)) / 2 ** 20 if match else 0.0, 8.0 * max(cards, 1)
     rows.append(Row("memory", OK if free >= wanted else WARN, f"{free:.0f} GiB free",
@@ -206,7 +207,7 @@ def _check_clock() -> Row:
         said = ""
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     if said == "no":
-        return Row("clock", WARN, f"{now}, not synchronised", "start chronyd or ntpd: logs of several nodes are compared")
+        return Row("clock", WARN, f"{now}, not synchronised", "start chronyd or ntpd: logs of nodes are compared")
     return Row("clock", OK, now if said == "yes" else f"{now} (whether it is synchronised is not known)")
 
 
@@ -216,9 +217,11 @@ def check_dataset(path: str) -> Row:
         return Row("data set", FAIL, f"no folder {path}", "mount or copy it; every node reads it under the same path")
     if not os.access(path, os.R_OK | os.X_OK):
         return Row("data set", FAIL, f"{path} cannot be read by this user", "chmod -R a+rX on it")
-    splits = [name for name in ("train", "training", "val", "validation", "test") if os.path.isdir(os.path.join(path, name))]
+    names = ("train", "training", "val", "validation", "test")
+    splits = [name for name in names if os.path.isdir(os.path.join(path, name))]
     if not splits:
-        return Row("data set", WARN, f"{path} holds no train/ or val/", "right for MNIST and CIFAR, wrong for image_folder")
+        return Row("data set", WARN, f"{path} holds no train/ or val/",
+                   "right for MNIST and CIFAR, wrong for image_folder")
     return Row("data set", OK, f"{path}: {', '.join(splits)}")
 
 
@@ -237,7 +240,8 @@ def show(rows: Sequence[Row], title: str) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     print(title)
     for row in rows:
-        print("  " + "  ".join(row[i].ljust(widths[i]) for i in range(3)) + (f"  -> {row.remedy}" if row.remedy else ""))
+        line = "  ".join(row[i].ljust(widths[i]) for i in range(3))
+        print(f"  {line}  -> {row.remedy}" if row.remedy else f"  {line.rstrip()}")
     print(flush=True)
 
 
@@ -250,8 +254,9 @@ def look_at_hosts(options: argparse.Namespace, call: Callable = subprocess.run) 
                  *(["--devices", options.devices] if options.devices else []),
                  *([options.dataset] if options.dataset else [])]
         before = time.time()
-        done = call([*shlex.split(options.remote_shell), host, " ".join(map(shlex.quote, words)) + "; echo code $? time $(date +%s)"],
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+        command = " ".join(map(shlex.quote, words)) + "; echo code $? time $(date +%s)"
+        done = call([*shlex.split(options.remote_shell), host, command], stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
         print(f"=== {host}")
         end = re.search(r"code (\d+) time (\d+)\s*$", done.stdout)
         print(done.stdout[:end.start()] if end else done.stdout)

@@ -35,8 +35,8 @@ def address_by_tool(device: int) -> str:
         done = subprocess.run(["hccn_tool", "-i", str(device), "-ip", "-g"], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=60)
     except FileNotFoundError:
-        raise ValueError(f"card {device} has no address in {HCCN}, and there is no hccn_tool on PATH (it comes with the "
-                         "driver)") from None
+        raise ValueError(f"card {device} has no address in {HCCN}, and there is no hccn_tool on PATH (it comes with "
+                         "the driver)") from None
     match = re.search(r"ipaddr\s*:\s*(\S+)", done.stdout)
     if not match:
         raise ValueError(f"card {device} has no address; {remedy}")
@@ -95,7 +95,8 @@ def read(path: str) -> Dict[str, Any]:
         with open(path) as file:
             table = json.load(file)
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no rank table '{path}'; `python ascend/rank_table.py make` writes one") from None
+        raise FileNotFoundError(f"there is no rank table '{path}'; `python ascend/rank_table.py make` writes "
+                                "one") from None
     except ValueError as error:
         raise ValueError(f"'{path}' is not JSON: {error}") from None
     if not isinstance(table, dict) or not isinstance(table.get("server_list"), list):
@@ -145,7 +146,8 @@ def _problems_of_server(server: Dict[str, Any], first_series: bool) -> List[str]
 
 
 def _problems_of_cards(cards: List[Dict[str, Any]], size: Optional[int]) -> List[str]:
-    found = [f"device_ip '{card.get('device_ip')}' is no address" for card in cards if not _is_address(card.get("device_ip"))]
+    found = [f"device_ip '{card.get('device_ip')}' is no address" for card in cards
+             if not _is_address(card.get("device_ip"))]
     addresses = [card.get("device_ip") for card in cards if _is_address(card.get("device_ip"))]
     found += [f"device_ip {a} is used twice" for a in sorted({a for a in addresses if addresses.count(a) > 1})]
     ranks = [str(card.get("rank_id")) for card in cards]
@@ -208,7 +210,8 @@ def run(options: argparse.Namespace) -> None:
     else:
         tables = [read(path) for path in options.files]
         if not tables or (len(tables) > 1 and options.command != "merge"):
-            raise ValueError(f"'{options.command}' takes {'rank tables' if options.command == 'merge' else 'one rank table'}")
+            wanted = "rank tables" if options.command == "merge" else "one rank table"
+            raise ValueError(f"'{options.command}' takes {wanted}")
         table = merge(tables) if options.command == "merge" else tables[0]
     found = problems(table, options.size, options.first_series)
     if found:

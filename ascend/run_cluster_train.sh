@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains on several servers: run once with --hosts, which starts every node over ssh, or once a node with --node-rank.
-# Usage: bash ascend/run_cluster_train.sh [RANK_TABLE_FILE] [DATASET_PATH] [CONFIG] [CKPT] --hosts FILE [OPTIONS] [OVERRIDES]
+# Usage: bash ascend/run_cluster_train.sh [RANK_TABLE_FILE] [DATASET_PATH] [CONFIG] [CKPT] --hosts FILE [OPTIONS]
 #        bash ascend/run_cluster_train.sh ... --node-rank R --nodes N --master-addr IP --port P [OPTIONS] [OVERRIDES]
 #   RANK_TABLE_FILE DATASET_PATH CONFIG CKPT   as in ascend/run_distribute_train.sh; the same paths on every node
 #   --hosts FILE      a line a node: ADDRESS or USER@ADDRESS; the first is node 0. '#' begins a comment
@@ -59,7 +59,7 @@ stop_nodes() {
 
 # One remote shell a node. The first that fails decides; the others are ended by closing their shells.
 start_nodes() {
-    local index code=0 failed="" words command shell
+    local index code=0 failed="" words command shell reason
     read -ra shell <<< "$REMOTE_SHELL"
     NODE_PIDS=()
     trap 'echo "interrupted: ending every node" >&2 || true; stop_nodes; exit 130' INT TERM HUP
@@ -98,7 +98,8 @@ start_nodes() {
         stop_nodes
         echo "--- last lines of $LOG_DIR/node_$failed.log" >&2
         tail -n 15 "$LOG_DIR/node_$failed.log" | sed 's/^/    /' >&2
-        echo "error: node $failed (${hosts[$failed]}) failed: $(grep -a '^error:' "$LOG_DIR/node_$failed.log" | tail -n 1 | tr -d '\r' | sed 's/^error: //')" >&2
+        reason=$(grep -a '^error:' "$LOG_DIR/node_$failed.log" | tail -n 1 | tr -d '\r' | sed 's/^error: //')
+        echo "error: node $failed (${hosts[$failed]}) failed: ${reason:-without a word of its own}" >&2
         code=1
     else
         echo "done: every node ended well; logs in $LOG_DIR"
@@ -113,14 +114,16 @@ if [ -n "$HOSTS" ]; then
         need_mindspore
         load_cann
         choose_devices 2
-        [ -n "$DRY_RUN" ] || command -v mpirun >/dev/null || die "there is no mpirun on PATH; install Open MPI 4.1, or leave out --start mpirun"
+        need_mpirun
         choose_log_dir "$WANTED_LOG_DIR" "$CONFIG"
         ascend_environment
         training_command
         TRUST_CODE=1
         [ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"
         export_names=()
-        for name in "${SET_VARIABLES[@]}" PATH PYTHONPATH LD_LIBRARY_PATH GHOST_MS_JOB; do export_names+=(-x "$name"); done
+        for name in "${SET_VARIABLES[@]}" PATH PYTHONPATH LD_LIBRARY_PATH GHOST_MS_JOB; do
+            export_names+=(-x "$name")
+        done
         start 0 "$WORKERS" mpirun -n $((WORKERS * ${#hosts[@]})) \
             --host "$(printf "%s:$WORKERS," "${hosts[@]}" | sed 's/,$//')" "${export_names[@]}" --allow-run-as-root \
             -bind-to none "$PYTHON" "$ROOT/scripts/worker.py" "$LOG_DIR" --log -- "$PYTHON" "${COMMAND[@]}"
@@ -152,13 +155,14 @@ case "${START:=msrun}" in
         bind_cores
         training_command
         [ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"
-        msrun_command $((NODES * WORKERS)) "$WORKERS" "$NODE_RANK" "$MASTER_ADDR" "$MASTER_PORT" "$TIMEOUT" "$BIND_FILE" \
-            "${COMMAND[@]}"
+        msrun_command $((NODES * WORKERS)) "$WORKERS" "$NODE_RANK" "$MASTER_ADDR" "$MASTER_PORT" "$TIMEOUT" \
+            "$BIND_FILE" "${COMMAND[@]}"
         [ "$NODE_RANK" = 0 ] || WATCH_NODE="$MASTER_ADDR $MASTER_PORT"
         start $((NODE_RANK * WORKERS)) "$WORKERS" "${MSRUN[@]}" ;;
     rank-table) exec bash "$ROOT/ascend/run_distribute_train.sh" --start rank-table --rank-table "$RANK_TABLE" \
-        --config "$CONFIG" ${DATASET:+--dataset "$DATASET"} ${CKPT:+--ckpt "$CKPT"} ${SERVER_IP:+--server-ip "$SERVER_IP"} \
-        ${WANTED_LOG_DIR:+--log-dir "$WANTED_LOG_DIR"} ${BIND:+--bind "$BIND"} ${DRY_RUN:+--dry-run} \
+        --config "$CONFIG" ${DATASET:+--dataset "$DATASET"} ${CKPT:+--ckpt "$CKPT"} \
+        ${SERVER_IP:+--server-ip "$SERVER_IP"} ${WANTED_LOG_DIR:+--log-dir "$WANTED_LOG_DIR"} \
+        ${BIND:+--bind "$BIND"} ${DRY_RUN:+--dry-run} \
         "${OVERRIDES[@]+"${OVERRIDES[@]}"}" ;;
     *) die "--start is '$START'; with --node-rank it is msrun or rank-table" ;;
 esac

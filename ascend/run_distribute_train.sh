@@ -31,7 +31,8 @@ case "${START:=msrun}" in
     msrun | mpirun) choose_devices 2 ;;
     rank-table)
         [ "$DEVICE_TARGET" = Ascend ] || die "--start rank-table is HCCL's and needs NPUs; leave it out on the CPU"
-        [ -n "$RANK_TABLE" ] || die "--start rank-table needs a rank table; \`python ascend/rank_table.py make -o table.json\` writes one"
+        [ -n "$RANK_TABLE" ] ||
+            die "--start rank-table needs a rank table; \`python ascend/rank_table.py make -o table.json\` writes one"
         "$PYTHON" "$ROOT/ascend/rank_table.py" check "$RANK_TABLE" >/dev/null
         ranks=$("$PYTHON" "$ROOT/ascend/rank_table.py" local "$RANK_TABLE" ${SERVER_IP:+--server-ip "$SERVER_IP"})
         DEVICES=$(printf '%s\n' "$ranks" | tr ' ' '\n' | cut -d: -f2 | paste -sd,)
@@ -56,13 +57,14 @@ case "$START" in
         set_variable RANK_TABLE_FILE "$(realpath "$RANK_TABLE")"
         read -ra pairs <<< "$ranks"
         start "${pairs[0]%%:*}" "$WORKERS" "$PYTHON" "$ROOT/scripts/start_ranks.py" "$LOG_DIR" \
-            "$("$PYTHON" -c 'import json, sys; print(sum(len(s["device"]) for s in json.load(open(sys.argv[1]))["server_list"]))' "$RANK_TABLE")" \
-            "${pairs[@]}" "${bind[@]+"${bind[@]}"}" -- "$PYTHON" "${COMMAND[@]}" ;;
+            "$(grep -o '"rank_id"' "$RANK_TABLE" | wc -l)" "${pairs[@]}" "${bind[@]+"${bind[@]}"}" -- \
+            "$PYTHON" "${COMMAND[@]}" ;;
     mpirun)
-        [ -n "$DRY_RUN" ] || command -v mpirun >/dev/null || die "there is no mpirun on PATH; install Open MPI 4.1, or leave out --start mpirun"
+        need_mpirun
         [ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"
         TRUST_CODE=1
         # Cores are bound by worker.py; mpirun's own binding would put all threads of a rank on one.
         start 0 "$WORKERS" mpirun -n "$WORKERS" --allow-run-as-root -bind-to none \
-            "$PYTHON" "$ROOT/scripts/worker.py" "$LOG_DIR" --log "${bind[@]+"${bind[@]}"}" -- "$PYTHON" "${COMMAND[@]}" ;;
+            "$PYTHON" "$ROOT/scripts/worker.py" "$LOG_DIR" --log "${bind[@]+"${bind[@]}"}" -- \
+            "$PYTHON" "${COMMAND[@]}" ;;
 esac

@@ -2,8 +2,8 @@
 # What the launchers under scripts/ and ascend/ share: starting the processes of a job, watching them, and ending all of
 # them when one fails or the user presses Ctrl-C. Sourced, not run.
 #
-# A job is judged by the exit codes that scripts/worker.py records for each rank, because msrun returns 0 on Ctrl-C and
-# survives none of its workers' failures in less than half a minute. Its processes are found by a mark in their environment
+# A job is judged by the exit codes that scripts/worker.py records for each rank, because msrun returns 0 on Ctrl-C, and
+# takes half a minute to end when a worker has failed. Its processes are found by a mark in their environment
 # (GHOST_MS_JOB), because msrun leaves its workers behind when it is ended by SIGTERM.
 set -euo pipefail
 
@@ -39,7 +39,7 @@ find_launch_python() {
             return
         fi
     done
-    die "there is no Python at '${PYTHON:-.venv/bin/python}'; run scripts/quickstart.sh once, or set PYTHON=/path/to/python"
+    die "there is no Python at '${PYTHON:-.venv/bin/python}'; run scripts/quickstart.sh once, or set PYTHON=/path"
 }
 
 need_mindspore() {
@@ -82,7 +82,8 @@ choose_port() {
     if [ -n "$1" ]; then
         need_number "the port" "$1" 1024
         [ "$1" -le 65535 ] || die "the port is $1; it is 65535 at most"
-        [ -n "$DRY_RUN" ] || port_is_free "$1" || die "port $1 is in use here; choose another with --port, or end the job that holds it"
+        [ -n "$DRY_RUN" ] || port_is_free "$1" ||
+            die "port $1 is in use here; choose another with --port, or end the job that holds it"
         MASTER_PORT=$1
         return
     fi
@@ -243,7 +244,8 @@ watch_job() {
     sleep 1.2
     kill "$TAIL_PID" 2>/dev/null || true
     if [ -n "$lost" ]; then
-        echo "error: node 0 (${WATCH_NODE% *}) has not answered for $LOST_AFTER s: its host is down, its job has ended, or the network between the nodes is cut" >&2
+        echo "error: node 0 (${WATCH_NODE% *}) has not answered for $LOST_AFTER s: its host is down, its job has" \
+            "ended, or the network between the nodes is cut" >&2
         return 1
     fi
     finish "$1" "$2" || return 1
@@ -313,8 +315,8 @@ msrun_command() {
         "$ROOT/scripts/worker.py" "$LOG_DIR" "${bind[@]+"${bind[@]}"}" -- "$PYTHON" "$@")
 }
 
-# run_single COMMAND DEFAULT ARGUMENTS...: one process without msrun. The first argument that is no option is the recipe of
-# a training, otherwise the checkpoint; DEFAULT stands in for it.
+# run_single COMMAND DEFAULT ARGUMENTS...: one process without msrun. The first argument that is no option is the recipe
+# of a training, otherwise the checkpoint; DEFAULT stands in for it.
 run_single() {
     local command=$1 subject=$2 log_dir="" given="" options=() kind
     shift 2

@@ -1,7 +1,7 @@
 """`start_ranks.py RECORDS SIZE RANK:DEVICE ... [--bind FILE] -- COMMAND ...`: the ranks of a rank table on this server.
 
-Starts one scripts/worker.py a rank, each with RANK_ID, DEVICE_ID and RANK_SIZE, as HCCL's rank table wants them, and waits
-for all. What the operator compiler writes goes into a folder of each rank's own (ASCEND_WORK_PATH).
+Starts one scripts/worker.py a rank, each with RANK_ID, DEVICE_ID and RANK_SIZE, as HCCL's rank table wants them, and
+waits for all. What the operator compiler writes goes into a folder of each rank's own (ASCEND_WORK_PATH).
 """
 import os
 import subprocess

@@ -1,8 +1,9 @@
 """Runs one process of a distributed job: places it, and records how it ended.
 
 Started by msrun, mpirun or a launcher once a rank: `worker.py RECORDS [--bind FILE] [--log] -- COMMAND ...`. With --log
-the output goes to RECORDS/worker_N.log, where msrun would have put it. The exit code of the command goes into RECORDS/rank_N.exit (minus the signal where one ended it). A rank without that file was ended from outside
-together with this process. So a launcher knows which rank failed first, which msrun's exit code does not tell.
+the output goes to RECORDS/worker_N.log, where msrun would have put it. The exit code of the command goes into
+RECORDS/rank_N.exit (minus the signal where one ended it). A rank without that file was ended from outside together with
+this process. So a launcher knows which rank failed first, which msrun's exit code does not tell.
 
 Needs Python alone, not MindSpore.
 """

@@ -66,7 +66,7 @@ CARDS: Dict[str, Hardware] = {
                       link=Figure(30e9, "B/s", "assumption: as one HCCS link of the 910"),
                       network=Figure(25e9, "B/s", "200 Gbit/s RoCE port of each card; Atlas 800T A2 product page"),
                       **_SHARED),
-    "cpu": Hardware(peak=Figure(5e10, "FLOP/s", "assumption: one core of a server CPU, float32; replace by a measured one"),
+    "cpu": Hardware(peak=Figure(5e10, "FLOP/s", "assumption: one core of a server CPU, float32"),
                     efficiency=Figure(0.5, "of the peak", "assumption"),
                     memory=Figure(5e9, "B/s", "assumption: one core's share"),
                     link=Figure(1e9, "B/s", "assumption: sockets of one host"),
@@ -81,8 +81,8 @@ PASSES = Figure(5, "passes", "assumption: no fusion between layers")
 PARAMETER_PASSES = Figure(8, "passes", "SGD with momentum in float32")
 #: Backward computes two products, by weights and by inputs, where forward computes one.
 BACKWARD = Figure(3, "times the forward pass", "forward, gradient by inputs, gradient by weights")
-DECODE = Figure(320, "images/s a core", "this project's loader on one core of a 2-core Xeon VM: 500x375 JPEGs of 66 kB, "
-                                        "random crop to 224, flip, normalise")
+DECODE = Figure(320, "images/s a core", "this project's loader on one core of a 2-core Xeon VM: 500x375 JPEGs of 66 "
+                                        "kB, random crop to 224, flip, normalise")
 IMAGENET = Figure(1_281_167, "images", "ILSVRC-2012 training set")
 
 
@@ -248,8 +248,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--card", choices=list(CARDS), default="910", help="kind of card (default 910)")
     parser.add_argument("--batch", type=int, help="images of a step on each card (default 256, or the recipe's)")
     parser.add_argument("--epochs", type=int, help="length of the recipe (default 90, or the recipe's)")
-    parser.add_argument("--images", type=int, default=int(IMAGENET.value), help="images of an epoch (default ImageNet's)")
-    parser.add_argument("--input_size", type=int, nargs=2, metavar="PIXELS", help="height and width (default published)")
+    parser.add_argument("--images", type=int, default=int(IMAGENET.value), help="images of an epoch (default ImageNet)")
+    parser.add_argument("--input_size", type=int, nargs=2, metavar="PIXELS", help="height and width (default: card)")
     parser.add_argument("--step_ms", type=float, help="measured step on one card, instead of arithmetic and memory")
     parser.add_argument("--peak", type=float, help="TFLOP/s of a card")
     parser.add_argument("--efficiency", type=float, help="share of the peak that is reached")
@@ -273,7 +273,7 @@ def run(options: argparse.Namespace) -> List[str]:
     if not model:
         raise ValueError("name a network with --model or a recipe with --config")
     card = model_card(model)
-    size = tuple(options.input_size or (recipe.data.input_size if recipe and recipe.data.input_size else card.input_size))
+    size = tuple(options.input_size or (recipe and recipe.data.input_size) or card.input_size)
     batch = options.batch or (recipe.data.batch_size if recipe else 256)
     epochs = options.epochs or (recipe.train.epochs if recipe else 90)
     checked = {"cards": min(options.cards), "batch": batch, "epochs": epochs, "images": options.images,
@@ -283,8 +283,8 @@ def run(options: argparse.Namespace) -> List[str]:
         if value <= 0:
             raise ValueError(f"--{name} is {value:g}; it is above 0")
     if batch * max(options.cards) > options.images:
-        raise ValueError(f"{max(options.cards)} cards with {batch} images each take more than the {options.images} images "
-                         "of an epoch; lower --batch or --cards")
+        raise ValueError(f"{max(options.cards)} cards with {batch} images each take more than the {options.images} "
+                         "images of an epoch; lower --batch or --cards")
     hardware = _replaced(CARDS[options.card], options)
     decode = DECODE if options.decode is None else Figure(options.decode, DECODE.unit, GIVEN)
     measured = None if options.step_ms is None else options.step_ms / 1e3

@@ -49,15 +49,15 @@ def test_a_measured_step_takes_the_place_of_arithmetic_and_memory():
 
 
 def test_activations_are_counted():
-    """By hand: convolution 4 x 8 x 8, norm and ReLU the same, a pool 4 x 4 x 4, a dense layer 5; identity writes none."""
-    net = nn.SequentialCell(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Identity(), nn.MaxPool2d(2, 2),
-                            nn.Flatten(), nn.Dense(64, 5))
+    """By hand: convolution 4 x 8 x 8, norm and ReLU the same, a pool 4 x 4 x 4, a dense layer 5; identity none."""
+    net = nn.SequentialCell(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Identity(),
+                            nn.MaxPool2d(2, 2), nn.Flatten(), nn.Dense(64, 5))
     assert plan.count_activations(net, 3, (16, 16)) == 3 * 256 + 64 + 64 + 5
 
 
 def test_the_command(capsys):
-    assert main(["plan", "--model", "shufflenetv2_x0_5", "--input_size", "64", "64", "--cards", "8", "64", "--epochs", "10",
-                 "--price", "2", "--link", "15"]) == 0
+    assert main(["plan", "--model", "shufflenetv2_x0_5", "--input_size", "64", "64", "--cards", "8", "64",
+                 "--epochs", "10", "--price", "2", "--link", "15"]) == 0
     printed = capsys.readouterr().out
     assert "8 cards, 256 images each" in printed and "64 cards" in printed and "10 epochs" in printed
     assert "1.5e+10 B/s  [given on the command line]" in printed and "[ILSVRC-2012 training set]" in printed
@@ -76,7 +76,8 @@ def test_cost_is_cards_times_hours_times_price():
 
 @pytest.mark.parametrize("arguments, words", [
     ([], "name a network with --model"), (["--model", "resnet50", "--cards", "0"], "--cards is 0"),
-    (["--model", "resnet50", "--link", "0"], "--link is 0"), (["--model", "resnet50", "--images", "100"], "more than the 100"),
+    (["--model", "resnet50", "--link", "0"], "--link is 0"),
+    (["--model", "resnet50", "--images", "100"], "more than the 100"),
     (["--model", "resnet50", "--step_ms", "-1"], "--step_ms is -1"), (["--model", "nothing"], "nothing")])
 def test_bad_input(arguments, words, capsys):
     assert main(["plan", *arguments]) == 1

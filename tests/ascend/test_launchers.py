@@ -1,6 +1,5 @@
 """What the launchers would run, what they refuse, and how a job's end is judged; nothing here trains."""
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -14,8 +13,8 @@ import pytest
 
 from tests.ascend.conftest import ROOT
 
-SCRIPTS = sorted(str(path.relative_to(ROOT)) for folder in ("scripts", "ascend") for path in (ROOT / folder).glob("run_*.sh"))
-SOURCED = ("scripts/launch.sh", "scripts/setup_env.sh", "ascend/common.sh")
+SCRIPTS = sorted(str(path.relative_to(ROOT)) for folder in ("scripts", "ascend")
+                 for path in (ROOT / folder).glob("run_*.sh"))
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
@@ -38,11 +37,13 @@ def _last(done):
 
 
 def test_dry_run_of_one_host(shell, tmp_path):
-    done = shell("scripts/run_distribute_train.sh", "--dry-run", "--port", "9000", "--log-dir", "/l", "--train.epochs", "1")
+    done = shell("scripts/run_distribute_train.sh", "--dry-run", "--port", "9000", "--log-dir", "/l",
+                 "--train.epochs", "1")
     assert done.returncode == 0 and "export GLOG_v=3" in done.stdout
     assert _last(done) == (
-        f"{sys.executable} -m mindspore.parallel.cluster.run --worker_num=2 --local_worker_num=2 --master_addr=127.0.0.1 "
-        f"--master_port=9000 --node_rank=0 --cluster_time_out=300 --log_dir=/l --join=True --tail_worker_log=2 "
+        f"{sys.executable} -m mindspore.parallel.cluster.run --worker_num=2 --local_worker_num=2 "
+        f"--master_addr=127.0.0.1 --master_port=9000 --node_rank=0 --cluster_time_out=300 --log_dir=/l "
+        "--join=True --tail_worker_log=2 "
         f"{ROOT}/scripts/worker.py /l -- {sys.executable} {ROOT}/train.py --config {ROOT}/configs/quickstart.yaml "
         "--train.epochs 1")
     assert not any(path.name != "tools" for path in tmp_path.iterdir())
@@ -64,16 +65,17 @@ def test_dry_run_by_rank_table_and_by_mpirun(shell, tmp_path):
     ckpt.write_text("")
     made = shell("ascend/run_distribute_train.sh", "--start", "rank-table", "--dry-run")
     assert "needs a rank table" in made.stderr
-    subprocess.run([sys.executable, ROOT / "ascend/rank_table.py", "make", "--server-ip", "10.0.0.1", "--devices", "2,3",
-                    "--hccn", _hccn(tmp_path), "-o", table], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, ROOT / "ascend/rank_table.py", "make", "--server-ip", "10.0.0.1", "--devices",
+                    "2,3", "--hccn", _hccn(tmp_path), "-o", table], check=True, stdout=subprocess.DEVNULL)
     done = shell("ascend/run_distribute_train.sh", table, ckpt, "--start", "rank-table", "--server-ip", "10.0.0.1",
                  "--dry-run", "--log-dir", "/l", "--bind", "none")
     assert f"export RANK_TABLE_FILE={table}" in done.stdout and "ASCEND_RT_VISIBLE_DEVICES" not in done.stdout
     assert f"start_ranks.py /l 2 0:2 1:3 -- {sys.executable} {ROOT}/train.py" in _last(done)
     assert _last(done).endswith(f"--model.pretrained {ckpt}")
-    done = shell("ascend/run_distribute_train.sh", "--start", "mpirun", "--workers", "4", "--dry-run", "--log-dir", "/l")
-    assert _last(done).startswith(f"mpirun -n 4 --allow-run-as-root -bind-to none {sys.executable} {ROOT}/scripts/worker.py "
-                                  "/l --log --bind /l/cores.json -- ")
+    done = shell("ascend/run_distribute_train.sh", "--start", "mpirun", "--workers", "4", "--dry-run", "--log-dir",
+                 "/l")
+    assert _last(done).startswith(f"mpirun -n 4 --allow-run-as-root -bind-to none {sys.executable} "
+                                  f"{ROOT}/scripts/worker.py /l --log --bind /l/cores.json -- ")
 
 
 def _hccn(folder):
@@ -91,8 +93,8 @@ def test_dry_run_of_a_cluster(shell, tmp_path):
     assert first.startswith("ssh -tt -o BatchMode=yes -o ConnectTimeout=20 10.0.0.1 ")
     assert " root@10.0.0.2 " in second and "--node-rank\\ 1\\ --nodes\\ 2\\ --master-addr\\ 10.0.0.1" in second
     assert "--log-dir\\ /l/node_1" in second and "--train.epochs\\ 2" in second and "--hosts" not in second
-    done = shell("ascend/run_cluster_train.sh", "--node-rank", 1, "--nodes", 2, "--master-addr", "10.0.0.1", "--devices",
-                 "0,1", "--dry-run", "--log-dir", "/l")
+    done = shell("ascend/run_cluster_train.sh", "--node-rank", 1, "--nodes", 2, "--master-addr", "10.0.0.1",
+                 "--devices", "0,1", "--dry-run", "--log-dir", "/l")
     assert "--worker_num=4 --local_worker_num=2 --master_addr=10.0.0.1 --master_port=8118 --node_rank=1" in _last(done)
     done = shell("ascend/run_cluster_train.sh", "--hosts", hosts, "--workers", 2, "--start", "mpirun", "--dry-run")
     assert "mpirun -n 4 --host 10.0.0.1:2\\,root@10.0.0.2:2 -x GLOG_v " in _last(done)
@@ -171,7 +173,8 @@ def test_lite_that_is_not_there_yet(shell, tmp_path, tool):
     """A ghost_ms without `lite run` ends in a sentence, before anything is started."""
     model = tmp_path / "m.ms"
     model.write_text("")
-    stand_in = tool("python-without-lite", f'case "$*" in *"lite run"*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac')
+    stand_in = tool("python-without-lite",
+                    f'case "$*" in *"lite run"*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac')
     done = shell("ascend/run_infer.sh", model, model, DEVICE_TARGET="CPU", PYTHON=str(stand_in / "python-without-lite"))
     assert done.returncode == 1 and "has no command 'lite run'" in done.stderr
 
@@ -253,8 +256,8 @@ def test_an_interrupt_ends_every_process(number, tmp_path):
     ("EL0004: Failed to allocate memory", "1", "the card's memory is full: lower --data.batch_size"),
     ("Failed to initialize distributed job cluster because some processes", "1", "did not find each other in time"),
     ("Failed to do connect and link fail destination: 10.7.0.1:8118", "1", "node 10.7.0.1 could not be reached"),
-    ("MindSpore version 2.8.0 and Ascend AI software package (Ascend Data Center Solution)version 7.0 does not match", "1",
-     "MindSpore and CANN do not fit each other"),
+    ("MindSpore version 2.8.0 and Ascend AI software package (Ascend Data Center Solution)version 7.0 does not match",
+     "1", "MindSpore and CANN do not fit each other"),
     ("[ERROR] listen on ip[192.168.20.160] and specific port[16666] fail.", "1", "HCCL's port is taken"),
     ("dcmi module initialize failed. ret is -8005", "1", "held by another container"),
     ("Traceback\nKeyError: 'a'\n", "1", "KeyError: 'a'"),

@@ -94,7 +94,8 @@ def test_cann_that_does_not_fit_and_one_that_is_not_loaded(look, server):
     info.write_text("Version=8.5.0\n")
     done = look(ASCEND_OPP_PATH="", ASCEND_HOME_PATH="")
     state, rest = _states(done.stdout)["CANN"]
-    assert done.returncode == 0 and state == "WARN" and rest.startswith("8.5.0 in ") and "environment not loaded" in rest
+    assert done.returncode == 0 and state == "WARN"
+    assert rest.startswith("8.5.0 in ") and "environment not loaded" in rest
     assert f"source {server}/usr/local/Ascend/ascend-toolkit/set_env.sh" in rest
 
 
@@ -141,4 +142,5 @@ def test_several_hosts(tmp_path, capsys):
     assert preflight.look_at_hosts(options, call) == {"10.0.0.1": 0, "root@10.0.0.2": 255, "10.0.0.3": 1, "10.0.0.4": 1}
     printed = capsys.readouterr().out
     assert "root@10.0.0.2 did not answer" in printed and "clock of 10.0.0.3 differs by -360" in printed
-    assert seen[0][:2] == ["ssh", "-q"] and f"{ROOT}/ascend/preflight.py --port 8118 --devices 0,1 '/data set'" in seen[0][3]
+    assert seen[0][:2] == ["ssh", "-q"]
+    assert f"{ROOT}/ascend/preflight.py --port 8118 --devices 0,1 '/data set'" in seen[0][3]

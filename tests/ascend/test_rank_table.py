@@ -38,7 +38,8 @@ def test_some_cards_get_ranks_from_0(hccn, capsys):
 
 
 def test_addresses_come_from_hccn_tool_where_the_file_lacks_them(tool, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", f"{tool('hccn_tool', 'printf ipaddr:192.168.9.$2; echo; echo netmask:255.255.255.0')}:/bin")
+    tools = tool("hccn_tool", "echo ipaddr:192.168.9.$2; echo netmask:255.255.255.0")
+    monkeypatch.setenv("PATH", f"{tools}:/bin")
     assert rank_table.main(["make", "--server-ip", "10.0.0.1", "--hccn", "/nowhere", "--devices", "3"]) == 0
     assert json.loads(capsys.readouterr().out)["server_list"][0]["device"][0]["device_ip"] == "192.168.9.3"
     tool("hccn_tool", "echo cmd fail")

@@ -40,7 +40,8 @@ def test_two_workers_train_for_real(shell, tmp_path):
     assert "rank 1 of 2" in logs[1] and len(lines[0]) == 1
     # Sums over all ranks: both print the same loss and accuracy, but for the speed, which each measures itself.
     assert [line[0].split(", ")[:3] for line in lines][0] == [line[0].split(", ")[:3] for line in lines][1]
-    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "config.yaml", "curves.png", "log.txt", "metrics.csv"]
+    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "config.yaml", "curves.png", "log.txt",
+                                                    "metrics.csv"]
     row = next(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
     assert row["epoch"] == "1" and float(row["train_loss"]) == pytest.approx(np.log(4), abs=0.2)
     assert "rank 0 of 2" in (tmp_path / "run" / "log.txt").read_text()
@@ -180,8 +181,9 @@ def test_a_cluster_from_a_hosts_file(hosts, tmp_path):
                      'exec ip netns exec $h sh -c "$2"\n')
     enter.chmod(0o755)
     (tmp_path / "hosts").write_text("10.77.0.1\n10.77.0.2\n")
-    done = subprocess.run(["bash", ROOT / "ascend/run_cluster_train.sh", _recipe(tmp_path), "--hosts", tmp_path / "hosts",
-                           "--workers", "1", "--remote-shell", str(enter), "--log-dir", tmp_path / "logs"],
+    done = subprocess.run(["bash", ROOT / "ascend/run_cluster_train.sh", _recipe(tmp_path), "--hosts",
+                           tmp_path / "hosts", "--workers", "1", "--remote-shell", str(enter), "--log-dir",
+                           tmp_path / "logs"],
                           env={**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "OMP_NUM_THREADS": "1"},
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=540)
     assert done.returncode == 0, done.stdout + done.stderr
