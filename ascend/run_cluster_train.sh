@@ -98,7 +98,7 @@ start_nodes() {
         stop_nodes
         echo "--- last lines of $LOG_DIR/node_$failed.log" >&2
         tail -n 15 "$LOG_DIR/node_$failed.log" | sed 's/^/    /' >&2
-        reason=$(grep -a '^error:' "$LOG_DIR/node_$failed.log" | tail -n 1 | tr -d '\r' | sed 's/^error: //')
+        reason=$(grep -a '^error:' "$LOG_DIR/node_$failed.log" | tail -n 1 | tr -d '\r' | sed 's/^error: //' || true)
         echo "error: node $failed (${hosts[$failed]}) failed: ${reason:-without a word of its own}" >&2
         code=1
     else

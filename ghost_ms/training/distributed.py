@@ -1,9 +1,9 @@
 """What the ranks of a data-parallel run tell each other once an epoch.
 
 On CPU MindSpore knows all-reduce of float sums, all-gather and broadcast; only the first is used, so that the same code
-runs everywhere. Gradients are averaged inside the compiled step.
+runs everywhere. Gradients are averaged by the compiled step, once an update.
 """
-from typing import List
+from typing import List, Optional
 
 import mindspore as ms
 import numpy as np
@@ -14,6 +14,11 @@ from ghost_ms.device import World
 
 def _sum(values: np.ndarray) -> np.ndarray:
     return ops.AllReduce()(ms.Tensor(values.astype(np.float32))).asnumpy()
+
+
+def gradient_reducer(net: nn.Cell, world: World) -> Optional[nn.Cell]:
+    """Gradients of the trained parameters to their mean over all ranks; None for one rank."""
+    return nn.DistributedGradReducer(net.trainable_params()) if world.size > 1 else None
 
 
 def sum_over_ranks(values: List[float], world: World) -> List[float]:

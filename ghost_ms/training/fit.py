@@ -16,7 +16,7 @@ from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.curves import draw_curves, write_metrics
-from ghost_ms.training.distributed import average_statistics, sum_over_ranks
+from ghost_ms.training.distributed import average_statistics, gradient_reducer, sum_over_ranks
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.progress import Reporter
@@ -80,7 +80,8 @@ def fit(config: Config) -> Dict[str, float]:
         checkpoints = make_run_folder(config.run.dir)
         config.save(os.path.join(config.run.dir, "config.yaml"))
     loss = nn.CrossEntropyLoss(label_smoothing=config.loss.label_smoothing)
-    step = TrainStep(net, loss, create_optimizer(net, config.optimizer, rates), world.size)
+    step = TrainStep(net, loss, create_optimizer(net, config.optimizer, rates),
+                     gradient_reducer(net, world))
     rows: List[Dict[str, float]] = []
     with open(os.path.join(config.run.dir, "log.txt"), "a") if world.is_main else contextlib.nullcontext() as log:
         reporter = Reporter(log, config.train.log_every)

@@ -5,6 +5,7 @@ shirwy/vllm-ascend-910a issue 4, A3 vllm-ascend issue 2534, 310P3 nvtop issue 42
 """
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 RECORDED = pathlib.Path(__file__).parent / "npu_smi"
 sys.path[:0] = [str(ROOT / "ascend"), str(ROOT / "scripts")]
+
+
+def listen():
+    """Before a child starts: SIGINT counts, even where this process was started in the background and ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import time
 import explain
 import pytest
 
-from tests.ascend.conftest import ROOT
+from tests.ascend.conftest import ROOT, listen
 
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for folder in ("scripts", "ascend")
                  for path in (ROOT / folder).glob("run_*.sh"))
@@ -200,7 +200,7 @@ def _job(tmp_path, command):
     quoted = "'" + command.replace("'", "'\\''") + "'"
     script.write_text("#!/usr/bin/env bash\n" + JOB.format(root=ROOT, python=sys.executable, logs=logs, command=quoted))
     return subprocess.Popen(["bash", str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True), logs
+                            start_new_session=True, preexec_fn=listen), logs
 
 
 def _left(logs):
@@ -276,3 +276,25 @@ def test_the_table_of_messages_is_that_of_the_readme():
         re.compile(pattern)
         assert address.startswith("https://") and address in readme, address
         assert remedy.replace("\\1", "A.B.C.D") in readme, remedy
+
+
+def test_a_failing_node_ends_the_others(shell, tmp_path):
+    """A remote shell that fails on one host and never ends on the other."""
+    (tmp_path / "hosts").write_text("10.0.0.1\n10.0.0.2\n")
+    remote = tmp_path / "remote.sh"
+    remote.write_text("#!/bin/sh\ncase $1 in 10.0.0.2) sleep 1; echo 'error: rank 1 failed: the card is full'; exit 1 ;; esac\n"
+                      "exec sleep 300\n")
+    remote.chmod(0o755)
+    done = shell("ascend/run_cluster_train.sh", "--hosts", tmp_path / "hosts", "--remote-shell", remote, "--log-dir",
+                 tmp_path / "logs", DEVICE_TARGET="CPU")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: node 1 (10.0.0.2) failed: rank 1 failed: the card is full"
+    assert not _left(remote)
+
+
+def test_a_host_that_cannot_be_reached(shell, tmp_path):
+    (tmp_path / "hosts").write_text("10.0.0.1\n")
+    done = shell("ascend/run_cluster_train.sh", "--hosts", tmp_path / "hosts", "--remote-shell", "false", "--log-dir",
+                 tmp_path / "logs", DEVICE_TARGET="CPU")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: node 0 (10.0.0.1) failed: without a word of its own"

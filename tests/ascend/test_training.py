@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.ascend.conftest import ROOT
+from tests.ascend.conftest import ROOT, listen
 
 RECIPE = """
 model: {{name: vanillanet_5, args: {{unit: 8}}}}
@@ -66,7 +66,7 @@ def test_a_real_job_that_is_broken_off(how, tmp_path):
     logs = tmp_path / "logs"
     job = subprocess.Popen(["bash", ROOT / "scripts/run_distribute_train.sh", _recipe(tmp_path, epochs=5000), "2",
                             "--log-dir", logs, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           text=True, env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"})
+                           text=True, env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}, preexec_fn=listen)
     _wait_for(logs / "worker_1.log", "epoch 2/", 400)
     broken = time.time()
     if how == "interrupt":
