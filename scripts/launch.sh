@@ -121,7 +121,7 @@ processes_of_job() {
     for path in $(grep -alszF "GHOST_MS_JOB=$GHOST_MS_JOB" /proc/[0-9]*/environ 2>/dev/null || true); do
         path=${path#/proc/}
         path=${path%/environ}
-        [ "$path" = "$$" ] || [ "$path" = "$BASHPID" ] || printf '%s\n' "$path"
+        printf '%s\n' "$path"
     done
 }
 
