@@ -35,7 +35,8 @@ def explain(log: str, code: str) -> str:
         return f"{raised[-1][0]}: {raised[-1][1]}"
     if code.lstrip("-").isdigit() and int(code) < 0:
         name = signal.Signals(-int(code)).name
-        hint = "; often the kernel's out-of-memory killer, see dmesg" if name == "SIGKILL" else ""
+        hint = {"SIGKILL": "; often the kernel's out-of-memory killer, see dmesg",
+                "SIGTERM": "; MindSpore does that when the scheduler is lost, if nobody else did"}.get(name, "")
         return f"it was ended by {name}{hint}"
     return f"it ended with exit code {code} and without a message"
 

@@ -209,11 +209,15 @@ finish() {
     fi
 }
 
+# node_answers: whether the scheduler's port of node 0 can be reached now.
+node_answers() {
+    timeout 5 bash -c "exec 3<>/dev/tcp/${WATCH_NODE% *}/${WATCH_NODE#* }" 2>/dev/null
+}
+
 # node_is_lost: whether node 0, once seen, has not answered for LOST_AFTER seconds.
 node_is_lost() {
     [ -n "$WATCH_NODE" ] || return 1
-    local address=${WATCH_NODE% *} port=${WATCH_NODE#* }
-    if timeout 5 bash -c "exec 3<>/dev/tcp/$address/$port" 2>/dev/null; then
+    if node_answers; then
         LAST_SEEN=$SECONDS
     fi
     [ -n "${LAST_SEEN:-}" ] && [ $((SECONDS - LAST_SEEN)) -ge "$LOST_AFTER" ]
@@ -237,6 +241,8 @@ watch_job() {
     if [ -n "$(failed_ranks)" ]; then
         # The other ranks often say why, a moment later than the first.
         sleep 1
+        # MindSpore ends its workers, without a word, when their scheduler is lost.
+        [ -z "$WATCH_NODE" ] || node_answers || lost=1
     fi
     stop_job
     wait "$JOB_PID" 2>/dev/null || code=$?
@@ -244,8 +250,8 @@ watch_job() {
     sleep 1.2
     kill "$TAIL_PID" 2>/dev/null || true
     if [ -n "$lost" ]; then
-        echo "error: node 0 (${WATCH_NODE% *}) has not answered for $LOST_AFTER s: its host is down, its job has" \
-            "ended, or the network between the nodes is cut" >&2
+        echo "error: node 0 (${WATCH_NODE% *}) does not answer any more: its host is down, its job has ended," \
+            "or the network between the nodes is cut" >&2
         return 1
     fi
     finish "$1" "$2" || return 1

@@ -261,7 +261,8 @@ def test_an_interrupt_ends_every_process(number, tmp_path):
     ("[ERROR] listen on ip[192.168.20.160] and specific port[16666] fail.", "1", "HCCL's port is taken"),
     ("dcmi module initialize failed. ret is -8005", "1", "held by another container"),
     ("Traceback\nKeyError: 'a'\n", "1", "KeyError: 'a'"),
-    ("", "-9", "ended by SIGKILL"),
+    ("", "-9", "ended by SIGKILL; often the kernel's out-of-memory killer"),
+    ("", "-15", "MindSpore does that when the scheduler is lost"),
     ("", "3", "exit code 3"),
 ])
 def test_logs_are_explained(log, code, words):
