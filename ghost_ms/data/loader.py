@@ -1,44 +1,224 @@
-"""Pipelines: order, augmentation and batches of a `Source`."""
+"""Pipelines: order, shards, augmentation and batches of a `Source`.
+
+What a training step sees is a function of (seed, epoch, place in the epoch's order) and of nothing else: not of the
+number of workers or devices, nor of what came before. So an epoch can start at any step, and a resumed run sees what
+the uninterrupted one saw. Workers are threads of `mindspore.dataset`: decoding, resizing and NumPy release Python's
+lock, nothing has to pass through shared memory, and no worker process can die (with `python_multiprocessing`, MindSpore
+ends the whole run when one does, and Python cannot say why).
+"""
+import dataclasses
+import functools
 import os
-from typing import Iterator, Sequence, Tuple
+import re
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source
+<<<<<<< HEAD
 from ghost_ms.data.transforms import Preprocessing, training_operations
 from ghost_ms.device import World
+=======
+from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch
+from ghost_ms.data.transforms import Preprocessing, TrainingTransform, decode, to_pillow
+
+#: Batches, and rows before them, that a pipeline works ahead; MindSpore's 16 batches of 1024 images were 10 GB.
+PREFETCH = 4
+#: Unreadable images in a row after which no further one is tried.
+MAX_BROKEN_RUN = 100
+#: Purposes of the random numbers of one place in an epoch.
+SAMPLE, ERASING, MIXING = range(3)
+>>>>>>> main
 
 
-def _workers(wanted: int) -> int:
-    """MindSpore refuses more workers than cores."""
-    return max(1, min(wanted, os.cpu_count() or 1))
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The part of the images that one of several devices takes.
+
+    Args:
+        rank: number of the device, from 0.
+        size: number of devices.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def __post_init__(self):
+        if not 0 <= self.rank < self.size:
+            raise ValueError(f"rank {self.rank} is not among {self.size} devices, which are counted from 0")
 
 
-def _sampler(order: Sequence[int]):
-    import mindspore.dataset as ds
+def generator(seed: int, epoch: int, place: int, purpose: int) -> np.random.Generator:
+    """Random numbers that belong to a place in an epoch's order, or to a step (Salmon et al., SC 2011).
 
-    class Order(ds.Sampler):
-        def __iter__(self):
-            return iter(order)
+    A counter-based generator: each (place, purpose) has 2**128 numbers of its own, at no cost of seeding.
+    """
+    key = np.array([seed % 2 ** 64, epoch], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, place, purpose], np.uint64)))
 
-    return Order()
 
-
+<<<<<<< HEAD
 def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int,
                      world: World = World()) -> Iterator:
     """The shuffled, augmented, full batches of one epoch: tensors, float32 (B, C, H, W) and int32 (B,).
 
     The pipeline is rebuilt for every epoch, so that order and augmentation depend on (seed, epoch) alone. Each rank takes its own
     part of the order, all of them the same number of batches, and augments with a seed of its own.
+=======
+def epoch_order(size: int, seed: int, epoch: int, repeated: int = 1) -> np.ndarray:
+    """Samples in the order of an epoch. With repeated augmentation (arXiv 1902.05509) each is there so many times in
+    a row, for as long as the epoch was without."""
+    order = np.random.default_rng([seed % 2 ** 64, epoch]).permutation(size)
+    return np.repeat(order[:-(-size // repeated)], repeated)[:size]
+
+
+def steps_per_epoch(source: Source, config: Config, shard: Shard = Shard()) -> int:
+    """Full global batches of an epoch.
+
+    Raises:
+        ValueError: there are fewer images than one batch takes.
+    """
+    batch = config.data.batch_size * shard.size
+    if batch > source.size:
+        devices = f" on each of {shard.size} devices" if shard.size > 1 else ""
+        raise ValueError(f"data.batch_size is {config.data.batch_size}{devices}, but there are only {source.size} "
+                         "images")
+    return source.size // batch
+
+
+def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
+                     skip: int = 0) -> "TrainingBatches":
+    """The shuffled, augmented, full batches of one epoch; see `TrainingBatches`."""
+    return TrainingBatches(source, config, spec, epoch, shard, skip)
+
+
+class TrainingBatches:
+    """Iterator over the batches of an epoch: images float32 (B, C, H, W), and labels int32 (B,) or, where mixup or
+    cutmix is on, targets float32 (B, classes) that hold the label smoothing already; both tensors.
+
+    Step s takes the places from s * B * shard.size on of the epoch's order, every `shard.size`-th of them, so that the
+    devices together see what one device with as large a batch would. An image that cannot be read is replaced by the
+    next good one in that order.
+
+    Args:
+        skip: steps to leave out at the beginning, at no cost.
+
+    Attributes:
+        steps: of the whole epoch.
+        step: that comes next.
+
+    Raises:
+        ValueError: more than `data.max_corrupt_share` of the images cannot be read, or reading fails altogether.
+    """
+
+    def __init__(self, source: Source, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
+                 skip: int = 0):
+        self.source, self.batch, self.shard = source, config.data.batch_size, shard
+        self.seed, self.epoch, self.share = config.run.seed, epoch, config.data.max_corrupt_share
+        self.spec, self.transform = spec, TrainingTransform(spec, config.augment, source.encoded)
+        self.order = epoch_order(source.size, self.seed, epoch, config.augment.repeated)
+        self.erasing = RandomErasing(config.augment.random_erasing, config.augment.erasing_mode)
+        self.mixing = _mixing(config, source)
+        self.steps = steps_per_epoch(source, config, shard)
+        self.step = self._first = skip
+        self._broken: Dict[int, None] = {}
+        places = [self.places(step) for step in range(skip, self.steps)]
+        self._rows = _rows(np.concatenate(places), self._sample, self._collate, self.batch, config.data.workers) \
+            if places else iter(())
+
+    def places(self, step: int) -> np.ndarray:
+        """Places in the epoch's order that a step takes, (B,)."""
+        start = step * self.batch * self.shard.size + self.shard.rank
+        return start + self.shard.size * np.arange(self.batch)
+
+    def files(self, step: int) -> List[str]:
+        """Names of the images of a step, counted from the epoch's beginning, unreadable ones included."""
+        return [self.source.name(sample) for sample in self.order[self.places(step)]]
+
+    @property
+    def broken(self) -> List[str]:
+        """Files that were replaced so far, each once, in the order in which they were met."""
+        return [self.source.name(sample) for sample in self._broken]
+
+    def __iter__(self) -> "TrainingBatches":
+        return self
+
+    def __next__(self) -> Tuple:
+        images, labels, used = next(self._rows)
+        self._count_broken(used.asnumpy())
+        self.step += 1
+        return images, labels
+
+    def _sample(self, place: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(image, label, place whose image it is) of a place."""
+        place = int(place)
+        for used in range(place, place + MAX_BROKEN_RUN):
+            sample = int(self.order[used % len(self.order)])
+            try:
+                picture = self.source.read(sample)
+                if self.source.encoded:
+                    picture = decode(picture, self.spec.channels)
+            except (ValueError, OSError):
+                continue
+            image = self.transform(picture, generator(self.seed, self.epoch, place, SAMPLE))
+            return image, self.source.labels[sample], np.int64(used)
+        raise ValueError(f"{MAX_BROKEN_RUN} training images in a row cannot be read, the first is "
+                         f"{_reason(self.source, int(self.order[place]))}; check the folder, its rights and the disk")
+
+    def _collate(self, images: Sequence, labels: Sequence, used: Sequence, info) -> Tuple:
+        step = self._first + info.get_batch_num()
+        pixels = normalize_batch(np.stack(images), self.spec.mean, self.spec.std)
+        if self.erasing.probability:
+            for image, place in zip(pixels, self.places(step)):
+                self.erasing(image, generator(self.seed, self.epoch, int(place), ERASING))
+        targets = np.stack(labels)
+        if self.mixing:
+            place = step * self.shard.size + self.shard.rank
+            targets = self.mixing(pixels, targets, generator(self.seed, self.epoch, place, MIXING))
+        return pixels, targets, np.stack(used)
+
+    def _count_broken(self, used: np.ndarray) -> None:
+        for place, good in zip(self.places(self.step).tolist(), used.tolist()):
+            self._broken.update(dict.fromkeys(self.order[other % len(self.order)] for other in range(place, good)))
+        total = self.steps * self.batch
+        if len(self._broken) > self.share * total:
+            first = _reason(self.source, next(iter(self._broken)))
+            raise ValueError(f"{len(self._broken)} of the epoch's {total} training images cannot be read, more than "
+                             f"data.max_corrupt_share ({self.share}) allows; the first is {first}; remove or replace "
+                             "it, or raise the share")
+
+
+def _mixing(config: Config, source: Source) -> Optional[Mixing]:
+    augment = config.augment
+    if not (augment.mixup or augment.cutmix) or not augment.mix_probability:
+        return None
+    return Mixing(augment.mixup, augment.cutmix, augment.mix_probability, augment.mix_switch_probability,
+                  config.model.num_classes or len(source.classes), config.loss.label_smoothing)
+
+
+def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
+                       shard: Shard = Shard()) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once over all shards.
+
+    Every batch of images has the same shape, so that one compiled graph serves all: the last one is filled up by
+    repeating its last image, and its labels tell by their number how many count. Shards may have different numbers of
+    batches.
+>>>>>>> main
 
     Raises:
         ValueError: an image cannot be read; the sentence names the file.
     """
-    import mindspore as ms
-    import mindspore.dataset as ds
-    from mindspore.dataset import transforms
+    def sample(place: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        place = int(place)
+        try:
+            picture = to_pillow(source.read(place), spec.channels)
+        except (ValueError, OSError):
+            raise ValueError(f"{_reason(source, place)}; remove or replace it") from None
+        pixels = np.asarray(spec.resize(picture)).reshape(*spec.input_size, spec.channels)
+        return pixels, source.labels[place], np.int64(place)
 
+<<<<<<< HEAD
     ds.config.set_seed((config.run.seed * 100_003 + epoch + world.rank * 1_000_003) % 2 ** 32)
     workers = _workers(config.data.workers)
     order = np.random.default_rng([config.run.seed, epoch]).permutation(source.size).tolist()
@@ -49,40 +229,70 @@ def training_batches(source: Source, config: Config, spec: Preprocessing, epoch:
     images = images.map(transforms.TypeCast(ms.int32), "label")
     images = images.batch(config.data.batch_size, drop_remainder=True)
     return _guarded(images.create_tuple_iterator(num_epochs=1), source, order)
+=======
+    def collate(images, labels, places, info):
+        return normalize_batch(np.stack(images), spec.mean, spec.std), np.stack(labels), np.stack(places)
+>>>>>>> main
 
-
-def evaluation_batches(source: Source, config: Config, spec: Preprocessing) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once.
-
-    Every batch of images has the same shape, so that one compiled graph serves all: the last one is filled up by
-    repeating its last image, and its labels tell by their number how many count.
-    """
-    import mindspore as ms
-    from mindspore.dataset import transforms
-
-    batch = min(config.data.eval_batch_size, source.size)
-    order = list(range(source.size))
-    images = source.open(_sampler(order))
-    images = images.map(spec, "image", num_parallel_workers=_workers(config.data.workers))
-    images = images.map(transforms.TypeCast(ms.int32), "label").batch(batch)
-    for pixels, labels in _guarded(images.create_tuple_iterator(num_epochs=1, output_numpy=True), source,
-                                   order):
+    batch = min(config.data.eval_batch_size, -(-source.size // shard.size))
+    places = np.arange(shard.rank, source.size, shard.size)
+    for pixels, labels, _ in _rows(places, sample, collate, batch, config.data.workers) if len(places) else ():
+        pixels, labels = pixels.asnumpy(), labels.asnumpy()
         missing = batch - len(pixels)
         if missing:
             pixels = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
         yield pixels, labels
 
 
-def _guarded(batches: Iterator, source: Source, order: Sequence[int]) -> Iterator:
-    """The batches; a failure of the pipeline becomes one sentence that names the file."""
-    done = 0
+def _reason(source: Source, sample: int) -> str:
+    """What is wrong with an unreadable image."""
     try:
-        for images, labels in batches:
-            yield images, labels
-            done += len(labels)
-    except RuntimeError as error:
-        # The pipeline works ahead, so the file may lie some batches on; earlier ones were read.
-        file = source.find_broken(order[done:])
-        if file:
-            raise ValueError(f"{file} is truncated or no image; remove or replace it") from None
-        raise ValueError(f"reading the data failed: {str(error).strip().splitlines()[0]}") from None
+        to_pillow(source.read(sample), source.channels)
+    except (ValueError, OSError) as error:
+        return f"{source.name(sample)} ({error.strerror if isinstance(error, OSError) else error})"
+    return source.name(sample)
+
+
+def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, workers: int) -> Iterator[Tuple]:
+    """Batches of tensors: `sample` runs in the workers for every place, `collate` in one more thread for every batch.
+
+    An error of either is raised here as a sentence; without, MindSpore wraps it in a page of advice.
+    """
+    import mindspore.dataset as ds
+
+    errors: List[BaseException] = []
+
+    def kept(function: Callable) -> Callable:
+        # MindSpore looks at the signature.
+        @functools.wraps(function)
+        def call(*args):
+            try:
+                return function(*args)
+            except BaseException as error:
+                errors.append(error)
+                raise
+        return call
+
+    columns = ["image", "label", "place"]
+    ds.config.set_prefetch_size(PREFETCH)
+    rows = ds.NumpySlicesDataset(places, ["place"], shuffle=False)
+    # MindSpore refuses more workers than cores.
+    rows = rows.map(kept(sample), "place", columns, num_parallel_workers=max(1, min(workers, os.cpu_count() or 1)))
+    rows = rows.batch(batch, per_batch_map=kept(collate), input_columns=columns, num_parallel_workers=1)
+    try:
+        yield from rows.create_tuple_iterator(num_epochs=1)
+    except (RuntimeError, MemoryError) as error:
+        raise _sentence(errors[0] if errors else error) from None
+
+
+def _sentence(error: BaseException) -> Exception:
+    """An error of the pipeline as one sentence with a remedy."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or re.search("bad_alloc|[Oo]ut of memory|[Cc]annot allocate memory", text):
+        return OSError("out of memory while reading the data; lower data.workers or data.batch_size")
+    if re.search("shared memory|/dev/shm|No space left", text):
+        return OSError(f"out of shared memory or disk space while reading the data ({text[:200]}); "
+                       "enlarge /dev/shm, or lower data.workers or data.batch_size")
+    if isinstance(error, (ValueError, OSError)):
+        return error
+    return ValueError(f"a data worker failed: {type(error).__name__}: {text[:300]}")

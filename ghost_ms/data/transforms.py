@@ -1,16 +1,27 @@
 """Preprocessing: one description for training, evaluation, inference and what export writes beside a file."""
 import dataclasses
 import io
+import math
 import re
-from typing import Sequence, Tuple, Union
+import struct
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageEnhance
 
 from ghost_ms.config import AugmentConfig, DataConfig
+from ghost_ms.data.auto_augment import Canvas, parse_auto_augment
 from ghost_ms.models.registry import ModelCard
 
+try:
+    import simplejpeg
+except ImportError:  # where there is no package of it, Pillow decodes
+    simplejpeg = None
+
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+#: What Pillow's decoders raise on damaged files; UnidentifiedImageError is an OSError.
+DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+                 struct.error, Image.DecompressionBombError)
 #: Endings that count as images; a stray text file among them is no image.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".JPG", ".JPEG", ".PNG", ".BMP", ".TIF", ".TIFF")
 
@@ -80,15 +91,47 @@ def to_pillow(image: Union[Image.Image, np.ndarray, bytes], channels: int) -> Im
     if isinstance(image, np.ndarray) and image.ndim == 1:
         image = image.tobytes()
     if isinstance(image, bytes):
-        try:
-            image = Image.open(io.BytesIO(image))
-            image.load()
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))
-            raise ValueError(f"not a readable image ({reason})") from None
-    elif isinstance(image, np.ndarray):
-        image = Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
-    return image.convert("L" if channels == 1 else "RGB")
+        image = decode(image, channels)
+    if isinstance(image, np.ndarray):
+        # Of a cut, Pillow would copy one byte at a time.
+        image = np.ascontiguousarray(image[:, :, 0] if image.shape[-1] == 1 else image)
+        image = Image.fromarray(image)
+    mode = "L" if channels == 1 else "RGB"
+    # `convert` copies even what has the mode already.
+    return image if image.mode == mode else image.convert(mode)
+
+
+def decode(content: bytes, channels: int) -> Union[Image.Image, np.ndarray]:
+    """A file's bytes to uint8 (H, W, channels) where simplejpeg can, else to a Pillow image of any mode.
+
+    Raises:
+        ValueError: it is not a whole image.
+    """
+    pixels = _decode_jpeg(content, channels)
+    if pixels is not None:
+        return pixels
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except DECODE_ERRORS as error:
+        reason = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))
+        raise ValueError(f"not a readable image: {reason}") from None
+    return image
+
+
+def _decode_jpeg(content: bytes, channels: int) -> Optional[np.ndarray]:
+    """simplejpeg, where it is installed, gives the same pixels as Pillow in two thirds of the time: both wrap
+    libjpeg-turbo. What it refuses (CMYK, damaged files) is left to Pillow's judgement, and so is colour to grey, which
+    Pillow makes of RGB."""
+    if simplejpeg is None or content[:2] != b"\xff\xd8":
+        return None
+    try:
+        colours = simplejpeg.decode_jpeg_header(content)[2]
+        if colours not in ("YCbCr", "Gray") or (channels == 1 and colours != "Gray"):
+            return None
+        return simplejpeg.decode_jpeg(content, "Gray" if channels == 1 else "RGB")
+    except ValueError:
+        return None
 
 
 def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -98,31 +141,101 @@ def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) ->
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
-def training_operations(spec: Preprocessing, augment: AugmentConfig, encoded: bool, channels: int) -> list:
-    """Operations of `mindspore.dataset` that augment and normalise one training image.
+class TrainingTransform:
+    """Random changes of one training image, before it is normalised.
 
     Encoded images are cropped at random by area and aspect ratio; arrays (uint8 H, W, channels) are padded and cropped.
+    Then come mirroring and either an automatic policy or colour jitter, in timm's order.
+
+    Everything is done by Pillow, as in the recipes that are reproduced: MindSpore's operations resize without
+    antialiasing and draw from a stream of their worker thread, whereas here a result is a function of the generator
+    that is passed.
     """
-    from mindspore.dataset import vision
 
-    interpolation = {"bilinear": vision.Inter.BILINEAR, "bicubic": vision.Inter.BICUBIC}[spec.interpolation]
-    if encoded:
-        operations = [vision.RandomCropDecodeResize(spec.input_size, tuple(augment.scale), tuple(augment.ratio),
-                                                    interpolation)]
-    else:
-        operations = [vision.Resize(spec.input_size, interpolation)]
-        if augment.crop_padding:
-            operations.append(vision.RandomCrop(spec.input_size, augment.crop_padding))
-    if spec.channels != channels:
-        operations.append(_grey if spec.channels == 1 else _colour)
-    if augment.horizontal_flip:
-        operations.append(vision.RandomHorizontalFlip(augment.horizontal_flip))
-    return operations + [vision.Normalize([255 * m for m in spec.mean], [255 * s for s in spec.std]), vision.HWC2CHW()]
+    def __init__(self, spec: Preprocessing, augment: AugmentConfig, encoded: bool):
+        self.spec, self.augment, self.encoded = spec, augment, encoded
+        chosen = augment.interpolation or spec.interpolation
+        self.filters = tuple(FILTERS.values()) if chosen == "random" else (FILTERS[chosen],)
+        fill = tuple(min(255, round(255 * mean)) for mean in spec.mean)
+        self.policy = parse_auto_augment(augment.auto_augment, Canvas(fill, self.filters)) \
+            if augment.auto_augment else None
+        jitter = augment.color_jitter
+        self.jitter = (jitter,) * 3 if isinstance(jitter, (int, float)) else tuple(jitter)
+
+    def __call__(self, image: Union[Image.Image, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+        """A Pillow image or uint8 (H, W, C) to uint8 (height, width, channels)."""
+        picture = self._crop(image, rng)
+        if self.augment.horizontal_flip and rng.random() < self.augment.horizontal_flip:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.policy:
+            picture = self.policy(picture, rng)
+        elif any(self.jitter):
+            picture = color_jitter(picture, self.jitter, rng)
+        return np.asarray(picture).reshape(*self.spec.input_size, self.spec.channels)
+
+    def _crop(self, image: Union[Image.Image, np.ndarray], rng: np.random.Generator) -> Image.Image:
+        height, width = self.spec.input_size
+        channels = self.spec.channels
+        if self.encoded:
+            resample = self.filters[int(rng.integers(len(self.filters)))] if len(self.filters) > 1 else self.filters[0]
+            # An array is cut before it becomes a picture, which would copy what is thrown away.
+            array = isinstance(image, np.ndarray)
+            box = crop_box(image.shape[1::-1] if array else image.size, self.augment.scale, self.augment.ratio, rng)
+            left, top, right, bottom = box
+            cut = image[top:bottom, left:right] if array else image.crop(box)
+            return to_pillow(cut, channels).resize((width, height), resample)
+        picture = to_pillow(image, channels)
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), self.filters[0])
+        if self.augment.crop_padding:
+            # Pillow's crop fills what lies outside of the picture with black.
+            left, top = rng.integers(-self.augment.crop_padding, self.augment.crop_padding + 1, 2).tolist()
+            picture = picture.crop((left, top, left + width, top + height))
+        return picture
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
+def crop_box(size: Tuple[int, int], scale: Sequence[float], ratio: Sequence[float],
+             rng: np.random.Generator) -> Tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a crop of random area and aspect ratio (arXiv 1409.4842, section 6).
+
+    As in torchvision: ten attempts, then the largest central crop whose aspect ratio is allowed.
+
+    Args:
+        size: width and height of the image.
+        scale: smallest and largest share of its area.
+        ratio: smallest and largest width over height, drawn evenly in the logarithm.
+    """
+    width, height = size
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for _ in range(10):
+        area = width * height * (scale[0] + (scale[1] - scale[0]) * rng.random())
+        aspect = math.exp(low + (high - low) * rng.random())
+        columns, rows = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < columns <= width and 0 < rows <= height:
+            top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+            return left, top, left + columns, top + rows
+    columns = min(width, round(height * ratio[1]))
+    rows = min(height, round(width / ratio[0]))
+    left, top = (width - columns) // 2, (height - rows) // 2
+    return left, top, left + columns, top + rows
 
 
-def _colour(image: np.ndarray) -> np.ndarray:
-    return np.repeat(image, 3, axis=2)
+def color_jitter(image: Image.Image, strength: Sequence[float], rng: np.random.Generator) -> Image.Image:
+    """Random brightness, contrast, saturation and, with a fourth value, hue, in random order, as torchvision does.
+
+    Args:
+        strength: factors are drawn from [max(0, 1 - s), 1 + s]; the hue is shifted by [-s, s] of the colour circle.
+    """
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for index in rng.permutation(len(strength)).tolist():
+        if not strength[index]:
+            continue
+        if index < 3:
+            factor = rng.uniform(max(0.0, 1 - strength[index]), 1 + strength[index])
+            image = enhancers[index](image).enhance(factor)
+        elif image.mode == "RGB":
+            shift = round(rng.uniform(-strength[index], strength[index]) * 255) % 256
+            hue, saturation, value = image.convert("HSV").split()
+            hue = hue.point([(level + shift) % 256 for level in range(256)])
+            image = Image.merge("HSV", (hue, saturation, value)).convert("RGB")
+    return image

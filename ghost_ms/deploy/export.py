@@ -1,57 +1,96 @@
-"""Export to MINDIR, verified: the written file is loaded back and compared before anything is called done."""
-import dataclasses
-import json
+"""Export to MINDIR and ONNX, verified: the written file is run and compared before anything is called done."""
+import contextlib
 import os
 import tempfile
 import time
-from typing import Dict, Optional
+from typing import Callable, Dict, Iterator, Optional
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.deploy.fuse import count_cells, to_deploy_form
+from ghost_ms.deploy.form import DeployedNetwork, Form
+from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
+from ghost_ms.deploy.sidecar import read_sidecar, refuse_foreign_sidecar, sidecar_path, write_sidecar
 from ghost_ms.training.checkpoint import Description
 
-#: Largest accepted |difference| / largest |logit| between the network and the file.
+__all__ = ["TOLERANCE", "count_operators", "export_mindir", "export_onnx", "load_mindir", "newest_checkpoint",
+           "read_sidecar", "run_mindir", "sidecar_path", "write_sidecar"]
+
+#: Largest accepted |difference| / largest |output| between the network and the file.
 TOLERANCE = 1e-4
-INPUT_NAME, OUTPUT_NAME = "image", "logits"
 
 
-def export_mindir(net: nn.Cell, description: Description, path: str, batch_size: int = 1) -> Dict[str, float]:
+def export_mindir(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
+                  form: Form = Form()) -> Dict[str, float]:
     """Write `path` (.mindir) and its sidecar (.json), run the file, and compare it with the network.
 
     Args:
         net: in evaluation mode; it is brought into its deploy form in place.
         description: of the network; goes into the sidecar.
         batch_size: images of a call; 0 leaves it open.
+        form: what the file takes and gives.
 
     Returns:
-        difference (largest absolute), relative (to the largest logit), batchnorms (left after folding), seconds.
+        difference (largest absolute), relative (to the largest output), batchnorms (left after folding), nodes,
+        seconds.
 
     Raises:
         OSError: the folder cannot be written.
-        ValueError: the file gives other numbers than the network; no file is left behind.
+        ValueError: the file gives other numbers than the network, or the network cannot be exported so; no file is
+            left behind.
     """
-    if not path.endswith(".mindir"):
-        path += ".mindir"
+    def write(mindir: str, target: str) -> int:
+        from ghost_ms.deploy.mindir_graph import count_operations, name_ends
+
+        name_ends(mindir, target, form.input_name, form.output_name)
+        return sum(count_operations(target).values())
+
+    return _export(net, description, _with_suffix(path, ".mindir"), batch_size, form, write,
+                   lambda file, images: run_mindir(file, images))
+
+
+def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
+                form: Form = Form()) -> Dict[str, float]:
+    """Write `path` (.onnx) and its sidecar, check it, run it in ONNX Runtime; otherwise as `export_mindir`."""
+    from ghost_ms.deploy import onnx_export
+
+    onnx_export.require_onnx()
+    # A GroupNorm that is spelled out for speed would be twenty nodes.
+    for _, cell in net.cells_and_names():
+        if hasattr(cell, "as_primitive"):
+            cell.as_primitive = True
+
+    def write(mindir: str, target: str) -> int:
+        model = onnx_export.to_onnx(mindir, [form.input_name], [form.output_name])
+        with open(target, "wb") as file:
+            file.write(model.SerializeToString())
+        return len(model.graph.node)
+
+    return _export(net, description, _with_suffix(path, ".onnx"), batch_size, form, write,
+                   lambda file, images: onnx_export.load_onnx(file)(images))
+
+
+def _export(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form,
+            write: Callable[[str, str], int], run: Callable[[str, np.ndarray], np.ndarray]) -> Dict[str, float]:
     start = time.perf_counter()
-    spec = description.preprocessing
-    shape = (max(batch_size, 1), spec.channels) + tuple(spec.input_size)
-    images = ms.Tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
-    expected = net.set_train(False)(images).asnumpy()
-    net = to_deploy_form(net)
-    ms.set_context(mode=ms.GRAPH_MODE)
-    symbol = ms.Tensor(shape=[batch_size or None, *shape[1:]], dtype=ms.float32)
-    temporary = f"{path[:-len('.mindir')]}.{os.getpid()}.tmp.mindir"
+    for _, cell in net.cells_and_names():
+        if hasattr(cell, "open_batch"):
+            cell.open_batch = batch_size == 0
+    refuse_foreign_sidecar(path, description, batch_size, form)
+    # An open batch is tried with two images, so that a size that is baked in shows.
+    images = form.example(description.preprocessing, batch_size or 2)
+    deployed = _between_ends(net, description, form)
+    expected = _eager(deployed, images)
+    deployed = deploy_form(net, description, form)
+    stem, suffix = os.path.splitext(path)
+    temporary = f"{stem}.{os.getpid()}.tmp{suffix}"
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        # MindSpore refuses paths with blanks and other characters, so it writes elsewhere.
-        with tempfile.TemporaryDirectory() as folder:
-            ms.export(net, symbol, file_name=os.path.join(folder, "net.mindir"), file_format="MINDIR")
-            _name_ends(os.path.join(folder, "net.mindir"), temporary)
-        difference = float(np.abs(run_mindir(temporary, images.asnumpy()) - expected).max())
+        with mindir_of(deployed, description, batch_size, form) as mindir:
+            nodes = write(mindir, temporary)
+        difference = max(float(np.abs(run(temporary, images[:count]) - expected[:count]).max())
+                         for count in ({1, 2} if batch_size == 0 else {batch_size}))
         relative = difference / max(float(np.abs(expected).max()), 1e-12)
         if not relative <= TOLERANCE:
             raise ValueError(f"the exported file differs from the network by {relative:.1e} of the largest logit "
@@ -62,25 +101,62 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
-    write_sidecar(path, description, batch_size)
+    write_sidecar(path, description, batch_size, form)
     return {"difference": difference, "relative": relative, "seconds": time.perf_counter() - start,
-            "batchnorms": count_cells(net, nn.BatchNorm2d)}
+            "batchnorms": count_cells(net, nn.BatchNorm2d), "nodes": nodes}
 
 
-def _name_ends(source: str, target: str) -> None:
-    """Copy a MINDIR and call its input `image` and its output `logits`; MindSpore names them after source lines."""
-    from mindspore.train.mind_ir_pb2 import ModelProto
+def deploy_form(net: nn.Cell, description: Description, form: Form) -> DeployedNetwork:
+    """The network, brought into its deploy form in place, between what the form puts before and behind it."""
+    return _between_ends(fold_final_norm(to_deploy_form(net)), description, form)
 
-    proto = ModelProto()
-    with open(source, "rb") as file:
-        proto.ParseFromString(file.read())
-    names = {proto.graph.input[0].name: INPUT_NAME, proto.graph.output[0].name: OUTPUT_NAME}
-    proto.graph.input[0].name, proto.graph.output[0].name = INPUT_NAME, OUTPUT_NAME
-    for node in proto.graph.node:
-        for ends in (node.input, node.output):
-            ends[:] = [names.get(end, end) for end in ends]
-    with open(target, "wb") as file:
-        file.write(proto.SerializeToString())
+
+def _between_ends(net: nn.Cell, description: Description, form: Form) -> DeployedNetwork:
+    return DeployedNetwork(net, description.preprocessing, form).set_train(False)
+
+
+def _eager(net: nn.Cell, images: np.ndarray) -> np.ndarray:
+    """The network's output without compiling a graph, which for the deep ones takes longer than all the rest."""
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        return net(ms.Tensor(images)).asnumpy()
+    finally:
+        ms.set_context(mode=mode)
+
+
+@contextlib.contextmanager
+def mindir_of(deployed: nn.Cell, description: Description, batch_size: int, form: Form) -> Iterator[str]:
+    """Path of the MINDIR of a network as MindSpore writes it, in a folder that is removed afterwards."""
+    symbols = {np.float32: ms.float32, np.uint8: ms.uint8}
+    shape = [None if extent < 0 else extent for extent in form.input_shape(description.preprocessing, batch_size)]
+    mode = ms.get_context("mode")
+    # MindSpore refuses paths with blanks and other characters, so it writes elsewhere.
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "net.mindir")
+        ms.set_context(mode=ms.GRAPH_MODE)
+        try:
+            ms.export(deployed, ms.Tensor(shape=shape, dtype=symbols[form.input_dtype]), file_name=path,
+                      file_format="MINDIR")
+        finally:
+            ms.set_context(mode=mode)
+        yield path
+
+
+def count_operators(net: nn.Cell, description: Description, batch_size: int,
+                    form: Form = Form()) -> Dict[str, Dict[str, int]]:
+    """How many operators of each kind the graph holds 'before' and 'after' the deploy form, which `net` is brought to.
+
+    Writes nothing.
+    """
+    from ghost_ms.deploy.mindir_graph import count_operations
+
+    counts = {}
+    for moment in ("before", "after"):
+        deployed = (_between_ends if moment == "before" else deploy_form)(net, description, form)
+        with mindir_of(deployed, description, batch_size, form) as path:
+            counts[moment] = count_operations(path)
+    return counts
 
 
 def load_mindir(path: str) -> nn.GraphCell:
@@ -94,45 +170,8 @@ def load_mindir(path: str) -> nn.GraphCell:
 
 
 def run_mindir(path: str, images: np.ndarray) -> np.ndarray:
-    """Logits of float32 images (B, C, H, W) from a MINDIR file."""
+    """What a MINDIR file gives for images of its form."""
     return load_mindir(path)(ms.Tensor(images)).asnumpy()
-
-
-def sidecar_path(path: str) -> str:
-    """NAME.json beside NAME.mindir."""
-    return os.path.splitext(path)[0] + ".json"
-
-
-def write_sidecar(path: str, description: Description, batch_size: int) -> None:
-    """What a program needs beside the exported file: classes, preprocessing, names and shapes."""
-    spec = description.preprocessing
-    content = {
-        "model": description.model, "file": os.path.basename(path), "metrics": description.metrics,
-        "inputs": [{"name": INPUT_NAME, "shape": [batch_size or -1, spec.channels, *spec.input_size],
-                    "dtype": "float32", "layout": "NCHW"}],
-        "outputs": [{"name": OUTPUT_NAME, "shape": [batch_size or -1, description.args["num_classes"]],
-                     "dtype": "float32"}],
-        "preprocessing": dataclasses.asdict(spec), "classes": description.classes,
-    }
-    temporary = f"{sidecar_path(path)}.{os.getpid()}.tmp"
-    with open(temporary, "w") as file:
-        json.dump(content, file, indent=1)
-    os.replace(temporary, sidecar_path(path))
-
-
-def read_sidecar(path: str) -> tuple:
-    """(preprocessing, class names) from the sidecar of an exported file."""
-    sidecar = sidecar_path(path)
-    if not os.path.isfile(sidecar):
-        raise FileNotFoundError(f"'{path}' has no sidecar '{sidecar}'; export writes both, keep them together")
-    try:
-        with open(sidecar) as file:
-            content = json.load(file)
-        spec = {key: tuple(value) if isinstance(value, list) else value
-                for key, value in content["preprocessing"].items()}
-        return Preprocessing(**spec), content["classes"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"'{sidecar}' is no sidecar of an export: {error}") from None
 
 
 def newest_checkpoint(folder: str) -> Optional[str]:
@@ -142,3 +181,7 @@ def newest_checkpoint(folder: str) -> Optional[str]:
     paths = [os.path.join(checkpoints, name) for name in names
              if name.endswith(".ckpt") and not name.endswith(".tmp.ckpt")]
     return max(paths, key=os.path.getmtime, default=None)
+
+
+def _with_suffix(path: str, suffix: str) -> str:
+    return path if path.endswith(suffix) else path + suffix

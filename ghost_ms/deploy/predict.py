@@ -7,8 +7,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.data.transforms import EXTENSIONS, Preprocessing
-from ghost_ms.deploy.export import load_mindir, read_sidecar
+from ghost_ms.data.transforms import EXTENSIONS, Preprocessing, to_pillow
+from ghost_ms.deploy.export import load_mindir
+from ghost_ms.deploy.form import Form
+from ghost_ms.deploy.sidecar import Sidecar, read_sidecar
 from ghost_ms.training.checkpoint import Description
 
 
@@ -30,32 +32,61 @@ def find_images(paths: Sequence[str]) -> List[str]:
 
 def from_network(net: nn.Cell, description: Description) -> Callable[[str, int], dict]:
     """A function (path, top) -> result that runs a network."""
-    return _classifier(net.set_train(False), description.preprocessing, description.classes)
+    net.set_train(False)
+    return _classifier(lambda images: net(ms.Tensor(images)).asnumpy(),
+                       Sidecar(description.preprocessing, description.classes, Form(), 1))
 
 
-def from_mindir(path: str) -> Callable[[str, int], dict]:
-    """A function (path, top) -> result that runs an exported file with the preprocessing of its sidecar."""
-    net = load_mindir(path)
-    return _classifier(net, *read_sidecar(path))
+def from_file(path: str) -> Callable[[str, int], dict]:
+    """A function (path, top) -> result that runs an exported file, .mindir or .onnx, as its sidecar says.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file or sidecar, it is damaged, or its kind is not known.
+    """
+    kind = os.path.splitext(path)[1].lower()
+    if kind == ".onnx":
+        from ghost_ms.deploy.onnx_export import load_onnx
+
+        run = load_onnx(path)
+    elif kind == ".mindir":
+        net = load_mindir(path)
+
+        def run(images: np.ndarray) -> np.ndarray:
+            return net(ms.Tensor(images)).asnumpy()
+    else:
+        raise ValueError(f"'{path}' is neither a .mindir nor an .onnx file; `ghost-ms export` writes both")
+    return _classifier(run, read_sidecar(path))
 
 
-def _classifier(net: nn.Cell, spec: Preprocessing, classes: List[str]) -> Callable[[str, int], dict]:
+def _classifier(run: Callable[[np.ndarray], np.ndarray], sidecar: Sidecar) -> Callable[[str, int], dict]:
+    spec, classes, form, batch_size = sidecar
+
     def classify(path: str, top: int) -> dict:
-        try:
-            with open(path, "rb") as file:
-                pixels = spec(file.read())
-        except ValueError as error:
-            raise ValueError(f"'{path}' is {error}") from None
-        logits = net(ms.Tensor(pixels[None])).asnumpy()[0].astype(np.float64)
-        exponentials = np.exp(logits - logits.max())
-        probabilities = exponentials / exponentials.sum()
+        # A file for several images at once gets the same image several times.
+        images = np.repeat(_pixels(path, spec, form.in_graph)[None], max(batch_size, 1), 0)
+        output = run(images)[0].astype(np.float64)
+        probabilities = output if form.softmax else np.exp(output - output.max())
+        probabilities = probabilities / probabilities.sum()
         order = np.argsort(-probabilities, kind="stable")[:top]
-        names = classes + [f"class {index}" for index in range(len(classes), len(logits))]
+        names = classes + [f"class {index}" for index in range(len(classes), len(output))]
         return {"image": path, "predictions": [
             {"class": names[index], "index": int(index), "probability": float(probabilities[index])}
             for index in order]}
 
     return classify
+
+
+def _pixels(path: str, spec: Preprocessing, raw: bool) -> np.ndarray:
+    """float32 (C, H, W), normalised; or uint8 (H, W, C) for a file that normalises itself."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        if not raw:
+            return spec(content)
+        image = np.asarray(spec.resize(to_pillow(content, spec.channels)))
+        return image.reshape(*spec.input_size, spec.channels)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is {error}") from None
 
 
 def as_json(results: List[dict]) -> str:

@@ -19,7 +19,7 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
     Args:
         model, config, ckpt: what the user gave; a checkpoint of this project describes itself.
         fallback: folder of a run whose newest checkpoint serves where the user gave nothing.
-        input_size: one number or (height, width), instead of what the network was trained for.
+        input_size: (height, width), instead of what the network was trained for.
         random_weights: whether a network without a checkpoint is acceptable (a warning says that it is untrained).
 
     Raises:
@@ -33,15 +33,12 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
         raise ValueError(f"name a checkpoint with --ckpt (there is none under {fallback} either)")
     values, description = read_checkpoint(ckpt) if ckpt else (None, None)
     if model or config or description is None:
-        wanted = _describe(model, config)
+        wanted = describe(model, config)
         if description is not None and description.model != wanted.model:
             raise ValueError(f"'{ckpt}' is a checkpoint of {description.model}, not of {wanted.model}")
         description = description or wanted
     if input_size:
-        if len(input_size) > 2 or min(input_size) < 1:
-            raise ValueError(f"--input_size takes one or two positive numbers, not {list(input_size)}")
-        size = (input_size[0], input_size[-1])
-        description.preprocessing = dataclasses.replace(description.preprocessing, input_size=size)
+        description.preprocessing = dataclasses.replace(description.preprocessing, input_size=tuple(input_size))
     net = description.build().set_train(False)
     if values is None:
         print(f"warning: no checkpoint is given, so {description.model} has random weights", file=sys.stderr)
@@ -50,7 +47,7 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
     return net, description
 
 
-def _describe(model: Optional[str], config: Optional[str]) -> Description:
+def describe(model: Optional[str], config: Optional[str] = None) -> Description:
     """A network by name or recipe, without its data at hand."""
     recipe = recipes.load(config) if config else Config()
     if model:
@@ -59,4 +56,5 @@ def _describe(model: Optional[str], config: Optional[str]) -> Description:
     classes = recipe.model.num_classes or card.num_classes
     channels = recipe.model.in_channels or 3
     args = {"num_classes": classes, "in_channels": channels, **recipe.model.args}
-    return Description(recipe.model.name, args, class_names(card, classes), preprocessing_of(card, recipe.data, channels))
+    preprocessing = preprocessing_of(card, recipe.data, channels)
+    return Description(recipe.model.name, args, class_names(card, classes), preprocessing)

@@ -1,6 +1,7 @@
 """Dynamic convolution: every sample is convolved with its own mixture of expert kernels."""
 import math
 
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
@@ -39,9 +40,12 @@ class DynamicConv2d(nn.Cell):
     The mixture is sigmoid(routing(global mean)), not normalised. Mixing kernels costs experts * size of a kernel a
     sample; mixing the outputs of all experts would cost `experts` convolutions.
 
-    A 1x1 kernel at stride 1 is a matrix product a sample, which takes any batch size after export. Larger kernels are
-    one convolution whose groups are the samples, so an exported file holds the batch size that it was exported with.
+    A 1x1 kernel at stride 1 is a matrix product a sample. Larger kernels are one convolution whose groups are the
+    samples, which holds for one batch size only; with `open_batch`, which export sets where the batch is open, the
+    outputs of all experts are mixed instead.
     """
+
+    open_batch = False
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1,
                  experts: int = 4):
@@ -52,9 +56,25 @@ class DynamicConv2d(nn.Cell):
         fan_in = self.in_group * kernel_size ** 2
         self.routing = Routing(in_channels, experts)
         self.cond_conv = ExpertKernels(experts, out_channels * fan_in, 1 / math.sqrt(fan_in))
+        self.bias = None
+
+    def absorb_affine(self, scale: np.ndarray, shift: np.ndarray) -> "DynamicConv2d":
+        """Multiply the outputs by `scale` and add `shift` from now on, both (out_channels,)."""
+        weight = self.cond_conv.weight
+        kernels = weight.asnumpy().reshape(len(weight), self.out_channels, -1) * scale[:, None]
+        weight.set_data(Tensor(kernels.reshape(weight.shape), weight.dtype))
+        before = 0 if self.bias is None else self.bias.asnumpy() * scale
+        self.bias = Parameter(Tensor(before + shift, weight.dtype))
+        return self
 
     def construct(self, x: Tensor) -> Tensor:
-        kernels = self.cond_conv(self.routing(x.mean((2, 3))))
+        mixture = self.routing(x.mean((2, 3)))
+        y = self._mixed_outputs(x, mixture) if self.open_batch and not self.pointwise else self._mixed_kernels(
+            x, mixture)
+        return y if self.bias is None else ops.bias_add(y, self.bias)
+
+    def _mixed_kernels(self, x: Tensor, mixture: Tensor) -> Tensor:
+        kernels = self.cond_conv(mixture)
         batch, channels, height, width = x.shape
         if self.pointwise:
             kernels = kernels.reshape(-1, self.out_channels, channels)
@@ -64,3 +84,13 @@ class DynamicConv2d(nn.Cell):
         y = ops.conv2d(x.reshape(1, batch * channels, height, width), kernels, stride=self.stride, pad_mode="pad",
                        padding=self.kernel_size // 2, groups=batch * self.groups)
         return y.reshape(batch, self.out_channels, y.shape[2], y.shape[3])
+
+    def _mixed_outputs(self, x: Tensor, mixture: Tensor) -> Tensor:
+        experts, part, kernel = mixture.shape[1], self.out_channels // self.groups, self.kernel_size
+        # The maps of a group of channels stand together, so the experts come second.
+        kernels = self.cond_conv.weight.reshape(experts, self.groups, part * self.in_group * kernel ** 2)
+        kernels = kernels.transpose(1, 0, 2).reshape(experts * self.out_channels, self.in_group, kernel, kernel)
+        y = ops.conv2d(x, kernels, stride=self.stride, pad_mode="pad", padding=kernel // 2, groups=self.groups)
+        height, width = y.shape[2:]
+        y = y.reshape(-1, self.groups, experts, part * height * width)
+        return (y * mixture.reshape(-1, 1, experts, 1)).sum(2).reshape(-1, self.out_channels, height, width)

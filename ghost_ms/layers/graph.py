@@ -43,12 +43,13 @@ def _nearest(x: Tensor, y: Tensor, relative_pos: Optional[Tensor], k: int, dilat
 
 
 def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative_pos: Optional[Tensor] = None,
-                       max_distances: int = MAX_DISTANCES) -> Tensor:
+                       max_distances: Optional[int] = MAX_DISTANCES) -> Tensor:
     """The k nodes of `y` nearest to every node of `x`: int32 indices (B, N, k).
 
     Distances are squared, between features of unit length, plus `relative_pos`; of the k * dilation nearest, sorted,
     every `dilation`-th is taken. No gradient passes. At most `max_distances` distances exist at a
-    time, whatever the batch; a larger search runs over chunks of the nodes of `x`, with the same result.
+    time, whatever the batch; a larger search runs over chunks of the nodes of `x`, with the same result. None lifts
+    the limit, which an open batch needs.
 
     Args:
         x: (B, C, N).
@@ -64,7 +65,7 @@ def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative
     x = _unit_length(ops.stop_gradient(x).astype(ms.float32))
     y = _unit_length(ops.stop_gradient(y).astype(ms.float32))
     nodes = x.shape[2]
-    rows = max(1, max_distances // (x.shape[0] * y.shape[2]))
+    rows = nodes if max_distances is None else max(1, max_distances // (x.shape[0] * y.shape[2]))
     if rows >= nodes:
         return _nearest(x, y, relative_pos, k, dilation)
     chunks = []
@@ -75,13 +76,19 @@ def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative
     return ops.cat(chunks, 1)
 
 
-def neighbour_maximum(y: Tensor, index: Tensor) -> Tensor:
-    """Largest value among each node's neighbours, per channel: (B, C, M) and indices (B, N, k) -> (B, C, N)."""
-    batch, channels, nodes = y.shape
+def neighbour_maximum(y: Tensor, index: Tensor, open_batch: bool = False) -> Tensor:
+    """Largest value among each node's neighbours, per channel: (B, C, M) and indices (B, N, k) -> (B, C, N).
+
+    With `open_batch` nothing depends on B being known when the graph is made.
+    """
+    channels, nodes = y.shape[1:]
     size, k = index.shape[1:]
     table = ops.transpose(y, (0, 2, 1)).reshape(-1, channels)
-    if batch > 1:
-        index = index + Tensor([[[image * nodes]] for image in range(batch)], ms.int32)
+    if open_batch:
+        # 0, M, 2M, ...: M for every image, summed over the images before.
+        index = index + ops.CumSum(exclusive=True)(ops.zeros_like(index[:, :1, :1]) + nodes, 0)
+    elif y.shape[0] > 1:
+        index = index + Tensor([[[image * nodes]] for image in range(y.shape[0])], ms.int32)
     columns = ops.split(index.reshape(-1, k), 1, 1)
     # A gather and a maximum per neighbour: half the time of one gather of all and a reduction, and 1 / k the memory.
     largest = ops.gather(table, columns[0], 0)
@@ -99,8 +106,10 @@ def interleave(x: Tensor, y: Tensor) -> Tensor:
 class MaxRelativeConv(nn.Cell):
     """Max-relative graph convolution (section 3.2): (B, C, H, W) -> (B, 2C, H, W).
 
-    The four groups of the convolution are the heads of the paper.
+    The four groups of the convolution are the heads of the paper. Export sets `open_batch` where the batch is open.
     """
+
+    open_batch = False
 
     def __init__(self, channels: int):
         super().__init__()
@@ -112,7 +121,7 @@ class MaxRelativeConv(nn.Cell):
         _, channels, height, width = x.shape
         nodes = x.reshape(-1, channels, height * width)
         # max(x_j - x_i) = max(x_j) - x_i, to the bit, since rounding is monotone.
-        relative = neighbour_maximum(y, index) - nodes
+        relative = neighbour_maximum(y, index, self.open_batch) - nodes
         return self.nn(interleave(nodes, relative).reshape(-1, 2 * channels, height, width))
 
 
@@ -120,7 +129,10 @@ class DynamicGraphConv(nn.Cell):
     """Graph of nearest neighbours, made anew for every map, then the convolution over it.
 
     (B, C, H, W) -> (B, 2C, H, W). With `pool` > 1 the neighbours are the cells of the map averaged pool x pool.
+    Export sets `open_batch` where the batch is open.
     """
+
+    open_batch = False
 
     def __init__(self, channels: int, k: int, dilation: int = 1, pool: int = 1):
         super().__init__()
@@ -133,7 +145,8 @@ class DynamicGraphConv(nn.Cell):
         nodes = x.reshape(-1, channels, height * width)
         pooled = self.pool(x)
         others = pooled.reshape(-1, channels, pooled.shape[2] * pooled.shape[3])
-        index = nearest_neighbours(nodes, others, self.k, self.dilation, relative_pos)
+        limit = None if self.open_batch else MAX_DISTANCES
+        index = nearest_neighbours(nodes, others, self.k, self.dilation, relative_pos, limit)
         return self.gconv(x, others, index)
 
 

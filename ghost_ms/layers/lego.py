@@ -96,9 +96,19 @@ class SparseLegoConv2d(_LegoMaps):
         self.index = Parameter(Tensor((chosen + offsets).reshape(-1), ms.int32), requires_grad=False)
         self.coefficients = Parameter(Tensor(
             np.take_along_axis(coefficients, chosen[..., None], 2).reshape((1, self.splits, self.out_channels, 1, 1))))
+        self.bias = None
+
+    def absorb_affine(self, scale: np.ndarray, shift: np.ndarray) -> "SparseLegoConv2d":
+        """Multiply the outputs by `scale` and add `shift` from now on, both (out_channels,)."""
+        coefficients = self.coefficients.asnumpy() * scale[:, None, None]
+        self.coefficients.set_data(Tensor(coefficients, ms.float32))
+        before = 0 if self.bias is None else self.bias.asnumpy() * scale
+        self.bias = Parameter(Tensor(before + shift, ms.float32))
+        return self
 
     def construct(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         taken = ops.gather(self.lego_maps(x), self.index, 1)
         taken = taken.reshape((-1, self.splits, self.out_channels, height, width))
-        return (taken * self.coefficients).sum(1)
+        maps = (taken * self.coefficients).sum(1)
+        return maps if self.bias is None else ops.bias_add(maps, self.bias)

@@ -28,8 +28,26 @@ def fold_batch_norm(conv: nn.Conv2d, bn: Optional[nn.BatchNorm2d]) -> Tuple[np.n
     bias = _float64(conv.bias) if conv.has_bias else np.zeros(len(kernel))
     if bn is None:
         return kernel, bias
-    scale, shift = _affine(bn)
+    scale, shift = affine_of(bn)
     return kernel * scale[:, None, None, None], bias * scale + shift
+
+
+def fold_affine_ahead(conv: nn.Conv2d, scale: np.ndarray, shift: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Float64 kernel and bias of a convolution without padding that takes `x * scale + shift`, per channel of x.
+
+    A convolution of r times as many inputs has r of them for each channel of x, next to each other.
+    """
+    kernel = _float64(conv.weight)
+    bias = _float64(conv.bias) if conv.has_bias else np.zeros(len(kernel))
+    scale, shift = (np.repeat(values, conv.in_channels // len(values)).reshape(conv.group, -1)
+                    for values in (scale, shift))
+    scale, shift = (np.repeat(values, conv.out_channels // conv.group, 0) for values in (scale, shift))
+    return kernel * scale[:, :, None, None], bias + (kernel.sum((2, 3)) * shift).sum(1)
+
+
+def takes_no_padding(conv: nn.Conv2d) -> bool:
+    """Whether every output depends on pixels of the map alone, so that a shift of the map is a shift of the bias."""
+    return not any(_padding(conv))
 
 
 def identity_kernel(channels: int, groups: int, kernel_size: Tuple[int, int]) -> np.ndarray:
@@ -168,7 +186,7 @@ def _float64(parameter) -> np.ndarray:
     return parameter.asnumpy().astype(np.float64)
 
 
-def _affine(bn: nn.BatchNorm2d) -> Tuple[np.ndarray, np.ndarray]:
+def affine_of(bn: nn.BatchNorm2d) -> Tuple[np.ndarray, np.ndarray]:
     """What a BatchNorm with fixed statistics multiplies by and adds, per channel."""
     scale = _float64(bn.gamma) / np.sqrt(_float64(bn.moving_variance) + bn.eps)
     return scale, _float64(bn.beta) - _float64(bn.moving_mean) * scale
@@ -179,7 +197,7 @@ def _identity_branch(bn: nn.BatchNorm2d, main: nn.Conv2d) -> Tuple[np.ndarray, n
     if main.in_channels != main.out_channels or not keeps_size:
         raise ValueError(f"an identity branch cannot be added to a convolution {_described(main)}: it needs equal "
                          "channels, stride 1 and a padding that keeps the size")
-    scale, shift = _affine(bn)
+    scale, shift = affine_of(bn)
     kernel = identity_kernel(main.out_channels, main.group, main.kernel_size)
     return kernel * scale[:, None, None, None], shift
 

@@ -4,7 +4,7 @@ Source of the released network: huawei-noah/Efficient-AI-Backbones, augvit_pytor
 Differences: any input size that patches of 16 pixels tile, the position embedding being resampled for it; the index
 matrices of the circulant projections, buffers in the released state, are constants here.
 """
-from typing import Callable, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -202,6 +202,10 @@ class AugViT(ClassTokenBackbone):
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
+
+    def torch_extras(self) -> Dict[str, np.ndarray]:
+        cells = [(name, cell) for name, cell in self.cells_and_names() if isinstance(cell, Circulant)]
+        return {f"{name}.index_matrix": circulant_index(cell.channels) for name, cell in cells}
 
     def reparameterize(self) -> "AugViT":
         """Store the matrices of the circulant projections, so that no call writes them out."""

@@ -98,6 +98,62 @@ class Backbone(nn.Cell):
         self.compile_cache.clear()
 
 
+class MobileBackbone(Backbone):
+    """Stages of blocks between a strided stem and MobileNetV3's last stage, which convolves after the pooling.
+
+    (Section 5.1 of arXiv 1905.02244.) A family sets `conv_stem`, `bn1`, `act1`, `blocks` (stages, then
+    a 1x1 convolution), `taps` (stages whose maps `forward_stages` gives, -1 for the stem), `conv_head`, `act2`,
+    `dropout` and `classifier`.
+    """
+
+    folds = (("conv_stem", "bn1"),)
+    taps: Tuple[int, ...]
+
+    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
+        x = self.act1(self.bn1(self.conv_stem(x)))
+        maps = [x] if -1 in self.taps else []
+        for index in range(len(self.blocks) - 1):
+            x = self.blocks[index](x)
+            if index in self.taps:
+                maps.append(x)
+        return tuple(maps)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.blocks(self.act1(self.bn1(self.conv_stem(x))))
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        x = self.act2(self.conv_head(x.mean((2, 3), keep_dims=True)))
+        return self.classifier(self.dropout(x.flatten(start_dim=1)))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.classifier = nn.Dense(self.conv_head.out_channels, num_classes)
+
+
+class ResidualBackbone(Backbone):
+    """Four layers of residual blocks after a stem, the mean of the last map classified (arXiv 1512.03385).
+
+    A family sets `conv1`, `bn1`, `relu`, `maxpool`, `layer1` to `layer4`, `num_features`, `dropout` and `fc`.
+    """
+
+    folds = (("conv1", "bn1"),)
+
+    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
+        stem = self.relu(self.bn1(self.conv1(x)))
+        first = self.layer1(self.maxpool(stem))
+        second = self.layer2(first)
+        third = self.layer3(second)
+        return stem, first, second, third, self.layer4(third)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.forward_stages(x)[-1]
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        return self.fc(self.dropout(x.mean((2, 3))))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.fc = nn.Dense(self.num_features, num_classes)
+
+
 class ClassTokenBackbone(Backbone):
     """Backbone of tokens (B, 1 + h * w, num_features) whose first, the class token, is classified.
 

@@ -9,11 +9,11 @@ from typing import Tuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn
-from mindspore.common.initializer import HeNormal, Normal, initializer
+from mindspore.common.initializer import Normal, initializer
 
 from ghost_ms.layers import (DropPath, ScaledDotProductAttention, SizeGuard, conv2d, depthwise_conv2d,
-                             drop_path_rates, gelu, init_dense, layer_norm, map_to_tokens, resize_attention_bias,
-                             split_heads, tokens_to_map)
+                             drop_path_rates, gelu, init_dense, initialize_convolutions, layer_norm, map_to_tokens,
+                             resize_attention_bias, split_heads, tokens_to_map)
 from ghost_ms.models.backbone import Backbone, FeatureInfo
 from ghost_ms.models.registry import ModelCard, register
 
@@ -52,8 +52,11 @@ class Attention(nn.Cell):
 class InvertedResidualFeedForward(nn.Cell):
     """Inverted residual feed-forward network (section 3.2): (B, channels, h, w) -> same shape.
 
-    Every activation comes before its BatchNorm.
+    Every activation comes before its BatchNorm. The first of these cannot be folded: the padded convolution behind
+    it takes zeros beyond the border, not the shift.
     """
+
+    folds_ahead = (("proj_bn", ("conv2.0",)),)
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
@@ -117,6 +120,7 @@ class CMT(Backbone):
     """
 
     folds = (("_fc", "_bn"),)
+    folds_ahead = (("stem_norm3", ("patch_embed_a.proj",)),)
 
     def __init__(self, channels: Tuple[int, ...], depths: Tuple[int, ...], stem: int, mlp_ratio: float = 4.0,
                  num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.1, drop_path_rate: float = 0.0,
@@ -153,14 +157,8 @@ class CMT(Backbone):
         self._swish = nn.SiLU()
         self._drop = nn.Dropout(p=drop_rate)
         self.head = nn.Dense(HEAD_CHANNELS, num_classes)
-        self._init_weights()
-
-    def _init_weights(self) -> None:
         init_dense(self)
-        for _, cell in self.cells_and_names():
-            if isinstance(cell, nn.Conv2d):
-                cell.weight.set_data(initializer(HeNormal(mode="fan_out"), cell.weight.shape))
-                cell.bias.set_data(initializer("zeros", cell.bias.shape))
+        initialize_convolutions(self)
 
     def _stem(self, x: Tensor) -> Tensor:
         x = self.stem_norm1(self.act(self.stem_conv1(self.guard(x))))

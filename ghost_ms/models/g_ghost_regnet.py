@@ -10,7 +10,7 @@ from typing import Optional, Tuple
 from mindspore import Tensor, nn, ops
 
 from ghost_ms.layers import conv2d, drop_path_rates, initialize_convolutions
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import FeatureInfo, ResidualBackbone
 from ghost_ms.models.registry import ModelCard, register
 from ghost_ms.models.resnet import Bottleneck
 
@@ -65,7 +65,7 @@ class GGhostStage(nn.Cell):
         return self.end(ops.cat((inner, ghost), 1))
 
 
-class GGhostRegNet(Backbone):
+class GGhostRegNet(ResidualBackbone):
     """RegNetX with G-Ghost stages: the third always, the second and fourth where they are deeper than two.
 
     Args:
@@ -77,14 +77,13 @@ class GGhostRegNet(Backbone):
         drop_path_rate: of the last block, rising linearly from 0 at the first (0 as published).
     """
 
-    folds = (("conv1", "bn1"),)
-
     def __init__(self, depths: Tuple[int, ...], widths: Tuple[int, ...], group_width: int, num_classes: int = 1000,
                  in_channels: int = 3, drop_rate: float = 0.2, drop_path_rate: float = 0.0):
         super().__init__()
         self.conv1 = conv2d(in_channels, STEM_CHANNELS, 3, 2)
         self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
         self.relu = nn.ReLU()
+        self.maxpool = nn.Identity()
         rates = drop_path_rates(drop_path_rate, sum(depths))
         stages, info, channels = [], [FeatureInfo(STEM_CHANNELS, 2, "relu")], STEM_CHANNELS
         for index, (depth, width) in enumerate(zip(depths, widths)):
@@ -98,22 +97,6 @@ class GGhostRegNet(Backbone):
         self.dropout = nn.Dropout(p=drop_rate)
         self.fc = nn.Dense(channels, num_classes)
         initialize_convolutions(self)
-
-    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
-        stem = self.relu(self.bn1(self.conv1(x)))
-        first = self.layer1(stem)
-        second = self.layer2(first)
-        third = self.layer3(second)
-        return stem, first, second, third, self.layer4(third)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.forward_stages(x)[-1]
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        return self.fc(self.dropout(x.mean((2, 3))))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.fc = nn.Dense(self.num_features, num_classes)
 
 
 def _card(params: int, macs: float, top1: Optional[float] = None, weights: Optional[str] = None) -> ModelCard:

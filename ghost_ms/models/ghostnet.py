@@ -4,13 +4,13 @@ Source of the released network: huawei-noah/Efficient-AI-Backbones, ghostnet_pyt
 Differences: `stem_stride=1` makes the small-image form (no other change), and any number of input channels is taken.
 """
 import itertools
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Optional
 
 from mindspore import Tensor, nn
 
 from ghost_ms.layers import (ConvBnAct, DropPath, GhostModule, SqueezeExcite, conv2d, depthwise_conv2d,
                              drop_path_rates, make_divisible)
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import FeatureInfo, MobileBackbone
 from ghost_ms.models.registry import ModelCard, register
 
 #: Table 1 of the paper: stages of blocks, each (kernel, expansion, out, squeeze-excite ratio, stride).
@@ -64,7 +64,7 @@ class GhostBottleneck(nn.Cell):
         return self.drop_path(self.ghost2(self.se(y))) + self.shortcut(x)
 
 
-class GhostNet(Backbone):
+class GhostNet(MobileBackbone):
     """GhostNet (table 1).
 
     Args:
@@ -76,9 +76,8 @@ class GhostNet(Backbone):
         stem_stride: 2 as published, 1 for images of about 32 pixels.
     """
 
-    folds = (("conv_stem", "bn1"),)
     #: Rows, convolution and activation of the network; a relative of GhostNet may have its own.
-    stages, convolution, activation = STAGES, staticmethod(conv2d), nn.ReLU
+    taps, stages, convolution, activation = TAPS, STAGES, staticmethod(conv2d), nn.ReLU
 
     def __init__(self, width: float = 1.0, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.2,
                  drop_path_rate: float = 0.0, stem_stride: int = 2):
@@ -117,25 +116,6 @@ class GhostNet(Backbone):
     def block_rates(self, drop_path_rate: float) -> List[float]:
         """Drop-path rate of each block."""
         return drop_path_rates(drop_path_rate, sum(len(rows) for rows in self.stages))
-
-    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
-        x = self.act1(self.bn1(self.conv_stem(x)))
-        maps = []
-        for index in range(len(self.stages)):
-            x = self.blocks[index](x)
-            if index in TAPS:
-                maps.append(x)
-        return tuple(maps)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.blocks(self.act1(self.bn1(self.conv_stem(x))))
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        x = self.act2(self.conv_head(x.mean((2, 3), keep_dims=True)))
-        return self.classifier(self.dropout(x.flatten(start_dim=1)))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.classifier = nn.Dense(1280, num_classes)
 
 
 def _card(params: int, macs: float, top1: Optional[float], top5: Optional[float] = None, source: Optional[str] = None,

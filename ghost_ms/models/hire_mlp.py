@@ -68,6 +68,8 @@ class HireModule(nn.Cell):
     """
 
     folds = (("mlp_h1", "mlp_h1_norm"), ("mlp_w1", "mlp_w1_norm"))
+    # Rolling, circular padding and joining move pixels only, so an affine map of the input reaches these unchanged.
+    takes_input = ("mlp_h1", "mlp_w1", "mlp_c")
 
     def __init__(self, channels: int, region: int, step: int):
         super().__init__()

@@ -12,7 +12,8 @@ class MlpBlock(nn.Cell):
     """x + drop_path(attn(norm1(x))), then x + drop_path(mlp(norm2(x))), on (B, channels, H, W).
 
     Args:
-        attn: the token mixer, a cell that keeps the shape.
+        attn: the token mixer, a cell that keeps the shape; `takes_input` names the convolutions, if they are all,
+            that take its input, so that the norm before it can be folded into them.
         norm: makes a norm for a number of channels.
         mlp_ratio: hidden channels of the channel MLP, in multiples of `channels`.
     """
@@ -20,6 +21,8 @@ class MlpBlock(nn.Cell):
     def __init__(self, channels: int, attn: nn.Cell, norm: Callable[[int], nn.Cell], mlp_ratio: int,
                  drop_path: float = 0.0):
         super().__init__()
+        takers = tuple(f"attn.{name}" for name in getattr(attn, "takes_input", ()))
+        self.folds_ahead = (("norm1", takers), ("norm2", ("mlp.fc1",)))
         self.norm1 = norm(channels)
         self.attn = attn
         self.norm2 = norm(channels)
@@ -33,6 +36,8 @@ class MlpBlock(nn.Cell):
 
 class MlpBackbone(Backbone):
     """A backbone whose last map is normed, averaged and classified by one linear layer."""
+
+    final_norm = ("norm", "head")
 
     def _finish(self, channels: int, norm: Callable[[int], nn.Cell], num_classes: int, drop_rate: float) -> None:
         self.num_features = channels

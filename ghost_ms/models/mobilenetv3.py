@@ -5,11 +5,11 @@ Source: timm's `mobilenetv3_large_100` and `mobilenetv3_small_100` (Apache-2.0),
 """
 from typing import Sequence, Tuple
 
-from mindspore import Tensor, nn
+from mindspore import nn
 
 from ghost_ms.layers import (ConvBnAct, DepthwiseSeparable, InvertedResidual, SqueezeExcite, conv2d, drop_path_rates,
                              make_divisible)
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import FeatureInfo, MobileBackbone
 from ghost_ms.models.registry import ModelCard, register
 
 RE, HS = nn.ReLU, nn.HSwish
@@ -34,7 +34,7 @@ SMALL = (
 STEM = 16
 
 
-class MobileNetV3(Backbone):
+class MobileNetV3(MobileBackbone):
     """MobileNetV3 (tables 1 and 2).
 
     Args:
@@ -47,12 +47,10 @@ class MobileNetV3(Backbone):
         drop_path_rate: of the last block, rising linearly from 0 at the first.
     """
 
-    folds = (("conv_stem", "bn1"),)
-
     def __init__(self, stages: Sequence, taps: Tuple[int, ...], head: int, num_classes: int = 1000,
                  in_channels: int = 3, drop_rate: float = 0.2, drop_path_rate: float = 0.0):
         super().__init__()
-        self.taps, self.head = taps, head
+        self.taps = taps
         self.conv_stem = conv2d(in_channels, STEM, 3, 2)
         self.bn1 = nn.BatchNorm2d(STEM)
         self.act1 = nn.HSwish()
@@ -79,25 +77,6 @@ class MobileNetV3(Backbone):
         self.act2 = nn.HSwish()
         self.dropout = nn.Dropout(p=drop_rate)
         self.classifier = nn.Dense(head, num_classes)
-
-    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
-        x = self.act1(self.bn1(self.conv_stem(x)))
-        maps = [x] if -1 in self.taps else []
-        for index in range(len(self.blocks) - 1):
-            x = self.blocks[index](x)
-            if index in self.taps:
-                maps.append(x)
-        return tuple(maps)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.blocks(self.act1(self.bn1(self.conv_stem(x))))
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        x = self.act2(self.conv_head(x.mean((2, 3), keep_dims=True)))
-        return self.classifier(self.dropout(x.flatten(start_dim=1)))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.classifier = nn.Dense(self.head, num_classes)
 
 
 @register(ModelCard(params=5_483_032, macs=216.59e6, top1=75.784, top5=92.528, source="timm results table",

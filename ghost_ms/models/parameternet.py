@@ -49,8 +49,6 @@ class ParameterNet(GhostNet):
     `drop_path_rate` is that of the blocks of the last stage, rising linearly over the stages from 0 at the first.
     """
 
-    # A dynamic convolution has no one kernel that BatchNorm could be folded into.
-    folds = ()
     stages, convolution, activation = STAGES, DynamicConv2d, nn.HSwish
 
     def make_block(self, index: int, *geometry) -> nn.Cell:

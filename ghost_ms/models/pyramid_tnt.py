@@ -9,11 +9,11 @@ from typing import Optional, Tuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import HeNormal, Normal, initializer
+from mindspore.common.initializer import Normal, initializer
 
 from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, SizeGuard, conv2d, cut_patches,
-                             drop_path_rates, init_dense, layer_norm, map_to_tokens, patch_grid,
-                             resize_attention_bias, resize_tokens, split_heads, tokens_to_map)
+                             drop_path_rates, init_dense, initialize_convolutions, layer_norm, map_to_tokens,
+                             patch_grid, resize_attention_bias, resize_tokens, split_heads, tokens_to_map)
 from ghost_ms.models.backbone import Backbone, FeatureInfo
 from ghost_ms.models.registry import HALF_MEAN, HALF_STD, ModelCard, register
 
@@ -234,14 +234,8 @@ class PyramidTNT(Backbone):
         self.feature_info, self.num_features = tuple(info), info[-1].channels
         self.norm = layer_norm(self.num_features)
         self.head = nn.Dense(self.num_features, num_classes)
-        self._init_weights()
-
-    def _init_weights(self) -> None:
         init_dense(self)
-        for _, cell in self.cells_and_names():
-            if isinstance(cell, nn.Conv2d):
-                cell.weight.set_data(initializer(HeNormal(mode="fan_out"), cell.weight.shape))
-                cell.bias.set_data(initializer("zeros", cell.bias.shape))
+        initialize_convolutions(self)
 
     def _forward_tokens(self, x: Tensor) -> Tuple[Tensor, ...]:
         words, patches = self.patch_embed(self.guard(x))

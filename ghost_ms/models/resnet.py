@@ -8,7 +8,7 @@ from typing import Callable, Tuple
 from mindspore import Tensor, nn, ops
 
 from ghost_ms.layers import DropPath, conv2d, drop_path_rates, initialize_convolutions
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import FeatureInfo, ResidualBackbone
 from ghost_ms.models.registry import ModelCard, register
 
 #: Table 1 of the paper, 50 layers: stages of (blocks, bottleneck width, stride).
@@ -68,7 +68,7 @@ class MaxPool(nn.Cell):
         return self.pool(self.border(x))
 
 
-class ResNet50(Backbone):
+class ResNet50(ResidualBackbone):
     """ResNet-50.
 
     Args:
@@ -79,8 +79,6 @@ class ResNet50(Backbone):
         block: makes a bottleneck of (in, width, out, stride, drop_path=...).
         stem: makes the first convolution of (in, out, kernel, stride).
     """
-
-    folds = (("conv1", "bn1"),)
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.0,
                  drop_path_rate: float = 0.0, block: Callable[..., nn.Cell] = Bottleneck,
@@ -108,22 +106,6 @@ class ResNet50(Backbone):
         self.dropout = nn.Dropout(p=drop_rate)
         self.fc = nn.Dense(channels, num_classes)
         initialize_convolutions(self)
-
-    def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
-        stem = self.relu(self.bn1(self.conv1(x)))
-        first = self.layer1(self.maxpool(stem))
-        second = self.layer2(first)
-        third = self.layer3(second)
-        return stem, first, second, third, self.layer4(third)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.forward_stages(x)[-1]
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        return self.fc(self.dropout(x.mean((2, 3))))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.fc = nn.Dense(self.num_features, num_classes)
 
 
 @register(ModelCard(params=25_557_032, macs=4089.18e6, top1=76.130, top5=92.862, source="torchvision, IMAGENET1K_V1",

@@ -4,8 +4,9 @@ Source of the released network: huawei-noah/Efficient-AI-Backbones, tnt_pytorch/
 Differences: any input size that patches of 16 pixels tile, the position embedding being resampled for it; any number
 of input channels; the frozen tensor `outer_tokens` of the released state, which nothing reads, is left out.
 """
-from typing import Tuple
+from typing import Dict, Tuple
 
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
@@ -125,6 +126,10 @@ class TNT(ClassTokenBackbone):
         self.norm = layer_norm(outer)
         self.head = nn.Dense(outer, num_classes)
         init_dense(self)
+
+    def torch_extras(self) -> Dict[str, np.ndarray]:
+        count = self.grid[0] * self.grid[1]
+        return {"outer_tokens": np.zeros((1, count, self.num_features), np.float32)}
 
     def _embed(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         words = self.patch_embed(self.guard(x)) + self.inner_pos

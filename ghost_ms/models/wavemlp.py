@@ -30,6 +30,8 @@ class PhaseAwareTokenMixing(nn.Cell):
         phase: makes the layer that estimates the phases.
     """
 
+    takes_input = ("fc_h", "fc_w", "fc_c", "theta_h_conv.0", "theta_w_conv.0")
+
     def __init__(self, channels: int, phase: Callable[[int], nn.Cell]):
         super().__init__()
         self.fc_h = conv2d(channels, channels)

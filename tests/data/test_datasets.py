@@ -146,11 +146,37 @@ def test_a_broken_image_is_named(folder, split, keep):
     path = folder / split / "cat" / "1.jpg"
     path.write_bytes(b"hello" if keep is None else path.read_bytes()[:keep])
     config, spec = _config(root=str(folder), batch_size=2, eval_batch_size=2), _spec((32, 32), 3)
-    with pytest.raises(ValueError, match=r"cat/1\.jpg is truncated or no image; remove or replace it"):
+    with pytest.raises(ValueError, match=r"cat/1\.jpg \(not a readable image: .*\); remove or replace it"):
         if split == "train":
             list(training_batches(open_source(config.data, "train"), config, spec, 0))
         else:
             list(evaluation_batches(open_source(config.data, "test"), config, spec))
+
+
+def test_both_splits_must_hold_the_same_classes(folder):
+    for path in (folder / "val" / "bird").iterdir():
+        path.unlink()
+    (folder / "val" / "bird").rmdir()
+    with pytest.raises(ValueError, match="class 'bird' has a folder in .*train and none in .*val;"):
+        open_source(DataConfig("image_folder", str(folder)), "test")
+    os.makedirs(folder / "val" / "bird")
+    (folder / "val" / "cat" / "0.jpg").rename(folder / "val" / "bird" / "0.jpg")
+    (folder / "val" / "ant").mkdir()
+    (folder / "val" / "cat" / "1.jpg").rename(folder / "val" / "ant" / "0.jpg")
+    Image.new("RGB", (9, 9)).save(folder / "val" / "cat" / "2.jpg")
+    with pytest.raises(ValueError, match="class 'ant' has a folder in .*val and none in .*train;"):
+        open_source(DataConfig("image_folder", str(folder)), "test")
+
+
+def test_modes_of_files(folder):
+    """Grey, transparent, palette and CMYK files become RGB."""
+    for index, mode in enumerate(("L", "RGBA", "P", "CMYK", "LA", "1")):
+        picture = Image.new("RGB", (40, 40), (60, 60, 60)).convert(mode, palette=Image.Palette.ADAPTIVE)
+        picture.save(folder / "val" / "cat" / f"m{index}.{'tif' if mode == 'CMYK' else 'png'}")
+    config = _config(root=str(folder), eval_batch_size=10)
+    images, labels = next(evaluation_batches(open_source(config.data, "test"), config, _spec((32, 32), 3)))
+    assert images.shape == (10, 3, 32, 32) and labels.tolist() == [0, 0] + [1] * 8
+    np.testing.assert_allclose(images[4:9, :, 16, 16] * 255, 60, atol=2)
 
 
 def test_folders_that_are_no_data_set(tmp_path):

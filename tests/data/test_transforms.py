@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghost_ms.config import DataConfig
-from ghost_ms.data.transforms import Preprocessing, normalize, preprocessing_of
+from ghost_ms.config import AugmentConfig, DataConfig
+from ghost_ms.data import transforms
+from ghost_ms.data.transforms import (Preprocessing, TrainingTransform, color_jitter, crop_box, normalize,
+                                      preprocessing_of, to_pillow)
 from ghost_ms.models import model_card
 
 
@@ -66,3 +68,123 @@ def test_card_and_recipe():
     assert (spec.input_size, spec.mean, spec.interpolation) == ((96, 64), (0.5,), "bicubic")
     with pytest.raises(ValueError, match="data.mean has 1 values and the images have 3 channels"):
         preprocessing_of(card, DataConfig(mean=[0.5]), 3)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"quality": 60, "subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"mode": "L"}, {"mode": "CMYK"}])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_both_decoders_give_the_same_pixels(options, channels, monkeypatch):
+    pytest.importorskip("simplejpeg")
+    options, buffer = {"mode": "RGB", "quality": 90, **options}, io.BytesIO()
+    cmyk = options["mode"] == "CMYK"
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((75, 101)).convert(options.pop("mode")).save(buffer, "JPEG", **options)
+    fast = to_pillow(buffer.getvalue(), channels)
+    if channels == 3:
+        assert isinstance(transforms.decode(buffer.getvalue(), 3), Image.Image) == cmyk, "the fast one was asked"
+    monkeypatch.setattr(transforms, "simplejpeg", None)
+    np.testing.assert_array_equal(np.asarray(fast), np.asarray(to_pillow(buffer.getvalue(), channels)))
+
+
+def test_a_truncated_jpeg_is_no_image():
+    buffer = io.BytesIO()
+    _picture(64, 64).save(buffer, "JPEG")
+    for part in (0.1, 0.5, 0.95):
+        with pytest.raises(ValueError, match="not a readable image"):
+            to_pillow(buffer.getvalue()[:int(part * len(buffer.getvalue()))], 3)
+
+
+def _transform(encoded, size=(24, 32), channels=3, mean=(0.5,), **augment):
+    spec = Preprocessing(size, channels, mean * channels, (1.0,) * channels, 1.0, "bilinear")
+    return TrainingTransform(spec, AugmentConfig(**{"horizontal_flip": 0.0, **augment}), encoded)
+
+
+def test_crop_boxes_have_the_area_and_aspect_that_were_asked_for():
+    draw = np.random.default_rng(0)
+    boxes = np.array([crop_box((500, 375), (0.08, 1.0), (0.75, 4 / 3), draw) for _ in range(2000)])
+    left, top, right, bottom = boxes.T
+    assert (left >= 0).all() and (top >= 0).all() and (right <= 500).all() and (bottom <= 375).all()
+    area, aspect = (right - left) * (bottom - top) / (500 * 375), (right - left) / (bottom - top)
+    assert 0.075 < area.min() < 0.1 and area.max() > 0.95 and 0.74 < aspect.min() < 0.77 and 1.3 < aspect.max() < 1.35
+    assert crop_box((100, 100), (0.25, 0.25), (1.0, 1.0), draw)[2:] != (100, 100)
+    # No crop of the whole area has the aspect ratio: the largest central one that has.
+    assert crop_box((300, 100), (1.0, 1.0), (0.75, 4 / 3), draw) == (83, 0, 216, 100)
+    assert crop_box((100, 300), (1.0, 1.0), (0.75, 4 / 3), draw) == (0, 83, 100, 216)
+    assert crop_box((100, 110), (1.0, 1.0), (0.75, 4 / 3), draw) == (0, 0, 100, 110)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", None])
+def test_a_training_crop_is_cut_and_then_resized(interpolation):
+    picture = _picture(50, 40)
+    spec = Preprocessing((24, 32), 3, (0.5,) * 3, (1.0,) * 3, 1.0, "bicubic")
+    transform = TrainingTransform(spec, AugmentConfig(horizontal_flip=0.0, interpolation=interpolation), True)
+    box = crop_box((50, 40), (0.08, 1.0), (0.75, 4 / 3), np.random.default_rng(3))
+    expected = picture.crop(box).resize((32, 24), Image.Resampling[(interpolation or "bicubic").upper()])
+    np.testing.assert_array_equal(transform(picture, np.random.default_rng(3)), np.asarray(expected))
+    np.testing.assert_array_equal(transform(np.asarray(picture), np.random.default_rng(3)), np.asarray(expected))
+
+
+def test_random_interpolation_draws_both():
+    picture, transform = _picture(50, 40), _transform(True, scale=(1.0, 1.0), ratio=(1.25, 1.25))
+    results = {_transform(True, scale=(1.0, 1.0), ratio=(1.25, 1.25), interpolation="random")(
+        picture, np.random.default_rng(seed)).tobytes() for seed in range(12)}
+    bilinear = transform(picture, np.random.default_rng(0)).tobytes()
+    assert len(results) == 2 and bilinear in results
+
+
+def test_arrays_are_padded_with_black_and_cropped():
+    ones = np.full((24, 32, 3), 255, np.uint8)
+    offsets = set()
+    for seed in range(60):
+        result = _transform(False, crop_padding=2)(ones, np.random.default_rng(seed))
+        rows, columns = np.flatnonzero(result.any((1, 2))), np.flatnonzero(result.any((0, 2)))
+        assert len(rows) >= 22 and len(columns) >= 30 and result.sum() == 255 * 3 * len(rows) * len(columns)
+        offsets.add((rows[0], len(rows), columns[0], len(columns)))
+    assert len(offsets) > 15, "five shifts each way"
+    np.testing.assert_array_equal(_transform(False)(ones[:12, :16], np.random.default_rng(0)), ones)
+
+
+def test_mirroring():
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(_transform(False, horizontal_flip=1.0)(pixels, np.random.default_rng(0)),
+                                  pixels[:, ::-1])
+    flips = sum(np.array_equal(_transform(False, horizontal_flip=0.3)(pixels, np.random.default_rng(seed)),
+                               pixels[:, ::-1]) for seed in range(300))
+    assert 65 < flips < 115
+
+
+def test_the_policy_of_the_recipe_is_applied_with_the_mean_as_fill():
+    # Level 10 of a shift is 45 % of the side, of which only the filled part is looked at.
+    picture = np.zeros((24, 32, 3), np.uint8)
+    transform = _transform(False, mean=(0.4,), auto_augment="rand-m10-n1-p1")
+    colours = {tuple(transform(picture, np.random.default_rng(seed))[0, 0]) for seed in range(200)}
+    assert (102, 102, 102) in colours and (0, 0, 0) in colours
+
+
+def test_colour_jitter():
+    grey = Image.new("RGB", (4, 4), (100, 100, 100))
+    levels = [color_jitter(grey, (0.4, 0.0, 0.0), np.random.default_rng(s)).getpixel((0, 0))[0] for s in range(300)]
+    assert min(levels) in (60, 61) and max(levels) in (139, 140) and abs(np.mean(levels) - 100) < 4
+    colour = Image.new("RGB", (4, 4), (200, 100, 50))
+    greys = [color_jitter(colour, (0.0, 0.0, 1.0), np.random.default_rng(s)).getpixel((0, 0)) for s in range(100)]
+    spread = [max(pixel) - min(pixel) for pixel in greys]
+    assert min(spread) < 20 and max(spread) > 220
+    half = Image.fromarray(np.array([[[50] * 3, [150] * 3]], np.uint8))
+    contrasts = [color_jitter(half, (0.0, 0.5, 0.0), np.random.default_rng(s)) for s in range(100)]
+    difference = [c.getpixel((1, 0))[0] - c.getpixel((0, 0))[0] for c in contrasts]
+    assert 49 <= min(difference) < 60 and 140 < max(difference) <= 151
+    red = Image.new("RGB", (1, 1), (255, 0, 0))
+    hues = {color_jitter(red, (0, 0, 0, 0.5), np.random.default_rng(s)).getpixel((0, 0)) for s in range(40)}
+    assert all(max(pixel) == 255 and min(pixel) == 0 for pixel in hues) and len(hues) > 20
+    results = {color_jitter(colour, (0.4, 0.4, 0.4), np.random.default_rng(s)).getpixel((0, 0)) for s in range(20)}
+    assert len(results) > 15
+    np.testing.assert_array_equal(_transform(False, color_jitter=0.0)(np.asarray(grey.resize((32, 24))),
+                                                                      np.random.default_rng(0)), 100)
+
+
+def test_grey_images_are_augmented_too():
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 1), dtype=np.uint8)
+    for augment in ({"auto_augment": "rand-m9-mstd0.5-inc1"}, {"auto_augment": "trivial"}, {"auto_augment": "original"},
+                    {"color_jitter": [0.4, 0.4, 0.4, 0.1]}):
+        transform = _transform(False, channels=1, **augment)
+        assert {transform(pixels, np.random.default_rng(s)).shape for s in range(30)} == {(24, 32, 1)}

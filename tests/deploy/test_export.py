@@ -9,6 +9,7 @@ from mindspore import nn
 
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import export
+from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.fuse import count_cells, fold_batchnorm, to_deploy_form
 from ghost_ms.models import create_model
 from ghost_ms.training.checkpoint import Description
@@ -71,7 +72,7 @@ def test_mindir_is_written_checked_and_described(batch_size, tmp_path):
     assert sidecar["inputs"] == [{"name": "image", "shape": [batch_size or -1, 3, 64, 64], "dtype": "float32",
                                   "layout": "NCHW"}]
     assert sidecar["outputs"][0] == {"name": "logits", "shape": [batch_size or -1, 10], "dtype": "float32"}
-    assert export.read_sidecar(path) == (description.preprocessing, description.classes)
+    assert export.read_sidecar(path) == (description.preprocessing, description.classes, Form(), batch_size)
 
 
 def test_names_in_the_file_are_those_of_the_sidecar(tmp_path):

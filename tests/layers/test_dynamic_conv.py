@@ -60,3 +60,23 @@ def test_experts_start_uniform_in_the_bound_of_their_own_shape():
     bound = 1 / np.sqrt(16 * 9)
     assert 0.99 * bound < np.abs(weight).max() <= bound
     np.testing.assert_allclose(weight.std(1), bound / np.sqrt(3), rtol=0.02)
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_mixing_outputs_for_an_open_batch_equals_mixing_kernels(options):
+    layer, x = _layer(**options), ms.Tensor(_images(3))
+    expected = layer(x).asnumpy()
+    layer.open_batch = True
+    np.testing.assert_allclose(layer(x).asnumpy(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_absorbed_affine_maps_act_on_the_outputs(options):
+    layer, x = _layer(**options), ms.Tensor(_images(2))
+    scale, shift = np.linspace(-1, 2, 8), np.linspace(3, -1, 8)
+    expected = layer(x).asnumpy()
+    for _ in range(2):
+        layer.absorb_affine(scale, shift)
+        expected = expected * scale[:, None, None] + shift[:, None, None]
+    for layer.open_batch in (False, True):
+        np.testing.assert_allclose(layer(x).asnumpy(), expected, atol=1e-4)

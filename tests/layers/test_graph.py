@@ -111,10 +111,11 @@ def test_bounds(wanted, nodes, expected):
     assert graph.bounded_neighbours(*wanted, nodes) == expected
 
 
-def test_maximum_over_neighbours():
+@pytest.mark.parametrize("open_batch", [False, True])
+def test_maximum_over_neighbours(open_batch):
     y, index = _nodes(0, 2, 3, 7), np.random.default_rng(1).integers(0, 7, (2, 5, 4)).astype(np.int32)
     expected = np.stack([y[image][:, index[image]].max(2) for image in range(2)])
-    got = graph.neighbour_maximum(ms.Tensor(y), ms.Tensor(index)).asnumpy()
+    got = graph.neighbour_maximum(ms.Tensor(y), ms.Tensor(index), open_batch).asnumpy()
     np.testing.assert_array_equal(got, expected)
 
 

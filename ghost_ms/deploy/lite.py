@@ -1,0 +1,179 @@
+"""MindSpore Lite: conversion for devices, and running what was converted, in an interpreter of its own.
+
+MindSpore Lite 2.0.0, the one on PyPI, is for Python 3.7, which this package is not. What has to run there is
+`lite_runner.py`; here it is found, started and watched.
+"""
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import List, Optional
+
+import numpy as np
+
+from ghost_ms.deploy.sidecar import sidecar_path
+
+RUNNER = pathlib.Path(__file__).with_name("lite_runner.py")
+ROOT = RUNNER.parent.parent.parent
+#: Names an interpreter that has mindspore_lite.
+VARIABLE = "GHOST_MS_LITE_PYTHON"
+OPTIMIZE = re.compile(r"none|general|ascend_oriented(:\w+)?$")
+REMEDY = (f"`bash scripts/setup_lite.sh` installs it where a Python 3.7 is, or {VARIABLE} names an interpreter that "
+          "has mindspore_lite")
+#: Seconds that a conversion may take.
+LIMIT = 900
+
+
+def lite_python() -> Optional[str]:
+    """The interpreter that has MindSpore Lite, or None: $GHOST_MS_LITE_PYTHON, .venv-lite, or this one."""
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE]
+    for folder in (pathlib.Path.cwd(), ROOT):
+        python = folder / ".venv-lite" / "bin" / "python"
+        if python.is_file():
+            return str(python)
+    return sys.executable if importlib.util.find_spec("mindspore_lite") else None
+
+
+def convert(source: str, target: str, optimize: str = "general") -> None:
+    """Convert an exported file for MindSpore Lite, by its Python package or else by `converter_lite` on the PATH.
+
+    Args:
+        source: `.onnx`, or `.mindir` for a Lite of this MindSpore's generation.
+        target: `.ms` for devices or `.mindir` for servers; the sidecar of `source` is copied beside it.
+        optimize: general (CPU and GPU), none, or ascend_oriented:SOC such as ascend_oriented:Ascend310P3.
+
+    Raises:
+        ValueError, OSError: no Lite, a source that is no network, an unknown target, no room; nothing is left behind.
+    """
+    if not os.path.isfile(source):
+        raise FileNotFoundError(f"there is no file '{source}'")
+    for name, path, kinds in (("convert from", source, (".onnx", ".mindir")), ("convert to", target, (".ms", ".mindir"))):
+        if os.path.splitext(path)[1] not in kinds:
+            raise ValueError(f"cannot {name} '{path}': it has to end in {' or '.join(kinds)}")
+    if os.path.abspath(source) == os.path.abspath(target):
+        raise ValueError(f"'{target}' is the file that is read; name another one")
+    if not OPTIMIZE.match(optimize):
+        raise ValueError(f"--optimize is '{optimize}'; known are general, none and ascend_oriented:SOC, such as "
+                         "ascend_oriented:Ascend310P3")
+    os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(target))) as folder:
+        temporary = os.path.join(folder, "model" + os.path.splitext(target)[1])
+        readable = os.path.abspath(source)
+        if source.endswith(".onnx"):
+            from ghost_ms.deploy.onnx_lite import lower_file
+
+            readable = os.path.join(folder, "lowered.onnx")
+            lower_file(source, readable)
+        log = _run_converter(readable, temporary, optimize)
+        if not os.path.isfile(temporary):
+            raise ValueError(f"MindSpore Lite cannot convert '{source}' ({optimize}): {_reason(log)}")
+        os.replace(temporary, target)
+    if os.path.isfile(sidecar_path(source)) and sidecar_path(source) != sidecar_path(target):
+        shutil.copyfile(sidecar_path(source), sidecar_path(target))
+
+
+def _run_converter(source: str, target: str, optimize: str) -> str:
+    """Run the installed converter in a process of its own; returns what it said."""
+    python, program = lite_python(), shutil.which("converter_lite")
+    if python:
+        command = [python, str(RUNNER), "convert", source, target, optimize]
+    elif program:
+        save = "MINDIR_LITE" if target.endswith(".ms") else "MINDIR"
+        command = [program, f"--fmk={'ONNX' if source.endswith('.onnx') else 'MINDIR'}", f"--modelFile={source}",
+                   f"--outputFile={os.path.splitext(target)[0]}", f"--saveType={save}", f"--optimize={optimize}",
+                   "--inputDataFormat=NCHW"]
+    else:
+        raise ValueError(f"MindSpore Lite is not installed: {REMEDY}, or put converter_lite on the PATH")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {LIMIT} s"
+    if done.returncode < 0:
+        return f"its process died by {signal.Signals(-done.returncode).name}"
+    return done.stdout + done.stderr
+
+
+def _reason(log: str) -> str:
+    """The last line that says what went wrong."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line or "ERROR" in line or "error" in line]
+    return (errors or lines or ["it gave no reason"])[-1]
+
+
+class LiteModel:
+    """A converted model, loaded in a process of its own; to be closed, or used in a `with`.
+
+    Args:
+        path: `.ms` or `.mindir` that `convert` wrote.
+        threads: of the CPU.
+
+    Raises:
+        ValueError, FileNotFoundError: no such file, no MindSpore Lite, or a file that it cannot load.
+    """
+
+    def __init__(self, path: str, threads: int = 2):
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"there is no file '{path}'")
+        python = lite_python()
+        if python is None:
+            raise ValueError(f"MindSpore Lite is not installed: {REMEDY}")
+        self.path = path
+        self.folder = tempfile.TemporaryDirectory()
+        self.log = open(os.path.join(self.folder.name, "log"), "w+")
+        try:
+            self.process = subprocess.Popen([python, str(RUNNER), "serve", path, str(threads)], text=True,
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
+        except OSError as error:
+            raise ValueError(f"cannot start {python} ({error.strerror}): {REMEDY}") from None
+        self.facts = self._answer()
+
+    def __enter__(self) -> "LiteModel":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _answer(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            code = self.process.wait()
+            self.log.seek(0)
+            reason = f"its process died by {signal.Signals(-code).name}" if code < 0 else _reason(self.log.read())
+            raise ValueError(f"MindSpore Lite cannot run '{self.path}': {reason}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ValueError(f"MindSpore Lite cannot run '{self.path}': {answer['error']}")
+        return answer
+
+    def _ask(self, **request) -> dict:
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # The answer, or its absence, tells why.
+        return self._answer()
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """The output for a batch of images."""
+        source, target = (os.path.join(self.folder.name, name) for name in ("in.npy", "out.npy"))
+        np.save(source, images)
+        self._ask(input=source, output=target)
+        return np.load(target)
+
+    def time(self, calls: int) -> List[float]:
+        """Milliseconds of each of some calls on the images of the last call."""
+        return self._ask(calls=calls)["ms"]
+
+    def close(self) -> Optional[float]:
+        """End the process; its peak memory in MB, None where it has died before."""
+        out, _ = self.process.communicate()
+        self.log.close()
+        self.folder.cleanup()
+        return json.loads(out)["peak_mb"] if out.strip() else None

@@ -1,0 +1,117 @@
+"""Images a second of this package's training pipeline and of torchvision's reference transforms with PyTorch's loader.
+
+RandomResizedCrop to 224, mirroring, normalising, batches of 64, on JPEGs of 500 x 375 of quality 90; both sides in
+processes of their own, alternating, with as many workers. The CPU time of an image is told too: it depends less on what
+else runs.
+"""
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from PIL import Image
+
+MEAN, STD, BATCH = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 64
+
+
+def make_images(folder, count):
+    """Coarse to fine noise, in eight classes, every fourth image upright: about 100 kB each, as in ImageNet."""
+    draw = np.random.default_rng(0)
+    for index in range(count):
+        width, height = (375, 500) if index % 4 == 0 else (500, 375)
+        pixels = np.full((height, width, 3), 128, np.float32)
+        for cells, contrast in ((4, 40), (16, 40), (64, 40), (200, 20)):
+            for channel in range(3):
+                coarse = Image.fromarray(draw.normal(0, contrast, (cells, cells)).astype(np.float32))
+                pixels[..., channel] += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+        path = os.path.join(folder, "train", f"class{index % 8}", f"{index:05}.jpg")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def ghost_ms_batches(folder, workers):
+    """Batches of this package."""
+    from ghost_ms.config import Config, DataConfig
+    from ghost_ms.data.datasets import open_source
+    from ghost_ms.data.loader import training_batches
+    from ghost_ms.data.transforms import Preprocessing
+
+    config = Config(data=DataConfig("image_folder", folder, batch_size=BATCH, workers=workers))
+    spec = Preprocessing((224, 224), 3, MEAN, STD, 0.875, "bilinear")
+    return training_batches(open_source(config.data, "train"), config, spec, 0)
+
+
+def torchvision_batches(folder, workers):
+    """Batches of torchvision's classification reference (its preset with the PIL backend)."""
+    import torch
+    from torchvision import datasets, transforms
+
+    operations = transforms.Compose([
+        transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.PILToTensor(),
+        transforms.ConvertImageDtype(torch.float), transforms.Normalize(MEAN, STD)])
+    images = datasets.ImageFolder(os.path.join(folder, "train"), operations)
+    return iter(torch.utils.data.DataLoader(images, BATCH, shuffle=True, num_workers=workers, drop_last=True))
+
+
+def measure(side, folder, workers):
+    """Print the rate and the CPU time of the second epoch, from making the iterator to its last batch, as JSON."""
+    batches = {"ghost_ms": ghost_ms_batches, "torchvision": torchvision_batches}[side]
+    for _ in range(2):  # the first is for imports and the file cache
+        cpu, start = cpu_seconds(), time.perf_counter()
+        iterator = batches(folder, workers)
+        images = sum(len(labels) for _, labels in iterator)
+        seconds = time.perf_counter() - start
+        del iterator  # the workers end, and their time counts
+        cpu = cpu_seconds() - cpu
+    print(json.dumps({"rate": images / seconds, "cpu": 1e3 * cpu / images}))
+
+
+def cpu_seconds():
+    """CPU time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def compare(options):
+    """Both sides in turn; medians."""
+    results = {"ghost_ms": [], "torchvision": []}
+    with tempfile.TemporaryDirectory() as folder:
+        make_images(folder, options.images)
+        for _ in range(options.rounds):
+            for side, python in (("ghost_ms", sys.executable), ("torchvision", options.torch)):
+                command = [python, __file__, "--side", side, "--folder", folder, "--workers", str(options.workers)]
+                output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+                results[side].append(json.loads(output.splitlines()[-1]))
+                last = results[side][-1]
+                print(f"{side}: {last['rate']:.0f} images/s, {last['cpu']:.2f} ms of CPU each", flush=True)
+    rate, cpu = ({side: statistics.median(run[key] for run in runs) for side, runs in results.items()}
+                 for key in ("rate", "cpu"))
+    ours, theirs = "ghost_ms", "torchvision"
+    print(f"medians, {options.workers} workers: {ours} {rate[ours]:.0f} images/s, {theirs} {rate[theirs]:.0f} images/s, "
+          f"ratio {rate[ours] / rate[theirs]:.2f}; CPU time of an image {cpu[ours]:.2f} and {cpu[theirs]:.2f} ms, "
+          f"ratio {cpu[theirs] / cpu[ours]:.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--torch", default=sys.executable, help="Python that has torch and torchvision")
+    parser.add_argument("--images", type=int, default=2048, help="JPEGs to make")
+    parser.add_argument("--workers", type=int, default=2, help="workers of each side")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side")
+    parser.add_argument("--side", choices=["ghost_ms", "torchvision"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        measure(options.side, options.folder, options.workers)
+    else:
+        compare(options)
+
+
+if __name__ == "__main__":
+    main()

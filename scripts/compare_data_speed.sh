@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Times the training pipeline beside torchvision's reference transforms in PyTorch's DataLoader, on the same JPEGs.
+# Usage: scripts/compare_data_speed.sh [-h] [--images N] [--workers N] [--rounds N]
+# torch and torchvision are installed into .bench/torchvision. TORCH_PYTHON and GHOST_PYTHON name interpreters that
+# have them, or this package's dependencies, already.
+set -euo pipefail
+if [ "${1:-}" = "-h" ]; then
+    sed -n '2,5s/^# //p' "$0"
+    exit 0
+fi
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/setup_env.sh
+. scripts/setup_env.sh
+if [ -z "${GHOST_PYTHON:-}" ]; then
+    setup_env ""
+    GHOST_PYTHON=.venv/bin/python
+fi
+if [ -z "${TORCH_PYTHON:-}" ]; then
+    TORCH_PYTHON=.bench/torchvision/bin/python
+    if [ ! -x "$TORCH_PYTHON" ]; then
+        "$GHOST_PYTHON" -m venv .bench/torchvision
+        "$TORCH_PYTHON" -m pip install --quiet --disable-pip-version-check torch torchvision
+    fi
+fi
+GLOG_v=4 OMP_NUM_THREADS=1 PYTHONPATH=. "$GHOST_PYTHON" scripts/compare_data_speed.py --torch "$TORCH_PYTHON" "$@"

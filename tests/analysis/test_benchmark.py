@@ -1,0 +1,85 @@
+"""`ghost-ms bench`: what it measures and how it is told."""
+import csv
+import io
+import sys
+
+import pytest
+
+from ghost_ms.analysis import bench_worker, benchmark
+from ghost_ms.cli import main
+from ghost_ms.models import table
+
+#: Speaks the worker's protocol with times that are known: 1 ms, 2 ms, ... for the calls of a round.
+PEER = """
+import json, sys
+task = json.loads(sys.stdin.readline())
+print(json.dumps({"compile_s": 3.0, "size_mb": task["batch"] * 2.0}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({"ms": [float(i + 1) for i in range(json.loads(line)["calls"])]}), flush=True)
+print(json.dumps({"peak_mb": 7.0}), flush=True)
+"""
+
+
+def _result(**values):
+    return benchmark.Result(**{"model": "ghostnet_050", "backend": "mindspore", "batch": 4, "input_size": (32, 64),
+                               "threads": 1, "params": 2_587_292, **values})
+
+
+def test_statistics_are_of_the_times_that_the_process_reports():
+    worker = benchmark._Worker(_result(), [sys.executable, "-c", PEER])
+    worker.times = worker.time(4) + worker.time(3)
+    result = worker.finish()
+    assert (result.compile_s, result.size_mb, result.peak_mb, result.error) == (3.0, 8.0, 7.0, None)
+    assert (result.low_ms, result.median_ms, result.high_ms) == (1.0, 2.0, 3.0)
+    assert result.images_per_second == 2000.0
+    assert worker.process.returncode is not None
+
+
+@pytest.mark.parametrize("script, words", [
+    ("import sys; sys.exit('out of luck')", "out of luck"),
+    ("import os; os._exit(5)", "code 5"),
+])
+def test_a_process_that_dies_leaves_its_last_words(script, words):
+    worker = benchmark._Worker(_result(), [sys.executable, "-c", script])
+    assert worker.time(1) == [] and words in worker.finish().error
+    assert words in table.as_text(benchmark.rows([worker.result]))
+
+
+def test_tables_hold_every_figure():
+    result = _result(compile_s=1.25, median_ms=4.0, low_ms=3.5, high_ms=4.5, images_per_second=1000.0, macs=None)
+    row = next(csv.DictReader(io.StringIO(benchmark.as_csv([result]))))
+    assert row["input_size"] == "32x64" and float(row["median_ms"]) == 4.0 and row["macs"] == ""
+    header, cells = benchmark.rows([result])
+    assert dict(zip(header, cells)) == {
+        "model": "ghostnet_050", "backend": "mindspore", "input": "4x3x32x64", "params (M)": "2.59", "MACs (M)": "-",
+        "compile (s)": "1.2", "median (ms)": "4.00", "quartiles (ms)": "3.50 - 4.50", "images/s": "1,000.0",
+        "peak memory (MB)": "-", "size (MB)": "-"}
+
+
+def test_command_measures_every_backend(tmp_path, capsys):
+    path = tmp_path / "bench.csv"
+    assert main(["bench", "ghostnet_050", "--backend", *bench_worker.BACKENDS, "--input_size", "32", "--rounds", "2",
+                 "--threads", "1", "--output", str(path)]) == 0
+    rows = list(csv.DictReader(path.open()))
+    assert [row["backend"] for row in rows] == list(benchmark.BACKENDS)
+    for row in rows:
+        assert 0 < float(row["low_ms"]) <= float(row["median_ms"]) <= float(row["high_ms"])
+        assert float(row["peak_mb"]) > 100 and float(row["compile_s"]) > 0
+        assert 10 < float(row["size_mb"]) < 11, "2.6 million float32 parameters"
+    assert "ghostnet_050" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["nonsuch*"], "no model matches 'nonsuch*'"),
+    (["ghostnet_050", "--threads", "0"], "--threads is 0"),
+    (["ghostnet_050", "--input_size", "1", "2", "3"], "--input_size takes one or two"),
+    (["ghostnet_050", "--output", "table.txt"], "ends in .csv or .md"),
+])
+def test_bad_input_gets_a_sentence(argv, words, capsys):
+    assert main(["bench", *argv]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_a_network_that_cannot_be_built_has_its_reason_in_the_table(capsys):
+    assert main(["bench", "tnt_s_patch16_224", "--input_size", "17", "--threads", "1"]) == 1
+    assert "16" in capsys.readouterr().out
