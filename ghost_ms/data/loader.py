@@ -16,10 +16,6 @@ import numpy as np
 
 from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source
-<<<<<<< HEAD
-from ghost_ms.data.transforms import Preprocessing, training_operations
-from ghost_ms.device import World
-=======
 from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch
 from ghost_ms.data.transforms import Preprocessing, TrainingTransform, decode, to_pillow
 
@@ -29,7 +25,6 @@ PREFETCH = 4
 MAX_BROKEN_RUN = 100
 #: Purposes of the random numbers of one place in an epoch.
 SAMPLE, ERASING, MIXING = range(3)
->>>>>>> main
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +53,6 @@ def generator(seed: int, epoch: int, place: int, purpose: int) -> np.random.Gene
     return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, place, purpose], np.uint64)))
 
 
-<<<<<<< HEAD
-def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int,
-                     world: World = World()) -> Iterator:
-    """The shuffled, augmented, full batches of one epoch: tensors, float32 (B, C, H, W) and int32 (B,).
-
-    The pipeline is rebuilt for every epoch, so that order and augmentation depend on (seed, epoch) alone. Each rank takes its own
-    part of the order, all of them the same number of batches, and augments with a seed of its own.
-=======
 def epoch_order(size: int, seed: int, epoch: int, repeated: int = 1) -> np.ndarray:
     """Samples in the order of an epoch. With repeated augmentation (arXiv 1902.05509) each is there so many times in
     a row, for as long as the epoch was without."""
@@ -204,7 +191,6 @@ def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
     Every batch of images has the same shape, so that one compiled graph serves all: the last one is filled up by
     repeating its last image, and its labels tell by their number how many count. Shards may have different numbers of
     batches.
->>>>>>> main
 
     Raises:
         ValueError: an image cannot be read; the sentence names the file.
@@ -218,21 +204,8 @@ def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
         pixels = np.asarray(spec.resize(picture)).reshape(*spec.input_size, spec.channels)
         return pixels, source.labels[place], np.int64(place)
 
-<<<<<<< HEAD
-    ds.config.set_seed((config.run.seed * 100_003 + epoch + world.rank * 1_000_003) % 2 ** 32)
-    workers = _workers(config.data.workers)
-    order = np.random.default_rng([config.run.seed, epoch]).permutation(source.size).tolist()
-    order = order[:len(order) // world.size * world.size][world.rank::world.size]
-    images = source.open(_sampler(order))
-    images = images.map(training_operations(spec, config.augment, source.encoded, source.channels), "image",
-                        num_parallel_workers=workers)
-    images = images.map(transforms.TypeCast(ms.int32), "label")
-    images = images.batch(config.data.batch_size, drop_remainder=True)
-    return _guarded(images.create_tuple_iterator(num_epochs=1), source, order)
-=======
     def collate(images, labels, places, info):
         return normalize_batch(np.stack(images), spec.mean, spec.std), np.stack(labels), np.stack(places)
->>>>>>> main
 
     batch = min(config.data.eval_batch_size, -(-source.size // shard.size))
     places = np.arange(shard.rank, source.size, shard.size)

@@ -1,6 +1,5 @@
 """The training loop: Python only steers, the compiled step does the work."""
 import contextlib
-import itertools
 import os
 import time
 from typing import Dict, List
@@ -11,7 +10,7 @@ from mindspore import nn
 from ghost_ms import device
 from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source, open_source
-from ghost_ms.data.loader import evaluation_batches, training_batches
+from ghost_ms.data.loader import Shard, evaluation_batches, steps_per_epoch, training_batches
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
 from ghost_ms.training.checkpoint import Description, save_checkpoint
@@ -69,19 +68,15 @@ def fit(config: Config) -> Dict[str, float]:
                          f"({len(test.classes)} against {len(train.classes)})")
     target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed, join=True)
     world = device.world()
-    steps = train.size // (config.data.batch_size * world.size)
-    if not steps:
-        processes = f" for each of {world.size} processes" if world.size > 1 else ""
-        raise ValueError(f"data.batch_size is {config.data.batch_size}{processes}, but there are only {train.size} "
-                         "images")
+    shard = Shard(world.rank, world.size)
+    steps = steps_per_epoch(train, config, shard)
     rates = learning_rates(config.optimizer.lr, config.schedule, config.train.epochs, steps)
     net = description.build(config.model.pretrained)
     if world.is_main:
         checkpoints = make_run_folder(config.run.dir)
         config.save(os.path.join(config.run.dir, "config.yaml"))
     loss = nn.CrossEntropyLoss(label_smoothing=config.loss.label_smoothing)
-    step = TrainStep(net, loss, create_optimizer(net, config.optimizer, rates),
-                     gradient_reducer(net, world))
+    step = TrainStep(net, loss, create_optimizer(net, config.optimizer, rates), gradient_reducer(net, world))
     rows: List[Dict[str, float]] = []
     with open(os.path.join(config.run.dir, "log.txt"), "a") if world.is_main else contextlib.nullcontext() as log:
         reporter = Reporter(log, config.train.log_every)
@@ -90,10 +85,9 @@ def fit(config: Config) -> Dict[str, float]:
                       f"images, {len(train.classes)} classes; {target}, {config.run.mode} mode"
                       + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
         for epoch in range(config.train.epochs):
-            row = _epoch(step, train, config, description, epoch, steps, reporter)
+            row = _epoch(step, train, config, description, epoch, shard, reporter)
             average_statistics(net, world)
-            share = itertools.islice(evaluation_batches(test, config, description.preprocessing), world.rank, None,
-                                     world.size)
+            share = evaluation_batches(test, config, description.preprocessing, shard)
             result = evaluate(net, share, total=lambda sums: sum_over_ranks(sums, world))
             row.update(test_loss=result["loss"], test_top1=result["top1"], test_top5=result["top5"],
                        lr=rates[(epoch + 1) * steps - 1])
@@ -113,15 +107,15 @@ def fit(config: Config) -> Dict[str, float]:
     return best
 
 
-def _epoch(step: TrainStep, source: Source, config: Config, description: Description, epoch: int, steps: int,
+def _epoch(step: TrainStep, source: Source, config: Config, description: Description, epoch: int, shard: Shard,
            reporter: Reporter) -> Dict[str, float]:
     """One pass over the training images; returns its row of metrics."""
     step.set_train(True)
-    world, batch = device.world(), config.data.batch_size
+    steps, batch = steps_per_epoch(source, config, shard), config.data.batch_size * shard.size
     losses, hits = ms.Tensor(0.0), ms.Tensor(0.0)
     start, shown = time.perf_counter(), 0.0
-    with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch * world.size) as advance:
-        batches = training_batches(source, config, description.preprocessing, epoch, world)
+    with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance:
+        batches = training_batches(source, config, description.preprocessing, epoch, shard)
         for index, (images, labels) in enumerate(batches, 1):
             loss, correct = step(images, labels)
             # Sums stay on the device; reading one waits for the step, so it is read only when it is shown.
@@ -129,7 +123,7 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
             if index % 10 == 1 or index == steps:
                 shown = float(losses.asnumpy()) / index
             advance(index, f"loss {shown:.4f}")
-    loss, correct = sum_over_ranks([float(losses.asnumpy()), float(hits.asnumpy())], world)
-    seconds, images = time.perf_counter() - start, steps * batch * world.size
-    return {"epoch": epoch + 1, "train_loss": loss / (steps * world.size), "train_top1": 100 * correct / images,
+    loss, correct = sum_over_ranks([float(losses.asnumpy()), float(hits.asnumpy())], device.world())
+    seconds, images = time.perf_counter() - start, steps * batch
+    return {"epoch": epoch + 1, "train_loss": loss / (steps * shard.size), "train_top1": 100 * correct / images,
             "images_per_second": images / seconds}
