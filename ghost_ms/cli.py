@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models|weights`; train.py and its sisters hand over to here."""
+"""The commands: `ghost-ms train|eval|export|infer|models|weights|plan`; train.py and its sisters hand over to here."""
 import argparse
 import os
 import sys
@@ -176,8 +176,15 @@ def lite(argv: Sequence[str]) -> int:
     return options.func(options)
 
 
+def plan(argv: Sequence[str]) -> int:
+    """Compute how long a training takes on many cards, and what it costs."""
+    from ghost_ms.analysis import plan as planner
+
+    return planner.main(argv, plan.__doc__)
+
+
 COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
-            "bench": bench, "lite": lite}
+            "bench": bench, "lite": lite, "plan": plan}
 
 
 def _no_model(pattern: str) -> None:

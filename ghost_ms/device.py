@@ -1,5 +1,6 @@
-"""The device, the execution mode and the seed of a process."""
+"""The device, the execution mode, the seed of a process, and its place among the processes of a run."""
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -9,6 +10,56 @@ REMEDY = {
     "Ascend": "it needs an NPU, its driver and CANN (source CANN's set_env.sh first)",
     "GPU": "it needs an NVIDIA GPU and the CUDA libraries that this MindSpore was built for",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The processes that train together.
+
+    Args:
+        rank: number of this one, from 0.
+        size: how many there are; 1 without a launcher.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.rank == 0
+
+
+_world = World()
+
+
+def world() -> World:
+    """This process among those of the run; `World(0, 1)` before `setup` and without a launcher."""
+    return _world
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as one of several: msrun, mpirun, or a rank table."""
+    by_table = "RANK_TABLE_FILE" in os.environ and "RANK_ID" in os.environ and os.environ.get("RANK_SIZE", "1") != "1"
+    return "MS_ROLE" in os.environ or by_table or os.environ.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
+
+
+def _join(target: str) -> World:
+    """Meet the other processes. The scheduler of msrun stays in here until the run is over."""
+    import mindspore as ms
+    from mindspore.communication import get_group_size, get_rank, init
+
+    try:
+        init()
+    except RuntimeError as error:
+        raise ValueError(f"the processes of this {target} run did not find each other: {_first_line(error)}") from None
+    ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
+    return World(get_rank(), get_group_size())
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    return lines[0] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
@@ -44,18 +95,25 @@ def _one_thread_a_kernel() -> None:
     ms.device_context.cpu.op_tuning.threads_num(1)
 
 
-def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: int = 1) -> str:
+def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: int = 1,
+          join: bool = False) -> str:
     """Choose the device and mode of this process, and seed it; returns the device's name.
 
     Args:
         device: auto (Ascend, else GPU, else CPU), Ascend, GPU or CPU.
+        device_id: which of several; under a launcher its DEVICE_ID counts.
         mode: graph or pynative.
+        seed: the same on all ranks, so that their weights start equal.
+        join: meet the other processes if a launcher started this one among several; `world` then tells its rank.
 
     Raises:
         ValueError: the device is not there; the sentence says what is installed and what is needed.
     """
+    global _world
     import mindspore as ms
 
+    if join and launched():
+        device_id = int(os.environ.get("DEVICE_ID", device_id))
     wanted = [TARGETS[device.lower()]] if device.lower() != "auto" else list(TARGETS.values())
     target = next((name for name in wanted if _try(name, 0 if name == "CPU" else device_id)), None)
     if target is None:
@@ -65,5 +123,7 @@ def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: i
     ms.set_recursion_limit(10000)
     if target == "CPU":
         _one_thread_a_kernel()
+    if join and launched() and _world.size == 1:
+        _world = _join(target)
     ms.set_seed(seed)
     return target

@@ -1,14 +1,16 @@
 """From a recipe and a network to the compiled step."""
 import math
-from typing import Optional, Sequence
+from typing import Sequence
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.config import Config
 from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.device import World
 from ghost_ms.recipe import TrainConfig
 from ghost_ms.training.clip import create_clip
+from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.distillation import Distillation, load_teacher
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.groups import classifier_names, freeze
@@ -19,16 +21,15 @@ from ghost_ms.training.precision import create_scaler, mixed, synchronize_batch_
 from ghost_ms.training.step import TrainStep
 
 
-def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Preprocessing, classes: int, *,
-                rank: int = 0, reduce: Optional[nn.Cell] = None) -> TrainStep:
+def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Preprocessing, classes: int,
+                world: World = World()) -> TrainStep:
     """The compiled step of a recipe; `net` is changed in place where the recipe wants that.
 
     Args:
         rates: learning rate of every update.
         spec: preprocessing of the images.
         classes: length of the logits.
-        rank: of this worker; it draws its own masks.
-        reduce: gradients to their mean over all workers; None for one worker.
+        world: the processes that train together; each draws its own masks.
 
     Raises:
         ValueError, OSError: an option that this network, teacher or device does not allow.
@@ -45,7 +46,7 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
     clock = None
     if config.train.restorable_masks:
         clock = Parameter(Tensor(0, ms.int32), name="clock", requires_grad=False)
-        make_restorable(net, clock, config.run.seed * 4099 + rank)
+        make_restorable(net, clock, config.run.seed * 4099 + world.rank)
     distillation = None
     if config.distill.teacher is not None:
         distillation = Distillation(load_teacher(config.distill, spec, classes), config.distill, net)
@@ -55,7 +56,8 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
     return TrainStep(
         net, create_loss(config.loss), optimizer, model=mixed(net, config.precision), distillation=distillation,
         balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
-        skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate, reduce=reduce,
+        skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
+        reduce=gradient_reducer(optimizer.parameters, world),
         clip=create_clip(config.optimizer, optimizer.parameters, classifier),
         ema=Ema(net, config.ema.decay, config.ema.warmup) if config.ema.decay else None, clock=clock)
 

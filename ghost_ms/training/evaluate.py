@@ -1,5 +1,5 @@
 """Accuracy of a network on the test split, each image counted once."""
-from typing import Callable, Dict, Iterable, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -7,13 +7,15 @@ from mindspore import nn
 
 
 def evaluate(net: nn.Cell, batches: Iterable[Tuple[np.ndarray, np.ndarray]],
-             advance: Optional[Callable[[int], None]] = None) -> Dict[str, float]:
+             advance: Optional[Callable[[int], None]] = None,
+             total: Callable[[List[float]], List[float]] = list) -> Dict[str, float]:
     """Top-1 and top-5 accuracy in percent, and the mean cross-entropy.
 
     Args:
         net: images to logits; it is put into evaluation mode.
         batches: images (B, C, H, W) and the labels of the first b <= B of them.
         advance: called with the number of images done.
+        total: adds up [images, top-1 hits, top-5 hits, loss] over the processes that share the split.
     """
     net.set_train(False)
     images = top1 = top5 = 0
@@ -27,4 +29,5 @@ def evaluate(net: nn.Cell, batches: Iterable[Tuple[np.ndarray, np.ndarray]],
         images, top1, top5 = images + len(labels), top1 + int(hits[:, 0].sum()), top5 + int(hits.any(1).sum())
         if advance is not None:
             advance(len(labels))
-    return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "loss": loss / images, "images": images}
+    images, top1, top5, loss = total([images, top1, top5, loss])
+    return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "loss": loss / images, "images": int(images)}

@@ -7,13 +7,14 @@ from typing import Callable, Dict, List, Sequence
 from ghost_ms import device
 from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source, open_source
-from ghost_ms.data.loader import evaluation_batches, training_batches
+from ghost_ms.data.loader import Shard, evaluation_batches, steps_per_epoch, training_batches
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
 from ghost_ms.recipe import TrainConfig
 from ghost_ms.training.build import activation_slope, begin_activation, create_step
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.curves import draw_curves, write_metrics
+from ghost_ms.training.distributed import average_statistics, sum_over_ranks
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.precision import check_precision
 from ghost_ms.training.progress import Reporter
@@ -54,52 +55,60 @@ def make_run_folder(path: str) -> str:
 
 
 def fit(config: Config) -> Dict[str, float]:
-    """Train, evaluate after every epoch, and keep the best and the last checkpoint; returns the best epoch's row."""
+    """Train, evaluate after every epoch, and keep the best and the last checkpoint; returns the best epoch's row.
+
+    Under a launcher every process calls this with the same recipe. Each trains on its share of the images, and rank 0
+    writes the run's folder.
+    """
     train, test = open_source(config.data, "train"), open_source(config.data, "test")
     description = describe(config, train)
     if test.classes != train.classes:
         raise ValueError(f"the test split has other classes than the training split "
                          f"({len(test.classes)} against {len(train.classes)})")
-    steps = train.size // config.data.batch_size
-    if not steps:
-        raise ValueError(f"data.batch_size is {config.data.batch_size}, but there are only {train.size} images")
+    target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed, join=True)
+    world = device.world()
+    shard = Shard(world.rank, world.size)
+    steps = steps_per_epoch(train, config, shard)
     updates = steps / config.train.accumulate
     if config.train.epochs * updates < 1:
         raise ValueError(f"train.accumulate is {config.train.accumulate}, but the training has only "
                          f"{config.train.epochs * steps} steps")
-    global_batch = config.data.batch_size * config.train.accumulate
+    global_batch = config.data.batch_size * world.size * config.train.accumulate
     rates = learning_rates(*scaled(config.optimizer, config.schedule, global_batch), config.train.epochs, updates,
                            config.run.seed)
-    target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed)
     check_precision(config.precision, target)
     net = description.build(config.model.pretrained)
     if config.train.activation_epochs:
         begin_activation(net, config.train)
-    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"])
-    checkpoints = make_run_folder(config.run.dir)
-    config.save(os.path.join(config.run.dir, "config.yaml"))
+    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"], world)
+    if world.is_main:
+        checkpoints = make_run_folder(config.run.dir)
+        config.save(os.path.join(config.run.dir, "config.yaml"))
     rows: List[Dict[str, float]] = []
-    with open(os.path.join(config.run.dir, "log.txt"), "a") as log:
+    with open(os.path.join(config.run.dir, "log.txt"), "a") if world.is_main else contextlib.nullcontext() as log:
         reporter = Reporter(log, config.train.log_every)
         parameters = sum(p.size for p in net.trainable_params())
         reporter.line(f"{config.model.name}: {parameters:,} parameters; {train.size} training and {test.size} test "
-                      f"images, {len(train.classes)} classes; {target}, {config.run.mode} mode")
+                      f"images, {len(train.classes)} classes; {target}, {config.run.mode} mode"
+                      + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
         for epoch in range(config.train.epochs):
             if config.train.activation_epochs:
                 net.set_activation_slope(activation_slope(config.train, epoch))
-            row = _epoch(step, train, config, description, epoch, steps, rates, reporter)
-            row.update(_evaluate(step, test, config, description),
+            row = _epoch(step, train, config, description, epoch, shard, rates, reporter)
+            average_statistics(step.state().values(), world)
+            row.update(_evaluate(step, test, config, description, shard),
                        lr=rates[max(min(int((epoch + 1) * updates), len(rates)) - 1, 0)])
             if config.train.activation_epochs:
                 row["activation_slope"] = activation_slope(config.train, epoch)
             rows.append({key: round(value, 6) for key, value in row.items()})
             description.metrics = rows[-1]
-            save_checkpoint(step.state(), os.path.join(checkpoints, "last.ckpt"), description)
             best = max(rows, key=_score)
-            if best is rows[-1]:
-                _save_best(step, os.path.join(checkpoints, "best.ckpt"), description)
-            write_metrics(os.path.join(config.run.dir, "metrics.csv"), rows)
-            draw_curves(os.path.join(config.run.dir, "curves.png"), rows)
+            if world.is_main:
+                save_checkpoint(step.state(), os.path.join(checkpoints, "last.ckpt"), description)
+                if best is rows[-1]:
+                    _save_best(step, os.path.join(checkpoints, "best.ckpt"), description)
+                write_metrics(os.path.join(config.run.dir, "metrics.csv"), rows)
+                draw_curves(os.path.join(config.run.dir, "curves.png"), rows)
             reporter.line(_summary(rows[-1], config.train.epochs, best is rows[-1]))
     return best
 
@@ -125,10 +134,12 @@ def _summary(row: Dict[str, float], epochs: int, best: bool) -> str:
             + (", best so far" if best else ""))
 
 
-def _evaluate(step: TrainStep, test: Source, config: Config, description: Description) -> Dict[str, float]:
+def _evaluate(step: TrainStep, test: Source, config: Config, description: Description,
+              shard: Shard) -> Dict[str, float]:
     """Accuracy of the weights and, where there are any, of their running means."""
     def measured(prefix: str) -> Dict[str, float]:
-        result = evaluate(step.net, evaluation_batches(test, config, description.preprocessing))
+        result = evaluate(step.net, evaluation_batches(test, config, description.preprocessing, shard),
+                          total=lambda sums: sum_over_ranks(sums, device.world()))
         return {f"{prefix}_{key}": result[key] for key in ("loss", "top1", "top5")}
 
     row = measured("test")
@@ -138,25 +149,26 @@ def _evaluate(step: TrainStep, test: Source, config: Config, description: Descri
     return row
 
 
-def _epoch(step: TrainStep, source: Source, config: Config, description: Description, epoch: int, steps: int,
+def _epoch(step: TrainStep, source: Source, config: Config, description: Description, epoch: int, shard: Shard,
            rates: Sequence[float], reporter: Reporter) -> Dict[str, float]:
     """One pass over the training images; returns its row of metrics."""
     step.set_train(True)
     step.begin_epoch()
-    batch = config.data.batch_size
+    steps, batch = steps_per_epoch(source, config, shard), config.data.batch_size * shard.size
     start, health = time.perf_counter(), None
     with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance:
-        batches = training_batches(source, config, description.preprocessing, epoch)
+        batches = training_batches(source, config, description.preprocessing, epoch, shard)
         for index, (images, labels) in enumerate(batches, 1):
             step(images, labels)
             # The step counts on the device; reading waits for it, so it is read only when it is shown.
             if index % 10 == 1 or index == steps:
                 health = step.health()
-                check_health(health, config.train, steps, rates, batches.names)
+                check_health(health, config.train, steps, rates, batches.files)
             advance(index, f"loss {health.loss:.4f}")
-    seconds = time.perf_counter() - start
-    return {"epoch": epoch + 1, "train_loss": health.loss, "train_top1": 100 * health.correct / (steps * batch),
-            "skipped": health.skipped, "images_per_second": steps * batch / seconds}
+    loss, correct = sum_over_ranks([health.loss, health.correct], device.world())
+    seconds, images = time.perf_counter() - start, steps * batch
+    return {"epoch": epoch + 1, "train_loss": loss / shard.size, "train_top1": 100 * correct / images,
+            "skipped": health.skipped, "images_per_second": images / seconds}
 
 
 def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float],

@@ -1,0 +1,240 @@
+"""HCCL rank tables, version 1.0: which cards train together, and under which addresses. Needs Python alone.
+
+    rank_table.py make [--server-ip IP] [--devices 0,1,4] [--hccn FILE] [-o FILE]    this server's cards
+    rank_table.py merge FILE FILE ... [-o FILE]                                      several servers in one table
+    rank_table.py check FILE [--size N] [--first-series]                             say what is wrong with a table
+    rank_table.py local FILE [--server-ip IP]                                        RANK:DEVICE of this server's cards
+
+Addresses of cards come from --hccn (default /etc/hccn.conf) or, where that lacks them, from `hccn_tool`.
+Format: HCCL user guide, "rank table configuration", Atlas A2 and Atlas training series.
+"""
+import argparse
+import ipaddress
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from typing import Any, Dict, List, Optional, Sequence
+
+HCCN = "/etc/hccn.conf"
+#: On the first series the cards of a server form two rings of four.
+RINGS = ({0, 1, 2, 3}, {4, 5, 6, 7})
+
+
+def addresses_in(text: str) -> Dict[int, str]:
+    """Address of each card in the text of an hccn.conf."""
+    return {int(card): address for card, address in re.findall(r"^\s*address_(\d+)\s*=\s*(\S+)", text, re.M)}
+
+
+def address_by_tool(device: int) -> str:
+    """Address of a card by hccn_tool; ValueError where it has none."""
+    remedy = f"set one with `hccn_tool -i {device} -ip -s address A netmask M`"
+    try:
+        done = subprocess.run(["hccn_tool", "-i", str(device), "-ip", "-g"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=60)
+    except FileNotFoundError:
+        raise ValueError(f"card {device} has no address in {HCCN}, and there is no hccn_tool on PATH (it comes with "
+                         "the driver)") from None
+    match = re.search(r"ipaddr\s*:\s*(\S+)", done.stdout)
+    if not match:
+        raise ValueError(f"card {device} has no address; {remedy}")
+    return match.group(1)
+
+
+def server_address() -> str:
+    """The address of this server in its own network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: connecting a datagram socket only asks the routing table.
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            raise ValueError("this server's address is not known; give it with --server-ip") from None
+
+
+def make(server: str, devices: Optional[Sequence[int]], hccn: str) -> Dict[str, Any]:
+    """The table of one server.
+
+    Args:
+        server: its address.
+        devices: cards, or None for all that hccn.conf names.
+        hccn: path of hccn.conf.
+    """
+    known: Dict[int, str] = {}
+    if os.path.isfile(hccn):
+        with open(hccn) as file:
+            known = addresses_in(file.read())
+    if devices is None:
+        if not known:
+            raise ValueError(f"'{hccn}' names no card; say which with --devices")
+        devices = sorted(known)
+    cards = [{"device_id": str(device), "device_ip": known.get(device) or address_by_tool(device), "rank_id": str(rank)}
+             for rank, device in enumerate(devices)]
+    return _table([{"server_id": server, "device": cards, "host_nic_ip": "reserve"}])
+
+
+def _table(servers: List[Dict[str, Any]]) -> Dict[str, Any]:
+    return {"version": "1.0", "server_count": str(len(servers)), "server_list": servers, "status": "completed"}
+
+
+def merge(tables: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
+    """One table of all servers, in lexical order of their ids as HCCL wants it, ranks counted anew."""
+    servers = sorted((server for table in tables for server in table["server_list"]), key=lambda s: s["server_id"])
+    rank = 0
+    for server in servers:
+        for card in server["device"]:
+            card["rank_id"], rank = str(rank), rank + 1
+    return _table(servers)
+
+
+def read(path: str) -> Dict[str, Any]:
+    """A table from its file; FileNotFoundError or ValueError where it is none."""
+    try:
+        with open(path) as file:
+            table = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no rank table '{path}'; `python ascend/rank_table.py make` writes "
+                                "one") from None
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not JSON: {error}") from None
+    if not isinstance(table, dict) or not isinstance(table.get("server_list"), list):
+        raise ValueError(f"'{path}' is no rank table of version 1.0: it has no server_list")
+    return table
+
+
+def problems(table: Dict[str, Any], size: Optional[int] = None, first_series: bool = False) -> List[str]:
+    """Sentences on everything that HCCL would refuse.
+
+    Args:
+        size: number of cards that the job asks for.
+        first_series: whether the servers hold the first Ascend 910.
+    """
+    found = []
+    servers = table["server_list"]
+    if table.get("version") != "1.0":
+        found.append(f"version is {table.get('version')!r}, not '1.0'")
+    if table.get("status") != "completed":
+        found.append(f"status is {table.get('status')!r}, not 'completed'")
+    if str(table.get("server_count")) != str(len(servers)):
+        found.append(f"server_count is {table.get('server_count')!r}, but {len(servers)} servers are listed")
+    names = [server.get("server_id", "") for server in servers]
+    found += [f"server {name} is listed twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if names != sorted(names):
+        found.append("servers are not in lexical order of server_id; `rank_table.py merge` sorts them")
+    for server in servers:
+        found += _problems_of_server(server, first_series)
+    cards = [card for server in servers for card in server.get("device", [])]
+    return found + _problems_of_cards(cards, size)
+
+
+def _problems_of_server(server: Dict[str, Any], first_series: bool) -> List[str]:
+    name = server.get("server_id", "?")
+    ids = [str(card.get("device_id")) for card in server.get("device", [])]
+    found = [f"server {name}: device_id '{i}' is no number" for i in ids if not i.isdigit()]
+    found += [f"server {name}: device_id {i} is listed twice" for i in sorted({i for i in ids if ids.count(i) > 1})]
+    if not ids:
+        found.append(f"server {name} has no device")
+    if not _is_address(name):
+        found.append(f"server_id '{name}' is no address")
+    cards = {int(i) for i in ids if i.isdigit()}
+    if first_series and len(cards) > 1 and cards not in (*RINGS, RINGS[0] | RINGS[1]):
+        found.append(f"server {name}: the first Ascend 910 trains on cards 0-3, 4-7, all eight, or one, not on "
+                     f"{','.join(map(str, sorted(cards)))}")
+    return found
+
+
+def _problems_of_cards(cards: List[Dict[str, Any]], size: Optional[int]) -> List[str]:
+    found = [f"device_ip '{card.get('device_ip')}' is no address" for card in cards
+             if not _is_address(card.get("device_ip"))]
+    addresses = [card.get("device_ip") for card in cards if _is_address(card.get("device_ip"))]
+    found += [f"device_ip {a} is used twice" for a in sorted({a for a in addresses if addresses.count(a) > 1})]
+    ranks = [str(card.get("rank_id")) for card in cards]
+    found += [f"rank_id '{rank}' is no number" for rank in ranks if not rank.isdigit()]
+    found += [f"rank_id {rank} is used twice" for rank in sorted({r for r in ranks if ranks.count(r) > 1})]
+    missing = sorted(set(range(len(ranks))) - {int(rank) for rank in ranks if rank.isdigit()})
+    if missing and len(set(ranks)) == len(ranks):
+        found.append(f"ranks have a gap: {missing[0]} is missing")
+    if size is not None and len(cards) != size:
+        found.append(f"the table has {len(cards)} cards, but {size} are asked for")
+    return found
+
+
+def _is_address(text: Any) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return isinstance(text, str)
+
+
+def local(table: Dict[str, Any], server: str) -> List[str]:
+    """'RANK:DEVICE' of each card of a server."""
+    for entry in table["server_list"]:
+        if entry.get("server_id") == server:
+            return [f"{card['rank_id']}:{card['device_id']}" for card in entry["device"]]
+    names = ", ".join(str(entry.get("server_id")) for entry in table["server_list"])
+    raise ValueError(f"server {server} is not in the rank table (it has {names}); name this one with --server-ip")
+
+
+def _write(table: Dict[str, Any], path: Optional[str]) -> None:
+    text = json.dumps(table, indent=2) + "\n"
+    if path is None:
+        sys.stdout.write(text)
+        return
+    with open(path, "w") as file:
+        file.write(text)
+    print(f"{path}: {sum(len(s['device']) for s in table['server_list'])} cards of {table['server_count']} servers")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("rank_table.py", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["make", "merge", "check", "local"])
+    parser.add_argument("files", nargs="*", help="rank tables")
+    parser.add_argument("--server-ip", help="address of this server (default: found by its routes)")
+    parser.add_argument("--devices", help="cards, such as 0,1,4 (default: all in hccn.conf)")
+    parser.add_argument("--hccn", default=HCCN, help=f"file with the cards' addresses (default {HCCN})")
+    parser.add_argument("--size", type=int, help="cards that the job asks for")
+    parser.add_argument("--first-series", action="store_true", help="the servers hold the first Ascend 910")
+    parser.add_argument("-o", "--output", help="file to write (default: the screen)")
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out one command; OSError or ValueError with a sentence where it cannot."""
+    if options.command == "make":
+        devices = [int(number) for number in options.devices.split(",")] if options.devices else None
+        table = make(options.server_ip or server_address(), devices, options.hccn)
+    else:
+        tables = [read(path) for path in options.files]
+        if not tables or (len(tables) > 1 and options.command != "merge"):
+            wanted = "rank tables" if options.command == "merge" else "one rank table"
+            raise ValueError(f"'{options.command}' takes {wanted}")
+        table = merge(tables) if options.command == "merge" else tables[0]
+    found = problems(table, options.size, options.first_series)
+    if found:
+        raise ValueError(f"the rank table {'would not be' if options.command != 'check' else 'is not'} right: "
+                         + "; ".join(found))
+    if options.command == "local":
+        print(" ".join(local(table, options.server_ip or server_address())))
+    elif options.command == "check":
+        cards = sum(len(server["device"]) for server in table["server_list"])
+        print(f"{options.files[0]}: right; {cards} cards of {table['server_count']} servers")
+    else:
+        _write(table, options.output)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """The commands of the docstring."""
+    try:
+        run(_parser().parse_args(argv))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

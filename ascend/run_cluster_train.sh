@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# Trains on several servers: run once with --hosts, which starts every node over ssh, or once a node with --node-rank.
+# Usage: bash ascend/run_cluster_train.sh [RANK_TABLE_FILE] [DATASET_PATH] [CONFIG] [CKPT] --hosts FILE [OPTIONS]
+#        bash ascend/run_cluster_train.sh ... --node-rank R --nodes N --master-addr IP --port P [OPTIONS] [OVERRIDES]
+#   RANK_TABLE_FILE DATASET_PATH CONFIG CKPT   as in ascend/run_distribute_train.sh; the same paths on every node
+#   --hosts FILE      a line a node: ADDRESS or USER@ADDRESS; the first is node 0. '#' begins a comment
+#   --node-rank R     this node, from 0
+#   --nodes N         how many there are
+#   --master-addr IP  address of node 0 that every node can reach
+#   --port P          port of the scheduler on node 0 (default 8118)
+#   --devices 0,1,4   cards of each node (default: all; CPU: two workers); --workers N: the first N
+#   --start HOW       msrun (default), rank-table, or mpirun (with --hosts, from node 0)
+#   --timeout S       seconds in which all nodes must have met (default 600)
+#   --remote-shell S  command that runs another on a node (default: ssh -tt -o BatchMode=yes -o ConnectTimeout=20)
+#   LOST_AFTER=60     in the environment: seconds without an answer after which a node takes node 0 for lost
+#   --bind, --server-ip, --log-dir, --dry-run, OVERRIDES   as in ascend/run_distribute_train.sh
+# Every node needs this project under the same path. With --hosts, one node's failure ends all of them.
+# DEVICE_TARGET=CPU runs the same on CPUs. Ctrl-C ends every process on every node.
+
+# shellcheck source=ascend/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+arguments=("$@")
+parse_arguments "$@"
+CONFIG=${CONFIG:-$ROOT/configs/quickstart.yaml}
+check_inputs
+find_launch_python
+
+read_hosts() {
+    [ -f "$HOSTS" ] || die "there is no hosts file '$HOSTS'"
+    mapfile -t hosts < <(sed 's/#.*//; s/[[:space:]]*$//; s/^[[:space:]]*//; /^$/d' "$HOSTS")
+    [ "${#hosts[@]}" -gt 0 ] || die "the hosts file '$HOSTS' names no host"
+    [ -z "$(printf '%s\n' "${hosts[@]}" | sort | uniq -d)" ] || die "the hosts file '$HOSTS' names a host twice"
+}
+
+# node_arguments: the arguments of this call without those that belong to it alone.
+node_arguments() {
+    local index=0 word
+    NODE_ARGUMENTS=()
+    while [ $index -lt "${#arguments[@]}" ]; do
+        word=${arguments[$index]}
+        case "$word" in
+            --hosts | --log-dir | --port | --master-addr | --remote-shell) index=$((index + 1)) ;;
+            --dry-run) ;;
+            *) NODE_ARGUMENTS+=("$word") ;;
+        esac
+        index=$((index + 1))
+    done
+}
+
+stop_nodes() {
+    local pid
+    trap '' INT TERM HUP
+    for pid in "${NODE_PIDS[@]}"; do
+        kill -TERM "$pid" 2>/dev/null || true
+    done
+    wait
+}
+
+# One remote shell a node. The first that fails decides; the others are ended by closing their shells.
+start_nodes() {
+    local index code=0 failed="" words command shell reason
+    read -ra shell <<< "$REMOTE_SHELL"
+    NODE_PIDS=()
+    trap 'echo "interrupted: ending every node" >&2 || true; stop_nodes; exit 130' INT TERM HUP
+    for index in "${!hosts[@]}"; do
+        words=(env DEVICE_TARGET="$DEVICE_TARGET" PYTHON="$PYTHON" bash "$ROOT/ascend/run_cluster_train.sh"
+            "${NODE_ARGUMENTS[@]+"${NODE_ARGUMENTS[@]}"}" --node-rank "$index" --nodes "${#hosts[@]}"
+            --master-addr "$MASTER_ADDR" --port "$MASTER_PORT" --log-dir "$LOG_DIR/node_$index")
+        command="cd $(printf '%q' "$PWD") && $(show "${words[@]}")"
+        if [ -n "$DRY_RUN" ]; then
+            show "${shell[@]}" "${hosts[$index]}" "$command"
+            continue
+        fi
+        "${shell[@]}" "${hosts[$index]}" "$command" < /dev/null > "$LOG_DIR/node_$index.log" 2>&1 &
+        NODE_PIDS+=($!)
+    done
+    [ -z "$DRY_RUN" ] || return 0
+    echo "logs: $LOG_DIR (node_N.log, and a folder a node on the node itself)"
+    tail -n +1 -F "$LOG_DIR/node_0.log" --pid=$$ 2>/dev/null &
+    local tail_pid=$! left=${#NODE_PIDS[@]}
+    while [ "$left" -gt 0 ] && [ -z "$failed" ]; do
+        sleep 1 &
+        wait $! || true
+        left=0
+        for index in "${!NODE_PIDS[@]}"; do
+            if kill -0 "${NODE_PIDS[$index]}" 2>/dev/null; then
+                left=$((left + 1))
+            elif ! wait "${NODE_PIDS[$index]}"; then
+                failed=${failed:-$index}
+            fi
+        done
+    done
+    kill "$tail_pid" 2>/dev/null || true
+    if [ -n "$failed" ]; then
+        # Its peers may know more; they have a moment to say it.
+        sleep 2
+        stop_nodes
+        echo "--- last lines of $LOG_DIR/node_$failed.log" >&2
+        tail -n 15 "$LOG_DIR/node_$failed.log" | sed 's/^/    /' >&2
+        reason=$(grep -a '^error:' "$LOG_DIR/node_$failed.log" | tail -n 1 | tr -d '\r' | sed 's/^error: //' || true)
+        echo "error: node $failed (${hosts[$failed]}) failed: ${reason:-without a word of its own}" >&2
+        code=1
+    else
+        echo "done: every node ended well; logs in $LOG_DIR"
+    fi
+    return $code
+}
+
+if [ -n "$HOSTS" ]; then
+    [ -z "$NODE_RANK" ] || die "give --hosts or --node-rank, not both"
+    read_hosts
+    if [ "${START:-msrun}" = mpirun ]; then
+        need_mindspore
+        load_cann
+        choose_devices 2
+        need_mpirun
+        choose_log_dir "$WANTED_LOG_DIR" "$CONFIG"
+        ascend_environment
+        training_command
+        TRUST_CODE=1
+        [ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"
+        export_names=()
+        for name in "${SET_VARIABLES[@]}" PATH PYTHONPATH LD_LIBRARY_PATH GHOST_MS_JOB; do
+            export_names+=(-x "$name")
+        done
+        start 0 "$WORKERS" mpirun -n $((WORKERS * ${#hosts[@]})) \
+            --host "$(printf "%s:$WORKERS," "${hosts[@]}" | sed 's/,$//')" "${export_names[@]}" --allow-run-as-root \
+            -bind-to none "$PYTHON" "$ROOT/scripts/worker.py" "$LOG_DIR" --log -- "$PYTHON" "${COMMAND[@]}"
+        exit
+    fi
+    MASTER_ADDR=${MASTER_ADDR:-${hosts[0]##*@}}
+    MASTER_PORT=${PORT:-8118}
+    choose_log_dir "$WANTED_LOG_DIR" "$CONFIG"
+    node_arguments
+    start_nodes
+    exit
+fi
+
+[ -n "$NODE_RANK" ] || die "give --hosts FILE, or --node-rank and --nodes; -h shows the usage"
+need_number "--node-rank" "$NODE_RANK" 0
+need_number "--nodes" "${NODES:-missing}" 1
+[ "$NODE_RANK" -lt "$NODES" ] || die "--node-rank is $NODE_RANK, but there are $NODES nodes, counted from 0"
+need_mindspore
+load_cann
+case "${START:=msrun}" in
+    msrun)
+        [ -n "$MASTER_ADDR" ] || die "give node 0's address with --master-addr"
+        choose_devices 2
+        need_cards
+        # Only node 0 listens there.
+        if [ "$NODE_RANK" = 0 ]; then choose_port "${PORT:-8118}"; else MASTER_PORT=${PORT:-8118}; fi
+        choose_log_dir "$WANTED_LOG_DIR" "$CONFIG"
+        ascend_environment
+        bind_cores
+        training_command
+        [ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"
+        msrun_command $((NODES * WORKERS)) "$WORKERS" "$NODE_RANK" "$MASTER_ADDR" "$MASTER_PORT" "$TIMEOUT" \
+            "$BIND_FILE" "${COMMAND[@]}"
+        [ "$NODE_RANK" = 0 ] || WATCH_NODE="$MASTER_ADDR $MASTER_PORT"
+        start $((NODE_RANK * WORKERS)) "$WORKERS" "${MSRUN[@]}" ;;
+    rank-table) exec bash "$ROOT/ascend/run_distribute_train.sh" --start rank-table --rank-table "$RANK_TABLE" \
+        --config "$CONFIG" ${DATASET:+--dataset "$DATASET"} ${CKPT:+--ckpt "$CKPT"} \
+        ${SERVER_IP:+--server-ip "$SERVER_IP"} ${WANTED_LOG_DIR:+--log-dir "$WANTED_LOG_DIR"} \
+        ${BIND:+--bind "$BIND"} ${DRY_RUN:+--dry-run} \
+        "${OVERRIDES[@]+"${OVERRIDES[@]}"}" ;;
+    *) die "--start is '$START'; with --node-rank it is msrun or rank-table" ;;
+esac

@@ -1,0 +1,355 @@
+#!/usr/bin/env bash
+# What the launchers under scripts/ and ascend/ share: starting the processes of a job, watching them, and ending all of
+# them when one fails or the user presses Ctrl-C. Sourced, not run.
+#
+# A job is judged by the exit codes that scripts/worker.py records for each rank, because msrun returns 0 on Ctrl-C, and
+# takes half a minute to end when a worker has failed. Its processes are found by a mark in their environment
+# (GHOST_MS_JOB), because msrun leaves its workers behind when it is ended by SIGTERM.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+JOB_PID=""
+TAIL_PID=""
+# "ADDRESS PORT" of node 0, watched by the other nodes, and the seconds of silence after which they give up. MindSpore's
+# workers go on calling a lost scheduler for minutes.
+WATCH_NODE=""
+LOST_AFTER=${LOST_AFTER:-60}
+DRY_RUN=${DRY_RUN:-}
+# Set for a starter whose exit code tells of ranks on other nodes (mpirun); msrun's says nothing that its ranks do not.
+TRUST_CODE=""
+
+die() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# The comment at the head of the script that sources this file is its help.
+show_help() {
+    sed -n '2,/^$/{/^#/s/^# \{0,1\}//p}' "$0"
+}
+
+# Every launcher needs the package and a `python` on PATH, which msrun starts.
+find_launch_python() {
+    local candidate
+    for candidate in ${PYTHON:-"$ROOT/.venv/bin/python" python python3}; do
+        if candidate=$(command -v "$candidate" 2>/dev/null) && "$candidate" -c 'import sys' 2>/dev/null; then
+            PYTHON=$candidate
+            PATH="$(dirname "$PYTHON"):$PATH"
+            export PATH PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+            return
+        fi
+    done
+    die "there is no Python at '${PYTHON:-.venv/bin/python}'; run scripts/quickstart.sh once, or set PYTHON=/path"
+}
+
+need_mindspore() {
+    [ -n "$DRY_RUN" ] || "$PYTHON" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("mindspore") is None)' ||
+        die "MindSpore is not installed for $PYTHON; run scripts/quickstart.sh once, or set PYTHON=/path/to/python"
+}
+
+need_number() {
+    case "$2" in
+        '' | *[!0-9]*) die "$1 is '$2'; it is a whole number" ;;
+    esac
+    [ "$2" -ge "$3" ] || die "$1 is $2; it is $3 or more"
+}
+
+need_config() {
+    [ -f "$1" ] || die "there is no recipe '$1'; the shipped ones are under configs/"
+}
+
+# The folder that a recipe or an override names as data.root must be there before a job starts.
+need_dataset() {
+    [ -z "$1" ] || [ -d "$1" ] || die "there is no dataset folder '$1'; give the folder that holds train/ and val/"
+}
+
+port_is_free() {
+    "$PYTHON" - "$1" <<'END'
+import socket, sys
+with socket.socket() as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(("0.0.0.0", int(sys.argv[1])))
+    except OSError:
+        sys.exit(1)
+END
+}
+
+# choose_port WANTED: sets MASTER_PORT to WANTED, which must be free, or else to the first free one from 8118 on.
+# shellcheck disable=SC2034  # the launchers read it
+choose_port() {
+    local port
+    if [ -n "$1" ]; then
+        need_number "the port" "$1" 1024
+        [ "$1" -le 65535 ] || die "the port is $1; it is 65535 at most"
+        [ -n "$DRY_RUN" ] || port_is_free "$1" ||
+            die "port $1 is in use here; choose another with --port, or end the job that holds it"
+        MASTER_PORT=$1
+        return
+    fi
+    for port in $(seq 8118 8217); do
+        if [ -n "$DRY_RUN" ] || port_is_free "$port"; then
+            MASTER_PORT=$port
+            return
+        fi
+    done
+    die "no port from 8118 to 8217 is free; name one with --port"
+}
+
+# choose_log_dir WANTED CONFIG: one new folder a run.
+choose_log_dir() {
+    local name
+    name=$(basename "$2" .yaml)
+    LOG_DIR=${1:-$ROOT/runs/logs/$name-$(date +%Y%m%d-%H%M%S)-$$}
+    [ -n "$DRY_RUN" ] && return
+    mkdir -p "$LOG_DIR" 2>/dev/null || die "cannot make the log folder '$LOG_DIR'; choose another with --log-dir"
+    if compgen -G "$LOG_DIR/rank_*.exit" >/dev/null; then
+        die "the log folder '$LOG_DIR' holds another run; choose a new one with --log-dir"
+    fi
+    LOG_DIR=$(cd "$LOG_DIR" && pwd)
+}
+
+# show COMMAND...: the command, quoted so that it can be pasted into a shell.
+show() {
+    printf '%q ' "$@" | sed 's/ $//'
+    printf '\n'
+}
+
+# processes_of_job: ids of all processes on this host that carry the mark of this job.
+processes_of_job() {
+    local path
+    for path in $(grep -alszF "GHOST_MS_JOB=$GHOST_MS_JOB" /proc/[0-9]*/environ 2>/dev/null || true); do
+        path=${path#/proc/}
+        path=${path%/environ}
+        printf '%s\n' "$path"
+    done
+}
+
+signal_job() {
+    local pid
+    for pid in $(processes_of_job); do
+        kill "-$1" "$pid" 2>/dev/null || true
+    done
+}
+
+# End every process of the job: politely, then by force.
+stop_job() {
+    local _
+    trap '' INT TERM HUP
+    # msrun knows what to do on SIGINT alone.
+    [ -z "$JOB_PID" ] || kill -INT "$JOB_PID" 2>/dev/null || true
+    for _ in 1 2 3 4 5 6; do
+        [ -n "$(processes_of_job)" ] || return 0
+        sleep 0.5
+    done
+    signal_job TERM
+    sleep 1
+    signal_job KILL
+}
+
+on_interrupt() {
+    # The terminal may be gone already; the processes must end all the same.
+    echo "interrupted: ending every process of the job" >&2 || true
+    stop_job
+    exit 130
+}
+
+# failed_ranks: those that recorded an exit code other than 0, the earliest first.
+failed_ranks() {
+    local file
+    for file in $(ls -tr "$LOG_DIR"/rank_*.exit 2>/dev/null || true); do
+        if [ "$(cat "$file")" != 0 ]; then
+            file=$(basename "$file" .exit)
+            printf '%s\n' "${file#rank_}"
+        fi
+    done
+}
+
+log_of() {
+    if [ "$1" = scheduler ]; then
+        printf '%s\n' "$LOG_DIR/scheduler.log"
+    else
+        printf '%s\n' "$LOG_DIR/worker_$1.log"
+    fi
+}
+
+# report_failure RANK: what the rank said last, and one sentence that says what it means.
+report_failure() {
+    local log code reason
+    log=$(log_of "$1")
+    code=$(cat "$LOG_DIR/rank_$1.exit" 2>/dev/null || echo unknown)
+    reason=$("$PYTHON" "$ROOT/scripts/explain.py" "$log" "$code")
+    echo "--- last lines of $log" >&2
+    grep -av '^\[INFO\]' "$log" 2>/dev/null | tail -n 15 | cut -c 1-300 | sed 's/^/    /' >&2 || true
+    if [ "$1" = scheduler ]; then
+        echo "error: the scheduler failed: $reason" >&2
+    else
+        echo "error: rank $1 failed: $reason" >&2
+    fi
+}
+
+# finish FIRST COUNT: judge the ranks FIRST .. FIRST+COUNT-1, which ran here.
+finish() {
+    local rank failed missing=""
+    failed=$(failed_ranks)
+    # The scheduler complains whenever a worker is lost; the worker's own error is the cause.
+    rank=$(printf '%s\n' "$failed" | grep -v scheduler | head -n 1 || true)
+    rank=${rank:-$(printf '%s\n' "$failed" | head -n 1)}
+    if [ -n "$rank" ]; then
+        report_failure "$rank"
+        return 1
+    fi
+    for rank in $(seq "$1" $(($1 + $2 - 1))); do
+        [ -f "$LOG_DIR/rank_$rank.exit" ] || missing="$missing $rank"
+    done
+    if [ -n "$missing" ]; then
+        report_failure "${missing# *}" 2>&1 | grep -v '^error:' >&2 || true
+        echo "error: rank${missing} ended from outside, without a word of its own (killed, or another node gave up)" >&2
+        return 1
+    fi
+}
+
+# node_answers: whether the scheduler's port of node 0 can be reached now.
+node_answers() {
+    timeout 5 bash -c "exec 3<>/dev/tcp/${WATCH_NODE% *}/${WATCH_NODE#* }" 2>/dev/null
+}
+
+# node_is_lost: whether node 0, once seen, has not answered for LOST_AFTER seconds.
+node_is_lost() {
+    [ -n "$WATCH_NODE" ] || return 1
+    if node_answers; then
+        LAST_SEEN=$SECONDS
+    fi
+    [ -n "${LAST_SEEN:-}" ] && [ $((SECONDS - LAST_SEEN)) -ge "$LOST_AFTER" ]
+}
+
+# watch_job FIRST COUNT: wait for the job; end all of it as soon as one rank fails.
+watch_job() {
+    local code=0 shown=$1 turn=0 lost=""
+    tail -n +1 -F "$(log_of "$shown")" --pid="$JOB_PID" 2>/dev/null | grep -av --line-buffered '^\[INFO\]' &
+    TAIL_PID=$!
+    while kill -0 "$JOB_PID" 2>/dev/null; do
+        [ -z "$(failed_ranks)" ] || break
+        turn=$((turn + 1))
+        if [ $((turn % 5)) = 0 ] && node_is_lost; then
+            lost=1
+            break
+        fi
+        sleep 1 &
+        wait $! || true
+    done
+    if [ -n "$(failed_ranks)" ]; then
+        # The other ranks often say why, a moment later than the first.
+        sleep 1
+        # MindSpore ends its workers, without a word, when their scheduler is lost.
+        [ -z "$WATCH_NODE" ] || node_answers || lost=1
+    fi
+    stop_job
+    wait "$JOB_PID" 2>/dev/null || code=$?
+    # tail looks once a second.
+    sleep 1.2
+    kill "$TAIL_PID" 2>/dev/null || true
+    if [ -n "$lost" ]; then
+        echo "error: node 0 (${WATCH_NODE% *}) does not answer any more: its host is down, its job has ended," \
+            "or the network between the nodes is cut" >&2
+        return 1
+    fi
+    finish "$1" "$2" || return 1
+    if [ -n "$TRUST_CODE" ] && [ "$code" != 0 ]; then
+        tail -n 15 "$LOG_DIR/launcher.log" | sed 's/^/    /' >&2
+        echo "error: the ranks of this node ended well, but mpirun reports exit code $code for another" >&2
+        return 1
+    fi
+    echo "done: every rank ended well; logs in $LOG_DIR"
+}
+
+# start FIRST COUNT COMMAND...: run the command that starts ranks FIRST .. FIRST+COUNT-1 on this host, and wait.
+# With DRY_RUN it prints what would run instead: the variables that were set on the way, and the command.
+start() {
+    local first=$1 count=$2
+    shift 2
+    if [ -n "$DRY_RUN" ]; then
+        print_environment
+        show "$@"
+        return
+    fi
+    GHOST_MS_JOB="$$.$RANDOM.$(date +%s)"
+    trap on_interrupt INT TERM HUP
+    echo "logs: $LOG_DIR"
+    show "$@" > "$LOG_DIR/command.txt"
+    # A process group of its own: Ctrl-C must reach msrun once, through this script.
+    env GHOST_MS_JOB="$GHOST_MS_JOB" setsid "$@" > "$LOG_DIR/launcher.log" 2>&1 &
+    JOB_PID=$!
+    watch_job "$first" "$count"
+}
+
+# Names of the variables that a launcher sets; a dry run prints them.
+SET_VARIABLES=()
+
+set_variable() {
+    export "$1=${!1:-$2}"
+    SET_VARIABLES+=("$1")
+}
+
+print_environment() {
+    local name
+    for name in "${SET_VARIABLES[@]+"${SET_VARIABLES[@]}"}"; do
+        printf 'export %s=%q\n' "$name" "${!name}"
+    done
+}
+
+# Variables of MindSpore that every start needs.
+common_environment() {
+    # Errors reach the user through Python; the warnings below that would fill a log a rank.
+    set_variable GLOG_v 3
+    # Seconds without a heartbeat after which a process counts as lost.
+    set_variable MS_NODE_TIMEOUT 30
+    # Seconds that a collective waits for a message of another rank (CPU).
+    set_variable MS_RECEIVE_MSG_TIMEOUT 120
+}
+
+# msrun_command WORKERS LOCAL NODE_RANK ADDRESS PORT TIMEOUT BIND_FILE COMMAND...: fills the array MSRUN.
+# shellcheck disable=SC2034  # the launchers read it
+msrun_command() {
+    local workers=$1 local_workers=$2 node=$3 address=$4 port=$5 timeout=$6 bind_file=$7 bind=()
+    shift 7
+    [ -z "$bind_file" ] || bind=(--bind "$bind_file")
+    # --tail_worker_log names no rank that exists: this script shows the log of the first one itself.
+    MSRUN=("$PYTHON" -m mindspore.parallel.cluster.run --worker_num="$workers" --local_worker_num="$local_workers"
+        --master_addr="$address" --master_port="$port" --node_rank="$node" --cluster_time_out="$timeout"
+        --log_dir="$LOG_DIR" --join=True --tail_worker_log="$workers"
+        "$ROOT/scripts/worker.py" "$LOG_DIR" "${bind[@]+"${bind[@]}"}" -- "$PYTHON" "$@")
+}
+
+# run_single COMMAND DEFAULT ARGUMENTS...: one process without msrun. The first argument that is no option is the recipe
+# of a training, otherwise the checkpoint; DEFAULT stands in for it.
+run_single() {
+    local command=$1 subject=$2 log_dir="" given="" options=() kind
+    shift 2
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            -h | --help) show_help; exit 0 ;;
+            --dry-run) DRY_RUN=1 ;;
+            --log-dir) log_dir=${2:?"--log-dir needs a folder"}; shift ;;
+            --*=*) options+=("$1") ;;
+            --*) options+=("$1" "${2:?"$1 needs a value"}"); shift ;;
+            *)
+                [ -z "$given" ] || die "'$1' is one argument too many; -h shows the usage"
+                subject=$1 given=1 ;;
+        esac
+        shift
+    done
+    if [ "$command" = train ]; then
+        need_config "$subject"
+        kind=--config
+    else
+        [ -f "$subject" ] || die "there is no checkpoint '$subject'; train one first, or name another"
+        kind=--ckpt
+    fi
+    find_launch_python
+    need_mindspore
+    choose_log_dir "$log_dir" "$command-$(basename "${subject%.*}")"
+    common_environment
+    start 0 1 "$PYTHON" "$ROOT/scripts/worker.py" "$LOG_DIR" --log -- \
+        "$PYTHON" "$ROOT/$command.py" "$kind" "$subject" "${options[@]+"${options[@]}"}"
+}

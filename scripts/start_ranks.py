@@ -1,0 +1,37 @@
+"""`start_ranks.py RECORDS SIZE RANK:DEVICE ... [--bind FILE] -- COMMAND ...`: the ranks of a rank table on this server.
+
+Starts one scripts/worker.py a rank, each with RANK_ID, DEVICE_ID and RANK_SIZE, as HCCL's rank table wants them, and
+waits for all. What the operator compiler writes goes into a folder of each rank's own (ASCEND_WORK_PATH).
+"""
+import os
+import subprocess
+import sys
+from typing import List
+
+WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
+
+
+def main(argv: List[str]) -> int:
+    """Start, wait, and return the first exit code that is not 0."""
+    cut = argv.index("--")
+    (records, size, *ranks), command = argv[:cut], argv[cut:]
+    options = []
+    if "--bind" in ranks:
+        at = ranks.index("--bind")
+        ranks, options = ranks[:at], ranks[at:]
+    started = []
+    for local, pair in enumerate(ranks):
+        rank, device = pair.split(":")
+        work = os.path.join(records, f"rank_{rank}")
+        os.makedirs(work, exist_ok=True)
+        environment = {**os.environ, "RANK_ID": rank, "DEVICE_ID": device, "RANK_SIZE": size, "LOCAL_RANK": str(local),
+                       "ASCEND_WORK_PATH": work}
+        # A process group each, as msrun does it, so that one rank's end leaves the launcher alive to tell of it.
+        started.append(subprocess.Popen([sys.executable, WORKER, records, "--log", *options, *command],
+                                        env=environment, start_new_session=True))
+    codes = [process.wait() for process in started]
+    return next((code for code in codes if code), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

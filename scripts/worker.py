@@ -1,0 +1,84 @@
+"""Runs one process of a distributed job: places it, and records how it ended.
+
+Started by msrun, mpirun or a launcher once a rank: `worker.py RECORDS [--bind FILE] [--log] -- COMMAND ...`. With --log
+the output goes to RECORDS/worker_N.log, where msrun would have put it. The exit code of the command goes into
+RECORDS/rank_N.exit (minus the signal where one ended it). A rank without that file was ended from outside together with
+this process. So a launcher knows which rank failed first, which msrun's exit code does not tell.
+
+Needs Python alone, not MindSpore.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Dict, List, Optional
+
+
+def place(environment: Dict[str, str]) -> Dict[str, str]:
+    """The environment with RANK_ID, RANK_SIZE and DEVICE_ID also where mpirun has set only its own names."""
+    environment = dict(environment)
+    for ours, theirs in (("RANK_ID", "OMPI_COMM_WORLD_RANK"), ("RANK_SIZE", "OMPI_COMM_WORLD_SIZE"),
+                         ("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK")):
+        if theirs in environment:
+            environment[ours] = environment[theirs]
+    return environment
+
+
+def record(folder: str, rank: str, code: int) -> None:
+    """Write the exit code whole or not at all."""
+    path = os.path.join(folder, f"rank_{rank}.exit")
+    with open(f"{path}.{os.getpid()}", "w") as file:
+        file.write(f"{code}\n")
+    os.replace(f"{path}.{os.getpid()}", path)
+
+
+def bind(path: str, local_rank: int) -> None:
+    """Keep to the cores that the file (JSON, a list of cores for each local rank) has for this one."""
+    with open(path) as file:
+        cores = json.load(file)
+    if local_rank < len(cores) and cores[local_rank]:
+        os.sched_setaffinity(0, cores[local_rank])
+
+
+def run(command: List[str], environment: Dict[str, str]) -> int:
+    """Run the command to its end; a signal to this process ends the command too."""
+    child: Optional[subprocess.Popen] = None
+
+    def forward(number, _):
+        if child is not None and child.poll() is None:
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
+    child = subprocess.Popen(command, env=environment)
+    return child.wait()
+
+
+def main(argv: List[str]) -> int:
+    """Read the arguments, run, record."""
+    folder, *options = argv[:argv.index("--")]
+    command = argv[argv.index("--") + 1:]
+    os.makedirs(folder, exist_ok=True)
+    environment = place(dict(os.environ))
+    scheduler = environment.get("MS_ROLE") == "MS_SCHED"
+    if "--bind" in options and not scheduler:
+        # DEVICE_ID counts local ranks everywhere but in a rank table, where it is the card's own number.
+        local = environment.get("LOCAL_RANK", environment.get("DEVICE_ID", "0"))
+        bind(options[options.index("--bind") + 1], int(local))
+    name = "scheduler" if scheduler else environment.get("RANK_ID", "0")
+    if "--log" in options:
+        log = os.open(os.path.join(folder, f"worker_{name}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+    try:
+        code = run(command, environment)
+    except OSError as error:
+        print(f"ghost-ms: error: cannot start {command[0]}: {error.strerror}", file=sys.stderr)
+        code = 127
+    record(folder, name, code)
+    return 128 - code if code < 0 else code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

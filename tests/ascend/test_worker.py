@@ -1,0 +1,66 @@
+"""One rank: its variables, cores, log and record; and the ranks of a rank table."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import worker
+
+from tests.ascend.conftest import ROOT
+
+SHOW = "import os; print(*(os.environ.get(n) for n in ('RANK_ID', 'RANK_SIZE', 'DEVICE_ID', 'ASCEND_WORK_PATH')))"
+
+
+def _run(folder, *arguments, **variables):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "MS_", "OMPI"))}
+    return subprocess.run([sys.executable, ROOT / "scripts" / arguments[0], folder, *arguments[1:]],
+                          env={**clean, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("code, recorded, returned", [("raise SystemExit(3)", "3\n", 3), ("pass", "0\n", 0),
+                                                      ("import os; os.kill(os.getpid(), 9)", "-9\n", 137)])
+def test_the_end_of_a_rank_is_recorded(code, recorded, returned, tmp_path):
+    done = _run(tmp_path, "worker.py", "--", sys.executable, "-c", code, RANK_ID="5")
+    assert done.returncode == returned and (tmp_path / "rank_5.exit").read_text() == recorded
+    assert os.listdir(tmp_path) == ["rank_5.exit"]
+
+
+def test_a_command_that_is_not_there(tmp_path):
+    done = _run(tmp_path, "worker.py", "--log", "--", "/nowhere/python", RANK_ID="0")
+    assert done.returncode == 127 and (tmp_path / "rank_0.exit").read_text() == "127\n"
+    assert (tmp_path / "worker_0.log").read_text() == ("ghost-ms: error: cannot start /nowhere/python: No such file or "
+                                                       "directory\n")
+
+
+def test_variables_of_mpirun():
+    assert worker.place({"OMPI_COMM_WORLD_RANK": "9", "OMPI_COMM_WORLD_SIZE": "16", "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+                         "DEVICE_ID": "7"}) == {"OMPI_COMM_WORLD_RANK": "9", "OMPI_COMM_WORLD_SIZE": "16", "RANK_ID": "9",
+                                                "OMPI_COMM_WORLD_LOCAL_RANK": "1", "RANK_SIZE": "16", "DEVICE_ID": "1"}
+
+
+def test_the_scheduler_has_a_record_of_its_own_and_no_cores(tmp_path):
+    cores = tmp_path / "cores"
+    cores.write_text("[[999]]")
+    done = _run(tmp_path / "r", "worker.py", "--bind", cores, "--", sys.executable, "-c", "", MS_ROLE="MS_SCHED", RANK_ID="0")
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(tmp_path / "r") == ["rank_scheduler.exit"]
+
+
+def test_a_rank_keeps_to_its_cores(tmp_path):
+    mine = sorted(os.sched_getaffinity(0))[-1]
+    cores = tmp_path / "cores"
+    cores.write_text(json.dumps([[], [mine]]))
+    done = _run(tmp_path, "worker.py", "--bind", cores, "--", sys.executable, "-c",
+                "import os; print(os.sched_getaffinity(0))", RANK_ID="3", DEVICE_ID="1")
+    assert done.stdout == f"{{{mine}}}\n"
+
+
+def test_ranks_of_a_rank_table(tmp_path):
+    """Each has its rank, its card, and a folder of its own; the first failure is the exit code."""
+    done = _run(tmp_path, "start_ranks.py", "4", "2:0", "3:5", "--", sys.executable, "-c",
+                SHOW + "; raise SystemExit(int(os.environ['RANK_ID']) == 3)")
+    assert done.returncode == 1
+    assert (tmp_path / "worker_2.log").read_text() == f"2 4 0 {tmp_path}/rank_2\n"
+    assert (tmp_path / "worker_3.log").read_text() == f"3 4 5 {tmp_path}/rank_3\n"
+    assert [(tmp_path / f"rank_{rank}.exit").read_text() for rank in (2, 3)] == ["0\n", "1\n"]

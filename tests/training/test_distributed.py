@@ -1,0 +1,77 @@
+"""Two real ranks: averaged gradients, statistics and sums; and who counts as started by a launcher."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from ghost_ms import device
+from ghost_ms.training.distributed import average_statistics, gradient_reducer, sum_over_ranks
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = ("MS_ROLE", "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "OMPI_COMM_WORLD_SIZE")
+
+
+@pytest.mark.parametrize("variables, expected", [
+    ({}, False), ({"RANK_SIZE": "8"}, False), ({"MS_ROLE": "MS_WORKER"}, True), ({"MS_ROLE": "MS_SCHED"}, True),
+    ({"RANK_TABLE_FILE": "t", "RANK_ID": "0", "RANK_SIZE": "8"}, True),
+    ({"RANK_TABLE_FILE": "t", "RANK_ID": "0", "RANK_SIZE": "1"}, False),
+    ({"OMPI_COMM_WORLD_SIZE": "2"}, True), ({"OMPI_COMM_WORLD_SIZE": "1"}, False)])
+def test_who_was_launched(variables, expected, monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert device.launched() is expected
+
+
+def test_one_process_alone():
+    world, net = device.World(), nn.BatchNorm2d(2)
+    assert device.world() == world and world.is_main
+    assert sum_over_ranks([1.0, 2.0], world) == [1.0, 2.0] and gradient_reducer(net.trainable_params(), world) is None
+    net.moving_mean.set_data(ms.Tensor([1.0, 2.0]))
+    average_statistics(net.get_parameters(), world)
+    assert net.moving_mean.asnumpy().tolist() == [1.0, 2.0]
+
+
+def test_processes_that_cannot_meet_say_so(monkeypatch):
+    def fail():
+        raise RuntimeError("Failed to initialize\n- more")
+
+    monkeypatch.setattr("mindspore.communication.init", fail)
+    with pytest.raises(ValueError, match="processes of this CPU run did not find each other: Failed to initialize$"):
+        device._join("CPU")
+
+
+def test_two_ranks(tmp_path):
+    """Weights start equal and stay equal, and move by the mean of the two gradients, which is computed by hand here."""
+    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+                   "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2",
+                           "--local_worker_num=2", f"--master_port={20000 + os.getpid() % 20000}", "--join=True",
+                           "--cluster_time_out=300", f"--log_dir={tmp_path}", str(ROOT / "tests/training/two_ranks.py"),
+                           str(tmp_path)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=540)
+    assert (tmp_path / "found_1.json").exists(), done.stdout
+    first, second = (json.loads((tmp_path / f"found_{rank}.json").read_text()) for rank in (0, 1))
+    assert (first["rank"], second["rank"], first["size"]) == (0, 1, 2)
+    assert first["before"] == second["before"] and first["after"] == second["after"]
+    assert first["sum"] == second["sum"] == [3.0, 20.0]
+    np.testing.assert_allclose(first["mean"], np.mean([first["local_mean"], second["local_mean"]], 0), rtol=1e-6)
+    assert first["mean"] == second["mean"] and first["local_mean"] != second["local_mean"]
+    weight = np.array(first["before"])
+    gradients = [_gradient(weight, np.random.default_rng(rank).standard_normal((4, 3)) + rank) for rank in (0, 1)]
+    np.testing.assert_allclose(first["after"], weight - 0.5 * np.mean(gradients, 0), rtol=1e-4, atol=1e-6)
+
+
+def _gradient(weight, images):
+    """Of the cross-entropy behind normalisation and a dense layer without bias."""
+    normalised = (images - images.mean(0)) / np.sqrt(images.var(0) + 1e-5)
+    logits = normalised @ weight.T
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return (p - np.eye(2)[[0, 1, 1, 0]]).T @ normalised / 4
