@@ -89,19 +89,20 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with mindir_of(deployed, description, batch_size, form) as mindir:
             nodes = write(mindir, temporary)
-        difference = max(float(np.abs(run(temporary, images[:count]) - expected[:count]).max())
-                         for count in ({1, 2} if batch_size == 0 else {batch_size}))
+        # np.max, unlike max, does not pass over a difference that is no number.
+        difference = float(np.max([np.abs(run(temporary, images[:count]) - expected[:count]).max()
+                                   for count in ((1, 2) if batch_size == 0 else (batch_size,))]))
         relative = difference / max(float(np.abs(expected).max()), 1e-12)
         if not relative <= TOLERANCE:
             raise ValueError(f"the exported file differs from the network by {relative:.1e} of the largest logit "
                              f"(allowed {TOLERANCE:.0e}); nothing was written")
+        write_sidecar(path, description, batch_size, form)
         os.replace(temporary, path)
     except (RuntimeError, OSError) as error:
         raise OSError(f"cannot write '{path}': {str(error).strip().splitlines()[0]}") from None
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
-    write_sidecar(path, description, batch_size, form)
     return {"difference": difference, "relative": relative, "seconds": time.perf_counter() - start,
             "batchnorms": count_cells(net, nn.BatchNorm2d), "nodes": nodes}
 

@@ -175,12 +175,14 @@ def test_air_and_absent_packages_are_one_sentence(monkeypatch, capsys):
     assert "pip install 'ghost-ms[deploy]'" in capsys.readouterr().err
 
 
-def test_a_file_that_differs_is_not_left_behind(tmp_path, monkeypatch):
+@pytest.mark.parametrize("wrong", [lambda logits: logits * 1.001,
+                                   lambda logits: logits if len(logits) == 1 else logits * np.nan])
+def test_a_file_that_differs_is_not_left_behind(wrong, tmp_path, monkeypatch):
     real = onnx_export.load_onnx
-    monkeypatch.setattr(onnx_export, "load_onnx", lambda path: lambda x: real(path)(x) * 1.001)
-    description = _description("ghostnet_050")
+    monkeypatch.setattr(onnx_export, "load_onnx", lambda path: lambda x: wrong(real(path)(x)))
+    description = _description("ghostnet_050", (32, 32))
     with pytest.raises(ValueError, match="differs from the network"):
-        export.export_onnx(description.build(), description, str(tmp_path / "net.onnx"))
+        export.export_onnx(description.build(), description, str(tmp_path / "net.onnx"), 0)
     assert os.listdir(tmp_path) == []
 
 
