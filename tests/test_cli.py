@@ -10,14 +10,22 @@ from PIL import Image
 
 from ghost_ms import list_models
 from ghost_ms.cli import main
+from ghost_ms.models import registry
 from tests import golden
+from tests.tiny import registered
 
 ROOT = pathlib.Path(__file__).parents[1]
 BOOT = str(ROOT / "ghost_ms" / "data" / "embedded" / "ankle_boot.png")
-SMALL = ["--model.name", "ghostnet_050", "--model.args", "{stem_stride: 1}", "--model.in_channels", "1",
+SMALL = ["--model.name", "tiny", "--model.in_channels", "1",
          "--data.dataset", "synthetic", "--data.synthetic_size", "64", "--data.batch_size", "32",
          "--data.input_size", "[28, 28]", "--data.crop_ratio", "1.0", "--data.mean", "[0.286]", "--data.std", "[0.353]",
          "--data.workers", "1", "--train.epochs", "1", "--run.device", "CPU"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    with registered():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,7 @@ def test_export_needs_no_argument_and_infer_agrees_with_the_checkpoint(project, 
     streams = capsys.readouterr()
     assert "using runs/quickstart/checkpoints/" in streams.err and "max difference" in streams.out
     answers = []
-    for source in (["--mindir", "ghostnet_050.mindir"], ["--ckpt", "runs/quickstart/checkpoints/last.ckpt"], []):
+    for source in (["--mindir", "tiny.mindir"], ["--ckpt", "runs/quickstart/checkpoints/last.ckpt"], []):
         assert main(["infer", *source, "--image", BOOT, "--json"]) == 0
         answers.append(json.loads(capsys.readouterr().out)[0]["predictions"])
     for other in answers[1:]:
@@ -112,7 +120,9 @@ def test_models(capsys):
     assert "| ghostnet_100 | 5.18 | 141 | 224 | 73.98 | released | 1911.11907 |" in capsys.readouterr().out
 
 
-def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys):
+def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys, monkeypatch):
+    for name in ("tiny", "tiny_vanilla"):
+        monkeypatch.delitem(registry._CARDS, name)
     copy = tmp_path / "README.md"
     copy.write_text((ROOT / "README.md").read_text())
     assert main(["models", "--update", str(copy)]) == 0
@@ -154,11 +164,12 @@ def test_bad_files(project, tmp_path, capsys):
     text.write_text("hello")
     _fails(capsys, ["infer", "--ckpt", best, "--image", text], "text.png' is not a readable image")
     cut = tmp_path / "cut.ckpt"
-    cut.write_bytes((project / best).read_bytes()[:50000])
+    whole = (project / best).read_bytes()
+    cut.write_bytes(whole[:len(whole) // 2])
     _fails(capsys, ["infer", "--ckpt", cut, "--image", BOOT], "cut.ckpt' is no whole checkpoint")
     _fails(capsys, ["export", "--model", "ghostnet_100", "--ckpt", best, "--output", tmp_path / "x.mindir"],
-           "is a checkpoint of ghostnet_050, not of ghostnet_100")
-    _fails(capsys, ["eval", *SMALL, "--model.args", "{stem_stride: 1, width: 1}", "--ckpt", best], "width")
+           "is a checkpoint of tiny, not of ghostnet_100")
+    _fails(capsys, ["eval", *SMALL, "--model.args", "{width: 1}", "--ckpt", best], "width")
     _fails(capsys, ["eval", *SMALL, "--model.name", "ghostnet_100", "--ckpt", best],
            "not a checkpoint of this GhostNet")
     _fails(capsys, ["export", "--ckpt", best, "--output", "/proc/x/y.mindir"], "cannot write '/proc/x/y.mindir'")

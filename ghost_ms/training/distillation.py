@@ -186,7 +186,12 @@ def _checkpoint(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
 
 def _exported(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
     # Exporting builds on checkpoints; importing it first would close a circle.
-    from ghost_ms.deploy.export import load_mindir, read_sidecar
+    from ghost_ms.deploy.export import load_mindir
+    from ghost_ms.deploy.form import Form
+    from ghost_ms.deploy.sidecar import read_sidecar
 
-    own, names = read_sidecar(path)
-    return load_mindir(path), own, len(names)
+    sidecar = read_sidecar(path)
+    if sidecar.form != Form():
+        raise ValueError(f"distill.teacher is '{path}', which was exported with --softmax or --preprocess in-graph; a "
+                         "teacher takes normalised images and gives logits")
+    return load_mindir(path), sidecar.preprocessing, len(sidecar.classes)

@@ -191,6 +191,6 @@ def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence
     remedy = "raise train.max_skipped" if train.on_nan == "skip" else "skip such steps with train.on_nan skip"
     images = list(names(index))
     shown = ", ".join(images[:4]) + (f" and {len(images) - 4} more" if len(images) > 4 else "")
-    raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many} (images {shown}); the "
+    raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many} ({shown}); the "
                      f"learning rate was {rate:g}: lower optimizer.lr, lengthen the warm-up, limit the gradients "
                      f"(optimizer.clip_norm), or {remedy}")

@@ -1,5 +1,6 @@
 """Whole small runs of recipes on a network of a few hundred weights."""
 import csv
+import dataclasses
 
 import mindspore as ms
 import numpy as np
@@ -8,11 +9,8 @@ from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
 from ghost_ms.deploy.export import export_mindir
+from ghost_ms.deploy.form import Form
 from ghost_ms.layers.drop import DropPath
-from ghost_ms.models import registry
-from ghost_ms.models.backbone import Backbone, FeatureInfo
-from ghost_ms.models.registry import ModelCard
-from ghost_ms.models.vanillanet import VanillaNet
 from ghost_ms.recipe import (DistillConfig, EmaConfig, LossConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig,
                              TrainConfig)
 from ghost_ms.training.build import activation_slope
@@ -20,32 +18,13 @@ from ghost_ms.training.checkpoint import read_checkpoint, restore, save_checkpoi
 from ghost_ms.training.fit import describe, fit
 from ghost_ms.training.masks import StepDropout, make_restorable
 from ghost_ms.training.precision import mixed, synchronize_batch_norm
-
-
-class Tiny(Backbone):
-    """Two convolutions; (B, 3, H, W) to logits."""
-
-    feature_info = (FeatureInfo(8, 4, "stem"), FeatureInfo(8, 8, "stage"))
-
-    def __init__(self, num_classes=4, in_channels=3, drop_rate=0.0, drop_path_rate=0.0):
-        super().__init__()
-        self.stem = nn.SequentialCell(nn.Conv2d(in_channels, 8, 4, 4, pad_mode="valid"), nn.BatchNorm2d(8), nn.ReLU())
-        self.stage = nn.SequentialCell(nn.Conv2d(8, 8, 2, 2, pad_mode="valid"), nn.BatchNorm2d(8), nn.ReLU())
-        self.drop_path, self.dropout = DropPath(drop_path_rate), nn.Dropout(p=drop_rate)
-        self.num_features, self.head = 8, nn.Dense(8, num_classes)
-
-    def forward_features(self, x):
-        return self.drop_path(self.stage(self.stem(x)))
-
-    def forward_head(self, x):
-        return self.head(self.dropout(x.mean((2, 3))))
+from tests.tiny import Tiny, registered
 
 
 @pytest.fixture(autouse=True)
-def tiny_models(monkeypatch):
-    for name, make in (("tiny", Tiny), ("tiny_vanilla", lambda **kwargs: VanillaNet((8, 16), (2,), **kwargs))):
-        monkeypatch.setitem(registry._CARDS, name, ModelCard(params=0, macs=0, paper="", name=name))
-        monkeypatch.setitem(registry._CONSTRUCTORS, name, make)
+def tiny_models():
+    with registered():
+        yield
 
 
 def _recipe(folder, model="tiny", epochs=2, mode="graph", **sections):
@@ -105,9 +84,13 @@ def test_an_exported_teacher_teaches_as_its_checkpoint(tmp_path):
     assert losses[0] != pytest.approx(fit(_recipe(tmp_path / "none", epochs=1))["train_loss"], rel=1e-3)
     with pytest.raises(ValueError, match="features needs a teacher whose feature map"):
         fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "teacher.mindir"), method="features")))
-    with pytest.raises(ValueError, match="knows 1000 classes and the student 4"):
-        fit(_recipe(tmp_path / "x", distill=DistillConfig("lego_vgg16", args={"num_classes": 1000},
-                                                          weights=str(tmp_path / "none.ckpt"))))
+    other = dataclasses.replace(description, args={**description.args, "num_classes": 9})
+    save_checkpoint(other.build(), str(tmp_path / "other.ckpt"), other)
+    with pytest.raises(ValueError, match="knows 9 classes and the student 4"):
+        fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "other.ckpt"))))
+    export_mindir(net, description, str(tmp_path / "soft.mindir"), 1, Form(softmax=True))
+    with pytest.raises(ValueError, match="exported with --softmax"):
+        fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "soft.mindir"))))
 
 
 def test_the_activations_become_linear(tmp_path):
@@ -128,7 +111,7 @@ def test_the_activations_become_linear(tmp_path):
 
 def test_a_diverging_run_stops_before_its_checkpoint(tmp_path):
     wild = dict(optimizer=OptimizerConfig(lr=1e25), schedule=ScheduleConfig("constant"))
-    words = r"not finite at step \d of epoch 1 .images .* and 4 more.*the learning rate was 1e\+25.*on_nan skip"
+    words = r"not finite at step \d of epoch 1.* .image \d+, .* and 4 more.; the learning rate was 1e\+25.*on_nan skip"
     with pytest.raises(ValueError, match=words):
         fit(_recipe(tmp_path, **wild))
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
