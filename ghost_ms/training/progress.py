@@ -45,8 +45,9 @@ class Reporter:
         if not self.terminal:
             def advance(step: int, text: str) -> None:
                 if step % self.every == 0 or step == total:
-                    print(f"{title} {step}/{total}: {text}, {rate(step)}", flush=True)
-                    self._write(f"{title} {step}/{total}: {text}, {rate(step)}")
+                    line = f"{title} {step}/{total}: {text}, {rate(step)}"
+                    print(line, flush=True)
+                    self._write(line)
 
             yield advance
             return
