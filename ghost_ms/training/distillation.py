@@ -188,5 +188,8 @@ def _exported(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
     # Exporting builds on checkpoints; importing it first would close a circle.
     from ghost_ms.deploy.export import load_mindir, read_sidecar
 
-    own, names = read_sidecar(path)
-    return load_mindir(path), own, len(names)
+    sidecar = read_sidecar(path)
+    if sidecar.form != type(sidecar.form)():
+        raise ValueError(f"'{path}' was exported with other ends than images in and logits out ({sidecar.form}); "
+                         "export the teacher without them")
+    return load_mindir(path), sidecar.preprocessing, len(sidecar.classes)

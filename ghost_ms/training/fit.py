@@ -152,7 +152,7 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
             # The step counts on the device; reading waits for it, so it is read only when it is shown.
             if index % 10 == 1 or index == steps:
                 health = step.health()
-                check_health(health, config.train, steps, rates, batches.names)
+                check_health(health, config.train, steps, rates, batches.files)
             advance(index, f"loss {health.loss:.4f}")
     seconds = time.perf_counter() - start
     return {"epoch": epoch + 1, "train_loss": health.loss, "train_top1": 100 * health.correct / (steps * batch),
@@ -179,6 +179,6 @@ def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence
     remedy = "raise train.max_skipped" if train.on_nan == "skip" else "skip such steps with train.on_nan skip"
     images = list(names(index))
     shown = ", ".join(images[:4]) + (f" and {len(images) - 4} more" if len(images) > 4 else "")
-    raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many} (images {shown}); the "
+    raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many} ({shown}); the "
                      f"learning rate was {rate:g}: lower optimizer.lr, lengthen the warm-up, limit the gradients "
                      f"(optimizer.clip_norm), or {remedy}")

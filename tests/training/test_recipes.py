@@ -105,9 +105,10 @@ def test_an_exported_teacher_teaches_as_its_checkpoint(tmp_path):
     assert losses[0] != pytest.approx(fit(_recipe(tmp_path / "none", epochs=1))["train_loss"], rel=1e-3)
     with pytest.raises(ValueError, match="features needs a teacher whose feature map"):
         fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "teacher.mindir"), method="features")))
-    with pytest.raises(ValueError, match="knows 1000 classes and the student 4"):
-        fit(_recipe(tmp_path / "x", distill=DistillConfig("lego_vgg16", args={"num_classes": 1000},
-                                                          weights=str(tmp_path / "none.ckpt"))))
+    description.args = {**description.args, "num_classes": 7}
+    save_checkpoint(description.build(), str(tmp_path / "seven.ckpt"), description)
+    with pytest.raises(ValueError, match="knows 7 classes and the student 4"):
+        fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "seven.ckpt"))))
 
 
 def test_the_activations_become_linear(tmp_path):
@@ -128,7 +129,7 @@ def test_the_activations_become_linear(tmp_path):
 
 def test_a_diverging_run_stops_before_its_checkpoint(tmp_path):
     wild = dict(optimizer=OptimizerConfig(lr=1e25), schedule=ScheduleConfig("constant"))
-    words = r"not finite at step \d of epoch 1 .images .* and 4 more.*the learning rate was 1e\+25.*on_nan skip"
+    words = r"not finite at step \d of epoch 1.* \(image \d+, .* and 4 more\); the learning rate was 1e\+25.*on_nan skip"
     with pytest.raises(ValueError, match=words):
         fit(_recipe(tmp_path, **wild))
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
@@ -179,7 +180,8 @@ def test_the_hash_is_what_it_is_said_to_be():
     np.testing.assert_array_equal(StepDropout(0.5, clock, 3).uniform(100).asnumpy(), (h >> np.uint32(8)) / 2.0 ** 24)
 
 
-@pytest.mark.parametrize("level,dynamic", [("O2", True), ("O3", False), ("auto", True)])
+@pytest.mark.parametrize("level,dynamic", [
+    ("O2", True), pytest.param("O3", False, marks=pytest.mark.slow), pytest.param("auto", True, marks=pytest.mark.slow)])
 def test_mixed_precision_trains(level, dynamic, tmp_path):
     fit(_recipe(tmp_path, precision=PrecisionConfig(level, loss_scale=1024, dynamic=dynamic), epochs=3,
                 optimizer=OptimizerConfig(lr=0.05)))
