@@ -129,7 +129,8 @@ def test_the_activations_become_linear(tmp_path):
 
 def test_a_diverging_run_stops_before_its_checkpoint(tmp_path):
     wild = dict(optimizer=OptimizerConfig(lr=1e25), schedule=ScheduleConfig("constant"))
-    words = r"not finite at step \d of epoch 1.* \(image \d+, .* and 4 more\); the learning rate was 1e\+25.*on_nan skip"
+    words = (r"not finite at step \d of epoch 1.* \(image \d+, .* and 4 more\); "
+             r"the learning rate was 1e\+25.*on_nan skip")
     with pytest.raises(ValueError, match=words):
         fit(_recipe(tmp_path, **wild))
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
@@ -181,7 +182,8 @@ def test_the_hash_is_what_it_is_said_to_be():
 
 
 @pytest.mark.parametrize("level,dynamic", [
-    ("O2", True), pytest.param("O3", False, marks=pytest.mark.slow), pytest.param("auto", True, marks=pytest.mark.slow)])
+    ("O2", True), pytest.param("O3", False, marks=pytest.mark.slow),
+    pytest.param("auto", True, marks=pytest.mark.slow)])
 def test_mixed_precision_trains(level, dynamic, tmp_path):
     fit(_recipe(tmp_path, precision=PrecisionConfig(level, loss_scale=1024, dynamic=dynamic), epochs=3,
                 optimizer=OptimizerConfig(lr=0.05)))
