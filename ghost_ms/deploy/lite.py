@@ -116,12 +116,13 @@ class LiteModel:
     Args:
         path: `.ms` or `.mindir` that `convert` wrote.
         threads: of the CPU.
+        target: cpu, or ascend where the Lite that is installed has it.
 
     Raises:
         ValueError, FileNotFoundError: no such file, no MindSpore Lite, or a file that it cannot load.
     """
 
-    def __init__(self, path: str, threads: int = 2):
+    def __init__(self, path: str, threads: int = 2, target: str = "cpu"):
         if not os.path.isfile(path):
             raise FileNotFoundError(f"there is no file '{path}'")
         python = lite_python()
@@ -131,7 +132,7 @@ class LiteModel:
         self.folder = tempfile.TemporaryDirectory()
         self.log = open(os.path.join(self.folder.name, "log"), "w+")
         try:
-            self.process = subprocess.Popen([python, str(RUNNER), "serve", path, str(threads)], text=True,
+            self.process = subprocess.Popen([python, str(RUNNER), "serve", path, str(threads), target], text=True,
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
         except OSError as error:
             raise ValueError(f"cannot start {python} ({error.strerror}): {REMEDY}") from None

@@ -36,6 +36,8 @@ def build_parser(prog: str, description: str) -> argparse.ArgumentParser:
     for command in (running, checking):
         command.add_argument("model", help="converted .ms or .mindir, with its sidecar beside it")
         command.add_argument("--threads", type=int, default=2, help="threads of the runtime (default 2)")
+        command.add_argument("--target", choices=["cpu", "ascend"], default="cpu",
+                             help="what runs it (default cpu); ascend needs a MindSpore Lite for Atlas")
     return parser
 
 
@@ -55,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.top < 1:
         raise ValueError(f"--top is {options.top}; it is 1 or more")
     paths, sidecar = predict.find_images(options.image), read_sidecar(options.model)
-    with LiteModel(options.model, options.threads) as model:
+    with LiteModel(options.model, options.threads, options.target) as model:
         classify = predict.classifier(model, sidecar)
         results = [classify(path, options.top) for path in paths]
     print(predict.as_json(results) if options.json else predict.as_table(results))
@@ -67,7 +69,7 @@ def _check(options: argparse.Namespace) -> int:
     sidecar = read_sidecar(options.model)
     images = sidecar.form.example(sidecar.preprocessing, max(sidecar.batch_size, 1))
     expected = _expected(options.against, sidecar, images)
-    with LiteModel(options.model, options.threads) as model:
+    with LiteModel(options.model, options.threads, options.target) as model:
         output = model(images)
     if output.size != expected.size:
         raise ValueError(f"'{options.model}' gives {output.shape[-1]} outputs, '{options.against}' "

@@ -1,7 +1,7 @@
 """The part of `ghost-ms lite` that runs inside MindSpore Lite: it needs that, NumPy and Python 3.7 or newer.
 
     python lite_runner.py convert MODEL.onnx OUT.ms [general|none|ascend_oriented:SOC]
-    python lite_runner.py serve MODEL.ms [THREADS]
+    python lite_runner.py serve MODEL.ms [THREADS] [cpu|ascend]
 
 `convert` writes the file and ends. `serve` loads a model and answers lines of JSON on standard input by lines of JSON:
 {"input": A.npy, "output": B.npy} runs it, {"calls": n} tells the milliseconds of n further calls on the same input.
@@ -38,11 +38,11 @@ def convert(source, target, optimize="general"):
 class Model:
     """A loaded model, called with an array."""
 
-    def __init__(self, path, threads):
+    def __init__(self, path, threads, target):
         import mindspore_lite as lite
 
         context = lite.Context()
-        context.target = ["ascend" if os.environ.get("DEVICE_TARGET", "CPU").lower() == "ascend" else "cpu"]
+        context.target = [target]
         context.cpu.thread_num = threads
         kind = lite.ModelType.MINDIR_LITE if path.endswith(".ms") else lite.ModelType.MINDIR
         self.model = lite.Model()
@@ -59,7 +59,7 @@ class Model:
         return self.model.predict(inputs)[0].get_data_to_numpy()
 
 
-def serve(path, threads="2"):
+def serve(path, threads="2", target="cpu"):
     """Answer requests until the input ends."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # The library prints; the answers must stay apart.
@@ -71,7 +71,7 @@ def serve(path, threads="2"):
 
     start = time.perf_counter()
     try:
-        model = Model(path, int(threads))
+        model = Model(path, int(threads), target)
     except (RuntimeError, TypeError, ValueError, ImportError) as error:
         answer(error=" ".join(str(error).split()))
         return

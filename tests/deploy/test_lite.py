@@ -152,6 +152,13 @@ def test_a_target_that_needs_cann_says_so(exported, tmp_path, capsys):
     assert os.listdir(tmp_path) == []
 
 
+@installed
+def test_a_runtime_without_atlas_says_so(exported, tmp_path, capsys):
+    lite.convert(exported[1], str(tmp_path / "net.ms"))
+    _fails(capsys, ["lite", "run", tmp_path / "net.ms", "--target", "ascend", "--image", BOOT],
+           "MindSpore Lite cannot run", "net.ms")
+
+
 def test_damaged_onnx_files_are_refused_before_conversion(exported, tmp_path, capsys):
     content = pathlib.Path(exported[1]).read_bytes()
     for keep in (10, len(content) // 2):
