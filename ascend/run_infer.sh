@@ -28,9 +28,6 @@ load_cann
 DEVICES=${DEVICES:-0}
 choose_devices 1
 need_cards
-if [ -z "$DRY_RUN" ] && ! "$PYTHON" -m ghost_ms.cli lite run -h >/dev/null 2>&1; then
-    die "this ghost_ms has no command 'lite run', which runs MindSpore Lite; install one that has it"
-fi
 choose_log_dir "$WANTED_LOG_DIR" "infer-$(basename "${model%.*}")"
 ascend_environment
 [ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"

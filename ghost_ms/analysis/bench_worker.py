@@ -58,11 +58,17 @@ def _network(task: dict) -> tuple:
     return net, _images(task), seconds
 
 
+def _processor_seconds() -> float:
+    """Of this process and of those that it waited for; unlike the clock's, they do not depend on what else runs."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+
+
 def _prepare(run: Callable[[], object], **answer: float) -> Tuple[Dict[str, float], Measure, Peak]:
     """The first call, which compiles, is part of the preparation."""
-    start = time.perf_counter()
+    start = _processor_seconds()
     run()
-    answer["compile_s"] = time.perf_counter() - start
+    answer["compile_s"] = _processor_seconds() - start
 
     def measure(calls: int) -> List[float]:
         times = []
@@ -147,11 +153,11 @@ def lite(task: dict, folder: str) -> tuple:
     from ghost_ms.deploy.lite import LiteModel, convert
 
     path, answer = _exported(task, folder, "onnx")
-    start = time.perf_counter()
+    start = _processor_seconds()
     convert(path, os.path.join(folder, "net.ms"))
     model = LiteModel(os.path.join(folder, "net.ms"), task["threads"])
     model(_images(task))
-    answer.update(compile_s=time.perf_counter() - start, size_mb=model.facts["size_mb"])
+    answer.update(compile_s=_processor_seconds() - start + model.facts["load_s"], size_mb=model.facts["size_mb"])
     return answer, model.time, model.close
 
 

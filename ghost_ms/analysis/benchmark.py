@@ -28,7 +28,8 @@ class Result:
 
     Args:
         params, macs: of the card, for the form that is measured; MACs only at the published input size.
-        build_s, compile_s: seconds to construct the network, and of the first call, which compiles.
+        build_s: seconds to construct the network, or to export it.
+        compile_s: seconds of processor time of the first call, which compiles; for lite, of conversion and loading.
         median_ms, low_ms, high_ms: of a call on a batch; the median and the quartiles.
         peak_mb: largest resident memory of the process.
         size_mb: of the weights or of the file.

@@ -169,16 +169,6 @@ def test_no_cann_and_no_npu(shell, tmp_path):
     assert done.returncode == 1 and "there is no npu-smi on PATH" in done.stderr
 
 
-def test_lite_that_is_not_there_yet(shell, tmp_path, tool):
-    """A ghost_ms without `lite run` ends in a sentence, before anything is started."""
-    model = tmp_path / "m.ms"
-    model.write_text("")
-    stand_in = tool("python-without-lite",
-                    f'case "$*" in *"lite run"*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac')
-    done = shell("ascend/run_infer.sh", model, model, DEVICE_TARGET="CPU", PYTHON=str(stand_in / "python-without-lite"))
-    assert done.returncode == 1 and "has no command 'lite run'" in done.stderr
-
-
 # A job without MindSpore: ranks under scripts/worker.py, each in a process group of its own as msrun starts them.
 JOB = """
 . {root}/scripts/launch.sh
