@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 setup_env "[deploy,dev]"
 # MindSpore Lite needs a Python 3.7; its tests say so and are skipped where there is none.
 bash scripts/setup_lite.sh || true
-# One kernel thread a process: the processes share the cores, and results repeat.
+cores=$(nproc)
+# One kernel thread a process: the processes share the cores, and results repeat. (nproc would then say 1.)
 export OMP_NUM_THREADS=1
-.venv/bin/python -m pytest -q -n "$(nproc)" --dist worksteal "$@"
+.venv/bin/python -m pytest -q -n "$cores" --dist worksteal "$@"
