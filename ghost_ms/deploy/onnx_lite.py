@@ -77,12 +77,19 @@ OPSET = 17
 
 
 def lower_for_lite(model):
-    """A copy of an exported `onnx.ModelProto` that MindSpore Lite 2.0.0 converts and computes rightly."""
+    """A copy of an exported `onnx.ModelProto` that MindSpore Lite 2.0.0 converts and computes rightly.
+
+    Raises:
+        ValueError: a graph network with an open batch, whose numbers would silently be wrong.
+    """
     import onnx
     from onnx import numpy_helper
 
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
+    if any(node.op_type == "CumSum" for node in model.graph.node):
+        raise ValueError("MindSpore Lite 2.0.0 gives wrong numbers for the neighbours of an open batch; export with "
+                         "--batch_size 1")
     arrays = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
     nodes: List = []
     for node in model.graph.node:

@@ -218,6 +218,21 @@ def test_the_vendor_program_is_driven_where_it_is_installed(exported, tmp_path, 
 
 
 @installed
+def test_a_graph_network_for_one_image(tmp_path):
+    """What a graph network with an open batch is refused for holds with a fixed one."""
+    from ghost_ms.models.vig import ViG
+
+    description, path = _description("vig_ti"), str(tmp_path / "net.onnx")
+    export_onnx(randomize_statistics(ViG(32, 2, num_classes=10, input_size=(64, 64))).set_train(False), description,
+                path)
+    lite.convert(path, str(tmp_path / "net.ms"))
+    images = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    expected = predict.run_file(path)(images)
+    with lite.LiteModel(str(tmp_path / "net.ms")) as model:
+        np.testing.assert_allclose(model(images), expected, atol=1e-4 * np.abs(expected).max())
+
+
+@installed
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ghostnet_100", "tnt_s_patch16_224", "wavemlp_t", "pvig_ti"])
 def test_full_size(name, tmp_path):

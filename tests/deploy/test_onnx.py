@@ -49,6 +49,10 @@ QUICK = ("efficientnet_lite0", "g_ghost_regnetx_002", "ghostnet_050", "ghostnetv
          "mobilenetv3_small_100", "repghostnet_050", "shufflenetv2_x0_5", "tinynet_e", "vanillanet_5")
 
 
+#: Lite 2.0.0 cannot infer the shapes behind the LIF neurons' reshapes, and counts the images of an open batch wrongly.
+LITE_REFUSES = {"snnmlp.onnx": "Lite cannot convert", "vig.onnx": "--batch_size 1", "pvig.onnx": "--batch_size 1"}
+
+
 def images(batch, size=(64, 64)):
     return np.random.default_rng(1).standard_normal((batch, 3) + size).astype(np.float32)
 
@@ -74,6 +78,10 @@ def check_lite(path, pixels, expected):
     if lite.lite_python() is None:
         return
     target = path.replace(".onnx", ".ms")
+    if os.path.basename(path) in LITE_REFUSES:
+        with pytest.raises(ValueError, match=LITE_REFUSES[os.path.basename(path)]):
+            lite.convert(path, target)
+        return
     lite.convert(path, target)
     with lite.LiteModel(target, threads=1) as model:
         for count in (3, 1):
@@ -92,7 +100,7 @@ def test_smallest_variants(name, tmp_path):
 @pytest.mark.parametrize("family", FEW_BLOCKS)
 def test_deep_families(family, tmp_path):
     description = _description("ghostnet_050")
-    check_open_batch(FEW_BLOCKS[family](), description, str(tmp_path / "net.onnx"))
+    check_open_batch(FEW_BLOCKS[family](), description, str(tmp_path / f"{family}.onnx"))
 
 
 @pytest.mark.slow
