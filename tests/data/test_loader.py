@@ -36,7 +36,7 @@ def root(tmp_path_factory):
 def _config(root, augment=None, seed=1, smoothing=0.0, **data):
     data = {"batch_size": 4, "workers": 1, "max_corrupt_share": 0.2, **data}
     return Config(data=DataConfig("image_folder", str(root), **data), augment=AugmentConfig(**(augment or {})),
-                  loss=LossConfig(smoothing), run=RunConfig(seed=seed))
+                  loss=LossConfig(label_smoothing=smoothing), run=RunConfig(seed=seed))
 
 
 def _stream(config, epoch=0, shard=Shard(), skip=0, spec=_spec()):
