@@ -51,6 +51,10 @@ class Model:
 
     def __call__(self, images):
         inputs = self.model.get_inputs()
+        height, width, channels = images.shape[1:]
+        if inputs[0].shape[1:] == [channels, height, width] != [height, width, channels]:
+            # The converter drops a transposition at the input: raw images go in with their channels first.
+            images = images.transpose(0, 3, 1, 2)
         if list(images.shape) != self.shape:
             # Mandatory before the first call of a model whose batch is open, harmless for others.
             self.model.resize(inputs, [list(images.shape)])

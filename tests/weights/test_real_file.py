@@ -13,6 +13,7 @@ import pytest
 
 from ghost_ms import create_model
 from ghost_ms.cli import main
+from ghost_ms.deploy.lite import lite_python
 from ghost_ms.weights.files import CLASSES, convert_file, to_torch
 from ghost_ms.weights.torch_file import read
 from tests import golden
@@ -65,7 +66,7 @@ def test_photograph(name, wanted, net, expected):
 
 
 def test_photographs_through_the_commands(converted, tmp_path, capsys):
-    """The checkpoint, its MINDIR, its ONNX file, and an ONNX file that normalises itself say the same of both."""
+    """The checkpoint, its MINDIR, its ONNX file, one that normalises itself, and both in MindSpore Lite say the same."""
     pictures = pathlib.Path(importlib.util.find_spec("skimage").origin).parent / "data"
     shown = [str(pictures / f"{name}.png") for name in PHOTOGRAPHS]
     files = {"net.mindir": ["--format", "MINDIR"]}
@@ -76,6 +77,11 @@ def test_photographs_through_the_commands(converted, tmp_path, capsys):
     for file, options in files.items():
         assert main(["export", "--ckpt", str(converted), "--output", str(tmp_path / file), *options]) == 0
         sources.append(["--file", str(tmp_path / file)])
+    for file in files if lite_python() else ():
+        if file.endswith(".onnx"):
+            target = str(tmp_path / file.replace(".onnx", ".ms"))
+            assert main(["lite", "convert", str(tmp_path / file), "-o", target]) == 0
+            sources.append(["--file", target])
     answers = []
     capsys.readouterr()
     for source in sources:
