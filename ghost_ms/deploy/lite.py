@@ -41,13 +41,15 @@ def lite_python() -> Optional[str]:
     return sys.executable if importlib.util.find_spec("mindspore_lite") else None
 
 
-def convert(source: str, target: str, optimize: str = "general") -> None:
+def convert(source: str, target: str, optimize: str = "general", batch_size: int = 1) -> None:
     """Convert an exported file for MindSpore Lite, by its Python package or else by `converter_lite` on the PATH.
 
     Args:
         source: `.onnx`, or `.mindir` for a Lite of this MindSpore's generation.
         target: `.ms` for devices or `.mindir` for servers; the sidecar of `source` is copied beside it.
         optimize: general (CPU and GPU), none, or ascend_oriented:SOC such as ascend_oriented:Ascend310P3.
+        batch_size: what the open batch of an ONNX file is fixed to; 0 leaves it open, which Lite 2.0.0 does not survive
+            with every network.
 
     Raises:
         ValueError, OSError: no Lite, a source that is no network, an unknown target, no room; nothing is left behind.
@@ -71,13 +73,25 @@ def convert(source: str, target: str, optimize: str = "general") -> None:
             from ghost_ms.deploy.onnx_lite import lower_file
 
             readable = os.path.join(folder, "lowered.onnx")
-            lower_file(source, readable)
+            lower_file(source, readable, batch_size)
         log = _run_converter(readable, temporary, optimize)
         if not os.path.isfile(temporary):
             raise ValueError(f"MindSpore Lite cannot convert '{source}' ({optimize}): {_reason(log)}")
         os.replace(temporary, target)
     if os.path.isfile(sidecar_path(source)) and sidecar_path(source) != sidecar_path(target):
-        shutil.copyfile(sidecar_path(source), sidecar_path(target))
+        _copy_sidecar(source, target, batch_size)
+
+
+def _copy_sidecar(source: str, target: str, batch_size: int) -> None:
+    """The sidecar of `source` beside `target`, with its name and the batch that was fixed."""
+    with open(sidecar_path(source)) as file:
+        content = json.load(file)
+    content["file"] = os.path.basename(target)
+    for end in (*content["inputs"], *content["outputs"]):
+        if end["shape"][0] < 0 and batch_size:
+            end["shape"][0] = batch_size
+    with open(sidecar_path(target), "w") as file:
+        json.dump(content, file, indent=1)
 
 
 def _run_converter(source: str, target: str, optimize: str) -> str:

@@ -21,6 +21,9 @@ def build_parser(prog: str, description: str) -> argparse.ArgumentParser:
     converting.add_argument("--optimize", default="general", metavar="TARGET",
                             help="general (CPU and GPU, the default), none, or ascend_oriented:SOC such as "
                                  "ascend_oriented:Ascend310P3, which needs CANN")
+    converting.add_argument("--batch_size", type=int, default=1,
+                            help="images of a call, where the ONNX file leaves them open; 0 keeps it open, which not "
+                                 "every network survives in MindSpore Lite 2.0.0 (default 1)")
     converting.set_defaults(func=_convert)
     running = commands.add_parser("run", help=_run.__doc__, description=_run.__doc__)
     running.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
@@ -44,7 +47,9 @@ def build_parser(prog: str, description: str) -> argparse.ArgumentParser:
 def _convert(options: argparse.Namespace) -> int:
     """Convert an exported file for MindSpore Lite."""
     target = options.output or os.path.splitext(options.model)[0] + ".ms"
-    convert(options.model, target, options.optimize)
+    if options.batch_size < 0:
+        raise ValueError(f"--batch_size is {options.batch_size}; it is 1 or more, or 0 for any")
+    convert(options.model, target, options.optimize, options.batch_size)
     print(f"{target}: {os.path.getsize(target) / 1e6:.1f} MB, {options.optimize}; `ghost-ms lite check {target} "
           "--against CKPT` compares it with the network")
     return 0

@@ -112,8 +112,12 @@ def lower_for_lite(model):
     return lowered
 
 
-def lower_file(source: str, target: str) -> None:
-    """`lower_for_lite` from file to file; ValueError where the source is damaged or no ONNX file."""
+def lower_file(source: str, target: str, batch_size: int = 0) -> None:
+    """`lower_for_lite` from file to file; ValueError where the source is damaged or no ONNX file.
+
+    Args:
+        batch_size: what an open batch is fixed to; 0 leaves it open.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -123,4 +127,8 @@ def lower_file(source: str, target: str) -> None:
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
         raise ValueError(f"'{source}' is no whole ONNX file: {str(error).strip().splitlines()[0]}") from None
+    if batch_size:
+        for end in (*model.graph.input, *model.graph.output):
+            batch = end.type.tensor_type.shape.dim[0]
+            batch.dim_value = batch_size if batch.dim_param else batch.dim_value
     onnx.save(lower_for_lite(model), target)

@@ -101,7 +101,10 @@ def test_a_file_for_servers_and_other_batches(exported, tmp_path):
     description, source, target = _description("mobilenetv3_small_100"), *(
         str(tmp_path / name) for name in ("net.onnx", "lite.mindir"))
     export_onnx(randomize_statistics(description.build()).set_train(False), description, source, 0)
-    lite.convert(source, target, "none")
+    lite.convert(source, str(tmp_path / "four.ms"), batch_size=4)
+    assert json.load(open(tmp_path / "four.json"))["inputs"][0]["shape"] == [4, 3, 64, 64]
+    assert json.load(open(tmp_path / "net.json"))["inputs"][0]["shape"] == [-1, 3, 64, 64]
+    lite.convert(source, target, "none", 0)
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
     expected = predict.run_file(source)(images)
     with lite.LiteModel(target) as model:
@@ -172,6 +175,7 @@ def test_damaged_onnx_files_are_refused_before_conversion(exported, tmp_path, ca
     (["convert", "NET", "-o", "net.tflite"], ("cannot convert to", ".ms")),
     (["convert", BOOT], ("cannot convert from", ".onnx")),
     (["convert", "NET", "--optimize", "fast"], ("--optimize is 'fast'", "ascend_oriented")),
+    (["convert", "NET", "--batch_size", "-1"], ("--batch_size is -1",)),
     (["run", "/nowhere.ms", "--image", BOOT], ("no sidecar",)),
     (["run", "NET", "--image", BOOT, "--top", "0"], ("--top is 0",)),
 ])

@@ -84,9 +84,8 @@ def check_lite(path, pixels, expected):
         return
     lite.convert(path, target)
     with lite.LiteModel(target, threads=1) as model:
-        for count in (3, 1):
-            logits = model(pixels[:count])
-            np.testing.assert_allclose(logits, expected[:count], atol=export.TOLERANCE * np.abs(expected).max())
+        logits = [model(pixels[index:index + 1]) for index in range(2)]
+        np.testing.assert_allclose(np.concatenate(logits), expected[:2], atol=export.TOLERANCE * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -161,7 +160,7 @@ def test_command_writes_onnx_that_infer_runs(tmp_path, monkeypatch, capsys):
     assert main(["infer", "--file", "ghostnet_050.onnx", "--image", "grey.png"]) == 1
     assert "'ghostnet_050.onnx' is no whole ONNX file" in capsys.readouterr().err.splitlines()[-1]
     assert main(["infer", "--file", "ghostnet_050.tflite", "--image", "grey.png"]) == 1
-    assert "neither a .mindir nor an .onnx" in capsys.readouterr().err
+    assert "neither .mindir, .onnx nor .ms" in capsys.readouterr().err
 
 
 def test_dry_run_counts_and_writes_nothing(tmp_path, monkeypatch, capsys):
