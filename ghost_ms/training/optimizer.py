@@ -29,30 +29,41 @@ class RateTable(LearningRateSchedule):
         return ops.gather(self.rates, ops.minimum(global_step, self.last), 0)
 
 
+_rmsprop, _adamw, _lamb, _lion = (ops.MultitypeFuncGraph(name) for name in ("rmsprop", "adamw", "lamb", "lion"))
+
+
 class OperatorOptimizer(nn.Optimizer):
     """Base of the optimizers that are written with operators.
 
-    A subclass implements `update(rate, decay, index, parameter, gradient)`; `begin()` runs once before, and what it
-    returns is handed on.
+    The rule of one parameter is mapped over all: a loop in `construct` over hundreds of them compiles in minutes.
     """
 
-    def construct(self, gradients):
+    def __init__(self, rate, groups: List[dict], betas: Sequence[float] = ()):
+        super().__init__(rate, groups)
+        self.betas = tuple(betas)
+        self.logs = tuple(math.log(max(beta, 1e-30)) for beta in betas)
+        self.decays = tuple(self.group_weight_decay)
+
+    def rates(self) -> tuple:
+        """The learning rate of every parameter; the update counts from now on."""
         rates = self.get_lr()
         self.assignadd(self.global_step, self.global_step_increase_tensor)
-        shared = self.begin()
-        done = ()
-        for index in range(self.param_length):
-            rate = rates[index] if self.is_group_lr else rates
-            done = done + (self.update(rate, shared, index, self._parameters[index], gradients[index]),)
-        return done
-
-    def begin(self):
-        return ()
+        return rates if self.is_group_lr else (rates,) * self.param_length
 
     def corrections(self) -> tuple:
         """1 - beta ** t for both betas at update t; by expm1, since float32 cannot tell 0.999 ** 1 from 1 well."""
         step = self.global_step.astype(ms.float32).reshape(())
         return -ops.expm1(step * self.logs[0]), -ops.expm1(step * self.logs[1])
+
+
+@_rmsprop.register("Number", "Number", "Number", "Tensor", "Number", "Tensor", "Tensor", "Tensor", "Tensor")
+def _rmsprop_update(rho, momentum, eps, rate, decay, parameter, square, moment, gradient):
+    if decay > 0:
+        gradient = gradient + decay * parameter
+    mean = rho * square + (1.0 - rho) * gradient * gradient
+    move = momentum * moment + rate * gradient / ops.sqrt(mean + eps)
+    move = ops.depend(move, (ops.assign(square, mean), ops.assign(moment, move)))
+    return ops.assign(parameter, parameter - move)
 
 
 class RMSProp(OperatorOptimizer):
@@ -66,15 +77,18 @@ class RMSProp(OperatorOptimizer):
         self.rho, self.momentum, self.eps = rho, momentum, eps
         self.squares = self._parameters.clone("mean_square", init="ones")
         self.moments = self._parameters.clone("moment", init="zeros")
-        self.decays = tuple(self.group_weight_decay)
 
-    def update(self, rate, shared, index, parameter, gradient):
-        if self.decays[index] > 0:
-            gradient = gradient + self.decays[index] * parameter
-        square = self.rho * self.squares[index] + (1.0 - self.rho) * gradient * gradient
-        move = self.momentum * self.moments[index] + rate * gradient / ops.sqrt(square + self.eps)
-        move = ops.depend(move, (ops.assign(self.squares[index], square), ops.assign(self.moments[index], move)))
-        return ops.assign(parameter, parameter - move)
+    def construct(self, gradients):
+        rule = ops.partial(_rmsprop, self.rho, self.momentum, self.eps)
+        return self.hyper_map(rule, self.rates(), self.decays, self._parameters, self.squares, self.moments, gradients)
+
+
+@_adamw.register("Function", "Number", "Number", "Tensor", "Tensor", "Tensor", "Tensor", "Number", "Tensor", "Tensor",
+                 "Tensor", "Tensor")
+def _adamw_update(adam, beta1, beta2, scale, eps, zero, rate, decay, parameter, first, second, gradient):
+    if decay > 0:
+        gradient = ops.depend(gradient, ops.assign(parameter, parameter * (1.0 - rate * decay)))
+    return adam(parameter, first, second, zero, zero, rate * scale, beta1, beta2, eps, gradient)
 
 
 class AdamW(OperatorOptimizer):
@@ -85,26 +99,33 @@ class AdamW(OperatorOptimizer):
     """
 
     def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8):
-        super().__init__(rate, groups)
-        self.betas, self.eps = tuple(betas), eps
-        self.logs = tuple(math.log(max(beta, 1e-30)) for beta in betas)
+        super().__init__(rate, groups, betas)
+        self.eps = eps
         self.moments1 = self._parameters.clone("moment1", init="zeros")
         self.moments2 = self._parameters.clone("moment2", init="zeros")
-        self.adam = ops.Adam()
-        self.zero = Tensor(0.0, ms.float32)
-        self.decays = tuple(self.group_weight_decay)
+        self.adam, self.zero = ops.Adam(), Tensor(0.0, ms.float32)
 
-    def begin(self):
+    def construct(self, gradients):
+        rates = self.rates()
         first, second = self.corrections()
         root = ops.sqrt(second)
-        return root / first, root * self.eps
+        rule = ops.partial(_adamw, self.adam, self.betas[0], self.betas[1], root / first, root * self.eps, self.zero)
+        return self.hyper_map(rule, rates, self.decays, self._parameters, self.moments1, self.moments2, gradients)
 
-    def update(self, rate, shared, index, parameter, gradient):
-        scale, eps = shared
-        if self.decays[index] > 0:
-            gradient = ops.depend(gradient, ops.assign(parameter, parameter * (1.0 - rate * self.decays[index])))
-        return self.adam(parameter, self.moments1[index], self.moments2[index], self.zero, self.zero, rate * scale,
-                         self.betas[0], self.betas[1], eps, gradient)
+
+@_lamb.register("Number", "Number", "Number", "Tensor", "Tensor", "Tensor", "Number", "Tensor", "Tensor", "Tensor",
+                "Tensor")
+def _lamb_update(beta1, beta2, eps, correction1, correction2, rate, decay, parameter, moment1, moment2, gradient):
+    first = beta1 * moment1 + (1.0 - beta1) * gradient
+    second = beta2 * moment2 + (1.0 - beta2) * gradient * gradient
+    move = first / correction1 / (ops.sqrt(second / correction2) + eps)
+    if decay > 0:
+        move = move + decay * parameter
+        weight, length = ops.sqrt((parameter * parameter).sum()), ops.sqrt((move * move).sum())
+        ratio = weight / ops.maximum(length, 1e-30)
+        rate = rate * ops.select(ops.logical_and(weight > 0, length > 0), ratio, ops.ones_like(ratio))
+    move = ops.depend(rate * move, (ops.assign(moment1, first), ops.assign(moment2, second)))
+    return ops.assign(parameter, parameter - move)
 
 
 class Lamb(OperatorOptimizer):
@@ -115,33 +136,26 @@ class Lamb(OperatorOptimizer):
     """
 
     def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-6):
-        super().__init__(rate, groups)
-        self.betas, self.eps = tuple(betas), eps
-        self.logs = tuple(math.log(max(beta, 1e-30)) for beta in betas)
+        super().__init__(rate, groups, betas)
+        self.eps = eps
         self.moments1 = self._parameters.clone("moment1", init="zeros")
         self.moments2 = self._parameters.clone("moment2", init="zeros")
-        self.decays = tuple(self.group_weight_decay)
 
-    def begin(self):
-        return self.corrections()
+    def construct(self, gradients):
+        rates = self.rates()
+        first, second = self.corrections()
+        rule = ops.partial(_lamb, self.betas[0], self.betas[1], self.eps, first, second)
+        return self.hyper_map(rule, rates, self.decays, self._parameters, self.moments1, self.moments2, gradients)
 
-    def update(self, rate, shared, index, parameter, gradient):
-        beta1, beta2 = self.betas
-        first = beta1 * self.moments1[index] + (1.0 - beta1) * gradient
-        second = beta2 * self.moments2[index] + (1.0 - beta2) * gradient * gradient
-        move = first / shared[0] / (ops.sqrt(second / shared[1]) + self.eps)
-        if self.decays[index] > 0:
-            move = move + self.decays[index] * parameter
-            rate = rate * self.trust(parameter, move)
-        move = ops.depend(rate * move, (ops.assign(self.moments1[index], first),
-                                        ops.assign(self.moments2[index], second)))
-        return ops.assign(parameter, parameter - move)
 
-    @staticmethod
-    def trust(parameter: Tensor, move: Tensor) -> Tensor:
-        weight, length = ops.sqrt((parameter * parameter).sum()), ops.sqrt((move * move).sum())
-        ratio = weight / ops.maximum(length, 1e-30)
-        return ops.select(ops.logical_and(weight > 0, length > 0), ratio, ops.ones_like(ratio))
+@_lion.register("Number", "Number", "Tensor", "Number", "Tensor", "Tensor", "Tensor")
+def _lion_update(beta1, beta2, rate, decay, parameter, moment, gradient):
+    move = ops.sign(beta1 * moment + (1.0 - beta1) * gradient)
+    if decay > 0:
+        move = move + decay * parameter
+    mean = beta2 * moment + (1.0 - beta2) * gradient
+    move = ops.depend(rate * move, ops.assign(moment, mean))
+    return ops.assign(parameter, parameter - move)
 
 
 class Lion(OperatorOptimizer):
@@ -151,19 +165,12 @@ class Lion(OperatorOptimizer):
     """
 
     def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.99)):
-        super().__init__(rate, groups)
-        self.betas = tuple(betas)
+        super().__init__(rate, groups, betas)
         self.moments = self._parameters.clone("moment", init="zeros")
-        self.decays = tuple(self.group_weight_decay)
 
-    def update(self, rate, shared, index, parameter, gradient):
-        beta1, beta2 = self.betas
-        move = ops.sign(beta1 * self.moments[index] + (1.0 - beta1) * gradient)
-        if self.decays[index] > 0:
-            move = move + self.decays[index] * parameter
-        mean = beta2 * self.moments[index] + (1.0 - beta2) * gradient
-        move = ops.depend(rate * move, ops.assign(self.moments[index], mean))
-        return ops.assign(parameter, parameter - move)
+    def construct(self, gradients):
+        rule = ops.partial(_lion, self.betas[0], self.betas[1])
+        return self.hyper_map(rule, self.rates(), self.decays, self._parameters, self.moments, gradients)
 
 
 def create_optimizer(net: nn.Cell, config: OptimizerConfig, rates: Sequence[float],

@@ -9,6 +9,24 @@ from ghost_ms.training.distillation import Distillation
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.loss import hits
 
+# Maps over gradients: a loop in `construct` over hundreds of them compiles in minutes.
+_add, _divide, _zero = (ops.MultitypeFuncGraph(name) for name in ("add", "divide", "zero"))
+
+
+@_add.register("Tensor", "Tensor")
+def _add_gradient(total, gradient):
+    return ops.assign_add(total, gradient)
+
+
+@_divide.register("Number", "Tensor")
+def _divide_gradient(count, total):
+    return total / count
+
+
+@_zero.register("Tensor")
+def _zero_gradient(total):
+    return ops.assign(total, ops.zeros_like(total))
+
 
 class Health(NamedTuple):
     """What the step counted on the device.
@@ -65,7 +83,7 @@ class TrainStep(nn.Cell):
         # With a scaler an overflow is expected now and then, and no sign of a bad loss.
         self.overflow_is_bad = skip_nonfinite and scaler is None
         self.accumulate, self.reduce, self.clip, self.ema = accumulate, reduce, clip, ema
-        self.weights = optimizer.parameters
+        self.weights, self.map = optimizer.parameters, ops.HyperMap()
         self.value_and_grad = ops.value_and_grad(self.forward, None, self.weights, has_aux=True)
         self.clock = _counter("clock") if clock is None else clock
         self.bad_step, self.bad_run = _counter("bad_step", -1), _counter("bad_run")
@@ -149,22 +167,13 @@ class TrainStep(nn.Cell):
         return ops.depend(loss, self.count(loss, finite, correct)), correct
 
     def gather(self, gradients):
-        done = (ops.assign_add(self.micro_step, Tensor(1, ms.int32)),)
-        for index in range(len(self.accumulated)):
-            done = done + (ops.assign_add(self.accumulated[index], gradients[index]),)
-        return done
+        return ops.assign_add(self.micro_step, Tensor(1, ms.int32)), self.map(_add, self.accumulated, gradients)
 
     def average(self):
-        gradients = ()
-        for gradient in self.accumulated:
-            gradients = gradients + (gradient / self.accumulate,)
-        return gradients
+        return self.map(ops.partial(_divide, self.accumulate), self.accumulated)
 
     def clear(self):
-        done = (ops.assign(self.micro_step, Tensor(0, ms.int32)),)
-        for gradient in self.accumulated:
-            done = done + (ops.assign(gradient, ops.zeros_like(gradient)),)
-        return done
+        return ops.assign(self.micro_step, Tensor(0, ms.int32)), self.map(_zero, self.accumulated)
 
     def update(self, gradients, finite_loss: Tensor) -> Tensor:
         """Whether the step was a good one; reduce first, so that all workers see the same gradients, decide alike."""
