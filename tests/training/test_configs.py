@@ -100,7 +100,7 @@ def test_its_step_runs(name, graph):
 
 
 @pytest.mark.slow
-def test_the_strategy_of_ghostnetv3_runs_from_its_recipe(tmp_path, graph):
+def test_the_strategy_of_ghostnetv3_runs_from_its_recipe(tmp_path):
     """Re-parameterised form, teacher, running means and LAMB together; the public code for it cannot run."""
     path = str(tmp_path / "teacher.ckpt")
     spec = preprocessing_of_size((64, 64))
