@@ -1,9 +1,12 @@
 """Versatile filters: several receptive fields, and several channel windows, of each stored filter."""
-from typing import Optional
+from typing import Optional, Sequence, Tuple
 
+import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
+from ghost_ms.layers.conv import conv2d
 from ghost_ms.layers.initialize import kaiming_fan_out
 
 
@@ -33,6 +36,7 @@ class VConv2d(nn.Cell):
         if out_channels % uses:
             raise ValueError(f"{out_channels} outputs do not divide among {uses} uses of each filter")
         self.in_channels, self.out_channels, self.delta = in_channels, out_channels, delta
+        self.stride, self.padding = stride, padding
         self.starts = tuple(range(0, delta + 1, g))
         # Where the padding cannot shrink with the kernel, the border of the input that it no longer reaches is cut.
         self.crops = tuple(max(0, trim - padding) for trim in range(sizes))
@@ -54,6 +58,53 @@ class VConv2d(nn.Cell):
                 maps.append(convolution(window, kernel))
         y = ops.cat(maps, 1)
         return y if self.bias is None else ops.bias_add(y, self.bias)
+
+    def absorb_affine(self, scale: np.ndarray, shift: np.ndarray) -> "UntiedVConv2d":
+        """A cell that equals `scale * self(x) + shift`, both (out,), as a BatchNorm leaves behind.
+
+        Each use of a filter is scaled by a factor of its own, so the uses share their weights no longer: a 3 x 3 filter
+        becomes 9 + 1 numbers.
+        """
+        weight, bias = self.weight.asnumpy().astype(np.float64), np.array(shift, np.float64)
+        if self.bias is not None:
+            bias += scale * self.bias.asnumpy()
+        weight, filters = weight[:, :self.in_channels - self.delta], len(weight)
+        uses, places = [], []
+        for trim, crop in enumerate(self.crops):
+            for start in self.starts:
+                outputs = slice(len(uses) * filters, (len(uses) + 1) * filters)
+                kernel = scale[outputs, None, None, None] * _trim(weight, trim)
+                conv = conv2d(weight.shape[1], filters, kernel.shape[2:], self.stride, bias=True,
+                              padding=max(0, self.padding - trim))
+                conv.weight.set_data(Tensor(kernel, ms.float32))
+                conv.bias.set_data(Tensor(bias[outputs], ms.float32))
+                uses.append(conv)
+                places.append((crop, start))
+        return UntiedVConv2d(uses, places, self.delta).set_train(self.training)
+
+
+class UntiedVConv2d(nn.Cell):
+    """A `VConv2d` whose uses are convolutions with weights of their own; `VConv2d.absorb_affine` makes it.
+
+    Args:
+        uses: in the order of their maps.
+        places: of each, what is cut from the border of the input, and the first channel of its window.
+        delta: channels that a window leaves out.
+    """
+
+    def __init__(self, uses: Sequence[nn.Conv2d], places: Sequence[Tuple[int, int]], delta: int):
+        super().__init__()
+        self.uses, self.places, self.delta = nn.CellList(uses), tuple(places), delta
+
+    def construct(self, x: Tensor) -> Tensor:
+        maps = []
+        for index, convolution in enumerate(self.uses):
+            crop, start = self.places[index]
+            window = _trim(x, crop)
+            if self.delta:
+                window = window[:, start:start + x.shape[1] - self.delta]
+            maps.append(convolution(window))
+        return ops.cat(maps, 1)
 
 
 def _trim(x: Tensor, border: int) -> Tensor:

@@ -68,16 +68,12 @@ def _stem(in_channels: int, out_channels: int, kernel_size: int, stride: int) ->
 class VersatileBottleneck(Bottleneck):
     """The bottleneck with a versatile 3x3 convolution."""
 
-    folds = (("conv1", "bn1"), ("conv3", "bn3"))
-
     def __init__(self, *args, **kwargs):
         super().__init__(*args, unit=_unit, **kwargs)
 
 
 class VersatileResNet50(ResNet50):
     """ResNet-50 with a versatile stem and versatile 3x3 convolutions; arguments as of `ResNet50`."""
-
-    folds = ()
 
     def __init__(self, **kwargs):
         super().__init__(block=VersatileBottleneck, stem=_stem, **kwargs)

@@ -52,6 +52,10 @@ def test_equals_its_definition(size, out, kernel, stride, padding, delta, g):
     expected = _expected(x, layer.weight.asnumpy(), layer.bias.asnumpy(), stride,
                          (kernel - 1) // 2 if padding is None else padding, delta, g)
     np.testing.assert_allclose(layer(ms.Tensor(x)).asnumpy(), expected, rtol=1e-4, atol=1e-4)
+    scale, shift = generator.standard_normal((2, out))
+    absorbed = layer.absorb_affine(scale, shift)
+    np.testing.assert_allclose(absorbed(ms.Tensor(x)).asnumpy(),
+                               scale[:, None, None] * expected + shift[:, None, None], rtol=1e-4, atol=2e-4)
 
 
 def test_refuses_what_does_not_divide():
