@@ -104,6 +104,7 @@ def images(tmp_path_factory):
              "small.png": picture.resize((11, 30)), "exact.png": picture.resize((28, 20))}
     for name, form in forms.items():
         form.save(folder / name)
+    forms["palette.png"].save(folder / "clear.png", transparency=0)
     picture.save(folder / "progressive.jpg", progressive=True, subsampling=2)
     return {path.name: str(path) for path in sorted(folder.iterdir())}
 

@@ -34,12 +34,11 @@ std::vector<T> repeated(const std::vector<T>& values, int times) {
   return all;
 }
 
-std::vector<double> softmax(const std::vector<double>& logits) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  std::vector<double> exponentials(logits.size());
-  std::transform(logits.begin(), logits.end(), exponentials.begin(),
-                 [largest](double logit) { return std::exp(logit - largest); });
-  return exponentials;
+/// Of each value less the largest one, which none of them then overflows.
+std::vector<double> exponentials(std::vector<double> values) {
+  const double largest = *std::max_element(values.begin(), values.end());
+  for (auto& value : values) value = std::exp(value - largest);
+  return values;
 }
 
 std::vector<double> scaled_to_one(std::vector<double> values) {
@@ -65,7 +64,7 @@ std::vector<Prediction> Classifier::classify(const std::string& image_path, std:
                              std::to_string(sidecar_.classes.size()) + " classes: they do not belong together");
   }
   const std::vector<double> first(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(count));
-  const auto probabilities = scaled_to_one(sidecar_.gives_probabilities ? first : softmax(first));
+  const auto probabilities = scaled_to_one(sidecar_.gives_probabilities ? first : exponentials(first));
 
   std::vector<std::size_t> order(count);
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -102,7 +101,8 @@ void Classifier::load(const Image& image) {
   }
   // The converter drops a transposition at the input: such a file takes bytes with their channels first.
   const auto shape = network_.input_shape();
-  if (shape != channels_last && std::equal(shape.begin() + 1, shape.end(), planes.begin() + 1, planes.end())) {
+  if (shape != channels_last && shape.size() == planes.size() &&
+      std::equal(shape.begin() + 1, shape.end(), planes.begin() + 1)) {
     const auto keep = [](std::uint8_t value, std::size_t) { return value; };
     network_.set_input(repeated(channels_first<std::uint8_t>(image, keep), sidecar_.batch_size), planes);
   } else {

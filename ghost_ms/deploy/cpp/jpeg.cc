@@ -37,7 +37,6 @@ class Decoder {
     info_.err = jpeg_std_error(&errors_.manager);
     errors_.manager.error_exit = on_error;
     errors_.manager.emit_message = on_message;
-    jpeg_create_decompress(&info_);
   }
   ~Decoder() { jpeg_destroy_decompress(&info_); }
   Decoder(const Decoder&) = delete;
@@ -46,6 +45,7 @@ class Decoder {
   /// False after an error. No object with a destructor may live in here: the jump would pass it by.
   bool read(const Bytes& content, Image& image) {
     if (setjmp(errors_.jump) != 0) return false;
+    jpeg_create_decompress(&info_);
     jpeg_mem_src(&info_, content.data(), static_cast<unsigned long>(content.size()));
     jpeg_read_header(&info_, TRUE);
     if (info_.num_components == 4) {

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <utility>
+#include <vector>
 
 #include "classifier.h"
 #include "options.h"

@@ -1,9 +1,11 @@
 #include "report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 namespace ghost_ms {
 namespace {
