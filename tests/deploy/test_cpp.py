@@ -48,7 +48,7 @@ def _lite_root():
 def _configure(folder, lite_root):
     json_headers = os.path.join(os.path.dirname(mindspore.__file__), "include", "third_party")
     return subprocess.run(["cmake", "-S", SOURCES, "-B", folder, f"-DMSLITE_ROOT={lite_root}",
-                           f"-DNLOHMANN_JSON_INCLUDE_DIR={json_headers}"], capture_output=True, text=True)
+                           "-DCMAKE_CXX_FLAGS=-Werror", f"-DNLOHMANN_JSON_INCLUDE_DIR={json_headers}"], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def program(tmp_path_factory):
 
 
 def _run(*words):
-    return subprocess.run([str(word) for word in words], capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
 
 
 def _classify(*words):
@@ -178,7 +178,7 @@ def test_pixels_are_those_of_pillow(channels, interpolation, crop_ratio, program
 def test_the_log_of_the_runtime_is_silenced(program, networks):
     """MindSpore Lite 2.0.0 reads its log level before `main`."""
     quiet = {key: value for key, value in ENVIRONMENT.items() if key != "GLOG_v"}
-    done = subprocess.run([program, networks["outside"], BOOT], capture_output=True, text=True, env=quiet, timeout=60)
+    done = subprocess.run([program, networks["outside"], BOOT], capture_output=True, text=True, env=quiet, timeout=300)
     assert (done.returncode, done.stderr) == (0, "") and "name" in done.stdout
 
 
