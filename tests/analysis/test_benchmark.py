@@ -85,8 +85,8 @@ def test_command_measures_every_backend(tmp_path, capsys):
     assert tuple(bench_worker.BACKENDS) == benchmark.BACKENDS
     pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
     backends = [name for name in benchmark.BACKENDS if name != "lite" or lite.lite_python()]
-    assert main(["bench", "shufflenetv2_x0_5", "--backend", *backends, "--input_size", "32", "--rounds", "2",
-                 "--threads", "1", "--output", str(path), "--plot", str(plot)]) == 0
+    assert main(["bench", "shufflenetv2_x0_5", "--backend", *backends, "--input_size", "32", "--rounds", "1",
+                 "--threads", "2", "--output", str(path), "--plot", str(plot)]) == 0
     assert Image.open(plot).size == (1040, 715)
     rows = list(csv.DictReader(path.open()))
     assert [row["backend"] for row in rows] == backends

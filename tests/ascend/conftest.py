@@ -53,7 +53,8 @@ def shell(tmp_path):
     def run(script, *arguments, timeout=60, **variables):
         path = os.pathsep.join(filter(None, [str(tmp_path / "tools"), os.environ["PATH"]]))
         environment = {**os.environ, "PYTHON": sys.executable, "PATH": path, **variables}
-        for name in ("DEVICE_TARGET", "ASCEND_HOME_PATH", "ASCEND_OPP_PATH"):
+        # GLOG_v: an earlier test may have set it in this process.
+        for name in ("DEVICE_TARGET", "ASCEND_HOME_PATH", "ASCEND_OPP_PATH", "GLOG_v"):
             if name not in variables:
                 environment.pop(name, None)
         return subprocess.run(["bash", str(ROOT / script), *map(str, arguments)], cwd=tmp_path, env=environment,

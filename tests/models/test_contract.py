@@ -12,8 +12,8 @@ from tests.deploy.test_export import randomize_statistics
 
 #: Small sizes keep the suite quick; every network takes them.
 SQUARE, WIDE = (64, 64), (64, 96)
-#: The smallest of each family is compiled and differentiated in every run. The others are the same code with longer
-#: tables: each has its turn every TURNS days, and --slow runs all.
+#: The smallest of each family keeps the whole contract in every run. The others are the same code with longer tables:
+#: they are counted and called, and the rest has its turn every TURNS days; --slow runs all.
 TURNS = 4
 SMALLEST = {}
 for _card in map(model_card, list_models()):
@@ -42,10 +42,16 @@ def variant(request):
 
 
 @pytest.fixture
-def thorough(request, variant):
+def in_turn(request, variant):
+    """Whether the whole contract is due."""
     smallest = variant.card.params == SMALLEST[variant.card.family]
     turn = list_models().index(variant.name) % TURNS == datetime.date.today().toordinal() % TURNS
-    if not (smallest or turn or request.config.getoption("--slow")):
+    return smallest or turn or request.config.getoption("--slow")
+
+
+@pytest.fixture
+def thorough(in_turn):
+    if not in_turn:
         pytest.skip(f"a sibling's turn comes every {TURNS} days; --slow runs it")
 
 
@@ -58,18 +64,22 @@ def test_parameter_count_is_the_published_one(variant):
     assert count + variant.card.unused_params == variant.card.params
 
 
-def test_logits_and_features(variant):
-    for size in (SQUARE, WIDE):
-        net = variant.net(size)
-        for batch in (1, 3) if size == SQUARE else (1,):
-            x = _images(batch, size)
-            features = net.forward_features(x)
-            assert features.shape[:2] == (batch, net.num_features) and features.ndim == 4
-            logits = net.forward_head(net.forward_last(x))
-            assert logits.shape == (batch, variant.card.num_classes)
-            assert np.isfinite(logits.asnumpy()).all()
+def test_logits(variant, in_turn):
+    for batch, size in ((1, SQUARE), (3, SQUARE), (1, WIDE)) if in_turn else ((1, WIDE),):
+        logits = variant.net(size)(_images(batch, size))
+        assert logits.shape == (batch, variant.card.num_classes)
+        assert np.isfinite(logits.asnumpy()).all()
 
 
+@pytest.mark.usefixtures("thorough")
+def test_features_and_head(variant):
+    net, x = variant.net(SQUARE), _images(3, SQUARE)
+    features = net.forward_features(x)
+    assert features.shape[:2] == (3, net.num_features) and features.ndim == 4
+    np.testing.assert_allclose(net.forward_head(net.forward_last(x)).asnumpy(), net(x).asnumpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("thorough")
 def test_pyramid_matches_feature_info(variant):
     net, x = variant.net(WIDE), _images(1, WIDE)
     maps = net.forward_pyramid(x)
@@ -121,6 +131,7 @@ def test_deploy_form_gives_the_same_logits(variant):
     assert count_cells(deployed, nn.BatchNorm2d) < max(before, 1)
 
 
+@pytest.mark.usefixtures("thorough")
 def test_other_classes_channels_and_rates(variant):
     variant.nets.clear()
     net = create_model(variant.name, input_size=SQUARE, num_classes=7, in_channels=1, drop_rate=0.3,

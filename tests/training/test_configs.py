@@ -116,3 +116,28 @@ def test_the_strategy_of_ghostnetv3_runs_from_its_recipe(tmp_path):
     before = net.set_train(False)(x).asnumpy()
     net.reparameterize()
     np.testing.assert_allclose(net(x).asnumpy(), before, rtol=1e-3, atol=1e-4)
+
+
+ASCEND = sorted(FOLDER.glob("*/*_ascend.yaml"))
+
+
+@pytest.mark.parametrize("path", ASCEND, ids=lambda path: path.stem)
+def test_a_recipe_for_atlas_differs_in_precision_alone(path):
+    recipe = config.parse(_parser(), ["--config", str(path)])[0]
+    plain = config.parse(_parser(), ["--config", str(path).replace("_ascend", "")])[0]
+    assert (recipe.precision.level, recipe.precision.dynamic) == ("O2", True) and plain.precision.level == "O0"
+    recipe.precision, recipe.run = plain.precision, plain.run
+    assert recipe == plain and str(path).split("/configs/")[1] in path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ASCEND, ids=lambda path: path.stem)
+def test_its_step_in_half_precision_runs(path, graph):
+    recipe = config.parse(_parser(), ["--config", str(path)])[0]
+    _, step = _step(recipe, (64, 64))
+    x = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 64, 64)), ms.float32)
+    loss, _ = step(x, ms.Tensor([0, 1], ms.int32))
+    assert np.isfinite(float(loss.asnumpy()))
+    # The scale is large: an update may have been left out, and then the scale is halved.
+    assert int(step.skipped.asnumpy()) in (0, 1)
+    assert float(step.scaler.scale_value.asnumpy()) == 65536 / 2 ** int(step.skipped.asnumpy())
