@@ -125,7 +125,7 @@ def models(argv: Sequence[str]) -> int:
 
 def bench(argv: Sequence[str]) -> int:
     """Measure latency, memory and size of networks side by side."""
-    from ghost_ms.analysis import benchmark
+    from ghost_ms.analysis import benchmark, plots
     from ghost_ms.models import list_models, table
 
     parser = argparse.ArgumentParser("ghost-ms bench", description=bench.__doc__)
@@ -139,6 +139,8 @@ def bench(argv: Sequence[str]) -> int:
                         help="height and width, or one number for both; by default each network's published size")
     parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
     parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
+    parser.add_argument("--plot", metavar="FILE.png",
+                        help="draw the published top-1 accuracy against the measured latency")
     options = parser.parse_args(argv)
     names = [name for pattern in options.models for name in list_models(pattern) or _no_model(pattern)]
     for key in ("threads", "batch", "rounds"):
@@ -146,6 +148,10 @@ def bench(argv: Sequence[str]) -> int:
             raise ValueError(f"--{key} is {getattr(options, key)}; it is 1 or more")
     if options.output and not options.output.endswith((".csv", ".md")):
         raise ValueError(f"--output is '{options.output}'; it ends in .csv or .md")
+    if options.plot:
+        if not options.plot.endswith(".png"):
+            raise ValueError(f"--plot is '{options.plot}'; it ends in .png")
+        plots.require_published(names)
     results = benchmark.benchmark(names, options.backend, options.batch, _size(options.input_size), options.threads,
                                   options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
     heading, rows = benchmark.heading(), benchmark.rows(results)
@@ -155,6 +161,8 @@ def bench(argv: Sequence[str]) -> int:
             f"{heading}; {options.threads} threads.\n\n{table.as_markdown(rows)}\n"
         with open(options.output, "w", encoding="utf-8") as file:
             file.write(text)
+    if options.plot:
+        plots.draw_accuracy_latency(options.plot, results)
     return 1 if any(result.error for result in results) else 0
 
 

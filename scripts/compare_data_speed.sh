@@ -17,9 +17,6 @@ if [ -z "${GHOST_PYTHON:-}" ]; then
 fi
 if [ -z "${TORCH_PYTHON:-}" ]; then
     TORCH_PYTHON=.bench/torchvision/bin/python
-    if [ ! -x "$TORCH_PYTHON" ]; then
-        "$GHOST_PYTHON" -m venv .bench/torchvision
-        "$TORCH_PYTHON" -m pip install --quiet --disable-pip-version-check torch torchvision
-    fi
+    setup_peer "$GHOST_PYTHON" torchvision torch torchvision
 fi
 GLOG_v=4 OMP_NUM_THREADS=1 PYTHONPATH=. "$GHOST_PYTHON" scripts/compare_data_speed.py --torch "$TORCH_PYTHON" "$@"

@@ -10,8 +10,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/setup_env.sh
 . scripts/setup_env.sh
 setup_env ""
-if [ ! -d .bench/mindcv/mindcv ]; then
-    # Without its dependencies: MindSpore and NumPy are those of .venv, which both sides must share.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target .bench/mindcv mindcv==0.3.0 tqdm
-fi
+setup_mindcv .venv/bin/python
 GLOG_v=4 PYTHONPATH=.bench/mindcv .venv/bin/python scripts/compare_speed.py

@@ -21,15 +21,15 @@ Measure = Callable[[int], List[float]]
 Peak = Callable[[], float]
 
 
-def main() -> None:
-    """Answer the messages of the parent process."""
+def main(backends: Dict[str, Callable[[dict, str], tuple]]) -> None:
+    """Answer the messages of the parent process; a backend takes the task and a folder for its files."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What libraries print must not mix with the answers.
     task = json.loads(sys.stdin.readline())
     _limit_threads(task["threads"])
     with tempfile.TemporaryDirectory() as folder:
         try:
-            answer, measure, peak = BACKENDS[task["backend"]](task, folder)
+            answer, measure, peak = backends[task["backend"]](task, folder)
         except (ValueError, OSError) as error:
             print(json.dumps({"error": " ".join(str(error).split())}), file=out, flush=True)
             return
@@ -55,7 +55,7 @@ def _network(task: dict) -> tuple:
     start = time.perf_counter()
     net = create_model(task["model"], input_size=size)
     seconds = time.perf_counter() - start
-    return net, _images(task), seconds
+    return net, random_images(task), seconds
 
 
 def _processor_seconds() -> float:
@@ -64,7 +64,7 @@ def _processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in spent)
 
 
-def _prepare(run: Callable[[], object], **answer: float) -> Tuple[Dict[str, float], Measure, Peak]:
+def prepare(run: Callable[[], object], **answer: float) -> Tuple[Dict[str, float], Measure, Peak]:
     """The first call, which compiles, is part of the preparation."""
     start = _processor_seconds()
     run()
@@ -90,7 +90,7 @@ def mindspore(task: dict, _: str) -> tuple:
     net, images, build = _network(task)
     net, images = to_deploy_form(net), ms.Tensor(images)
     size = sum(p.nbytes for p in net.get_parameters()) / 1e6
-    return _prepare(lambda: net(images).asnumpy(), build_s=build, size_mb=size)
+    return prepare(lambda: net(images).asnumpy(), build_s=build, size_mb=size)
 
 
 def train(task: dict, _: str) -> tuple:
@@ -106,7 +106,7 @@ def train(task: dict, _: str) -> tuple:
     labels = ms.Tensor([index % model_card(task["model"]).num_classes for index in range(task["batch"])], ms.int32)
     images = ms.Tensor(images)
     size = sum(p.nbytes for p in net.get_parameters()) / 1e6
-    return _prepare(lambda: step(images, labels).asnumpy(), build_s=build, size_mb=size)
+    return prepare(lambda: step(images, labels).asnumpy(), build_s=build, size_mb=size)
 
 
 def _exported(task: dict, folder: str, kind: str) -> Tuple[str, dict]:
@@ -121,7 +121,7 @@ def _exported(task: dict, folder: str, kind: str) -> Tuple[str, dict]:
     return path, {"build_s": time.perf_counter() - start}
 
 
-def _images(task: dict) -> np.ndarray:
+def random_images(task: dict) -> np.ndarray:
     shape = (task["batch"], 3, *task["input_size"])
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
@@ -135,8 +135,8 @@ def mindir(task: dict, folder: str) -> tuple:
 
     path, answer = _exported(task, folder, "mindir")
     device.setup("CPU")
-    net, images = load_mindir(path), ms.Tensor(_images(task))
-    return _prepare(lambda: net(images).asnumpy(), size_mb=os.path.getsize(path) / 1e6, **answer)
+    net, images = load_mindir(path), ms.Tensor(random_images(task))
+    return prepare(lambda: net(images).asnumpy(), size_mb=os.path.getsize(path) / 1e6, **answer)
 
 
 def onnx(task: dict, folder: str) -> tuple:
@@ -144,8 +144,8 @@ def onnx(task: dict, folder: str) -> tuple:
     from ghost_ms.deploy.onnx_export import load_onnx
 
     path, answer = _exported(task, folder, "onnx")
-    net, images = load_onnx(path, task["threads"]), _images(task)
-    return _prepare(lambda: net(images), size_mb=os.path.getsize(path) / 1e6, **answer)
+    net, images = load_onnx(path, task["threads"]), random_images(task)
+    return prepare(lambda: net(images), size_mb=os.path.getsize(path) / 1e6, **answer)
 
 
 def lite(task: dict, folder: str) -> tuple:
@@ -156,7 +156,7 @@ def lite(task: dict, folder: str) -> tuple:
     start = _processor_seconds()
     convert(path, os.path.join(folder, "net.ms"))
     model = LiteModel(os.path.join(folder, "net.ms"), task["threads"])
-    model(_images(task))
+    model(random_images(task))
     answer.update(compile_s=_processor_seconds() - start + model.facts["load_s"], size_mb=model.facts["size_mb"])
     return answer, model.time, model.close
 
@@ -164,4 +164,4 @@ def lite(task: dict, folder: str) -> tuple:
 BACKENDS = {"mindspore": mindspore, "train": train, "mindir": mindir, "onnx": onnx, "lite": lite}
 
 if __name__ == "__main__":
-    main()
+    main(BACKENDS)

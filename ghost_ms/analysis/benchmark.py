@@ -126,17 +126,24 @@ def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
             macs = macs if size == tuple(card.input_size) else None
             results.append(Result(name, backend, batch, size, threads, params, macs))
     for start in range(0, len(results), GROUP):
-        _measure_group(results[start:start + GROUP], rounds, advance)
+        measure_in_turns(results[start:start + GROUP], rounds, own_worker, advance)
     return results
 
 
-def _measure_group(results: Sequence[Result], rounds: int, advance: Optional[Callable[[str], None]]) -> None:
+def own_worker(_: Result) -> List[str]:
+    """The command of the process that measures this package's backends."""
+    return [sys.executable, "-m", "ghost_ms.analysis.bench_worker"]
+
+
+def measure_in_turns(results: Sequence[Result], rounds: int, command: Callable[[Result], Sequence[str]],
+                     advance: Optional[Callable[[str], None]] = None) -> None:
+    """Fill in results that are measured side by side, each by the process that `command` names for it."""
     workers = []
     try:
         for result in results:
             if advance is not None:
                 advance(result.model)
-            workers.append(_Worker(result, [sys.executable, "-m", "ghost_ms.analysis.bench_worker"]))
+            workers.append(_Worker(result, command(result)))
         calls: Dict[int, int] = {}
         for index, worker in enumerate(workers):
             warm = worker.time(3)

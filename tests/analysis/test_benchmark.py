@@ -1,14 +1,16 @@
 """`ghost-ms bench`: what it measures and how it is told."""
 import csv
+import dataclasses
 import io
 import sys
 
 import pytest
+from PIL import Image
 
-from ghost_ms.analysis import bench_worker, benchmark
+from ghost_ms.analysis import bench_worker, benchmark, plots
 from ghost_ms.cli import main
 from ghost_ms.deploy import lite
-from ghost_ms.models import table
+from ghost_ms.models import model_card, table
 
 #: Speaks the worker's protocol with times that are known: 1 ms, 2 ms, ... for the calls of a round.
 PEER = """
@@ -57,13 +59,35 @@ def test_tables_hold_every_figure():
         "peak memory (MB)": "-", "size (MB)": "-"}
 
 
+def test_plot_sets_published_accuracy_against_measured_latency():
+    times = {"median_ms": 4.0, "low_ms": 3.5, "high_ms": 5.5}
+    results = [_result(model="ghostnet_100", **times), _result(model="ghostnet_130", **times),
+               _result(model="ghostnet_100", backend="lite", **{**times, "median_ms": 5.0}),
+               _result(model="ghostnetv2_100", error="out of luck")]
+    (axes,) = plots.accuracy_latency(results).axes
+    assert [text.get_text() for text in axes.texts] == ["ghostnet_100", "ghostnet_130", "ghostnet_100"]
+    drawn = {container.get_label(): container[0].get_xydata().tolist() for container in axes.containers}
+    assert drawn == {"mindspore": [[4.0, 73.98], [4.0, 75.7]], "lite": [[5.0, 73.98]]}
+    bars = axes.containers[0][2][0].get_segments()
+    assert [point[0] for point in bars[0]] == [3.5, 5.5]
+    assert "published" in axes.get_ylabel() and "measured" in axes.get_xlabel()
+
+
+def test_without_a_published_accuracy_there_is_nothing_to_plot(monkeypatch):
+    card = dataclasses.replace(model_card("ghostnet_100"), top1=None)
+    monkeypatch.setattr(plots, "model_card", lambda name: card)
+    with pytest.raises(ValueError, match="ghostnet_100 has none"):
+        plots.require_published(["ghostnet_100"])
+
+
 def test_command_measures_every_backend(tmp_path, capsys):
-    path = tmp_path / "bench.csv"
+    path, plot = tmp_path / "bench.csv", tmp_path / "bench.png"
     assert tuple(bench_worker.BACKENDS) == benchmark.BACKENDS
     pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
     backends = [name for name in benchmark.BACKENDS if name != "lite" or lite.lite_python()]
     assert main(["bench", "shufflenetv2_x0_5", "--backend", *backends, "--input_size", "32", "--rounds", "1",
-                 "--threads", "2", "--output", str(path)]) == 0
+                 "--threads", "2", "--output", str(path), "--plot", str(plot)]) == 0
+    assert Image.open(plot).size == (1040, 715)
     rows = list(csv.DictReader(path.open()))
     assert [row["backend"] for row in rows] == backends
     for row in rows:
@@ -78,6 +102,7 @@ def test_command_measures_every_backend(tmp_path, capsys):
     (["ghostnet_050", "--threads", "0"], "--threads is 0"),
     (["ghostnet_050", "--input_size", "1", "2", "3"], "--input_size takes one or two"),
     (["ghostnet_050", "--output", "table.txt"], "ends in .csv or .md"),
+    (["ghostnet_050", "--plot", "table.pdf"], "--plot is 'table.pdf'; it ends in .png"),
 ])
 def test_bad_input_gets_a_sentence(argv, words, capsys):
     assert main(["bench", *argv]) == 1

@@ -1,0 +1,23 @@
+// What is printed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "classifier.h"
+
+namespace ghost_ms {
+
+struct Result {
+  std::string image;
+  std::vector<Prediction> predictions;
+  std::vector<double> milliseconds;  ///< of timed calls, ascending; empty where none was timed
+};
+
+/// A block an image, a line a class.
+std::string as_table(const std::vector<Result>& results);
+
+/// The same list as `ghost-ms lite run --json`, with "latency_ms" where calls were timed.
+std::string as_json(const std::vector<Result>& results);
+
+}  // namespace ghost_ms

@@ -1,0 +1,28 @@
+// The JSON file that `ghost-ms export` writes beside a network: what its input is and what its outputs mean.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "resize.h"
+
+namespace ghost_ms {
+
+struct Sidecar {
+  int batch_size;  ///< images of a call; 1 where the file leaves it open
+  int width;
+  int height;
+  int channels;
+  std::vector<float> mean;  ///< per channel, for pixels scaled to 0..1
+  std::vector<float> std;
+  double crop_ratio;
+  Interpolation interpolation;
+  bool normalised_in_graph;  ///< the network takes bytes and normalises them itself
+  bool gives_probabilities;  ///< it ends in a softmax
+  std::vector<std::string> classes;
+};
+
+/// Reads NAME.json beside NAME.ms or NAME.mindir; std::runtime_error where there is none or it is no such file.
+Sidecar read_sidecar(const std::string& model_path);
+
+}  // namespace ghost_ms

@@ -1,0 +1,265 @@
+"""The C++ classifier: built by CMake against MindSpore Lite, it gives what `ghost-ms lite run` gives."""
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import mindspore
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghost_ms.cli import main
+from ghost_ms.data.transforms import Preprocessing, to_pillow
+from ghost_ms.deploy import lite
+from ghost_ms.deploy.export import export_onnx
+from ghost_ms.deploy.form import Form
+from ghost_ms.deploy.sidecar import write_sidecar
+from ghost_ms.training.checkpoint import Description
+from tests import tiny
+from tests.deploy.test_export import _description, randomize_statistics
+
+onnx = pytest.importorskip("onnx", reason="needs pip install 'ghost-ms[deploy]'")
+pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
+
+ROOT = pathlib.Path(__file__).parents[2]
+SOURCES = ROOT / "ghost_ms" / "deploy" / "cpp"
+BOOT = str(ROOT / "ghost_ms" / "data" / "embedded" / "ankle_boot.png")
+#: Of the program: of what the tests' own MindSpore reads, only a log level, which spares it a second start.
+ENVIRONMENT = {**{key: value for key, value in os.environ.items() if not key.startswith(("GLOG", "MS_"))},
+               "GLOG_v": "4"}
+
+
+def _lite_root():
+    """The folder of the Python package mindspore_lite; skips where there is none, or none with headers."""
+    python = lite.lite_python()
+    if python is None:
+        pytest.skip("no MindSpore Lite: bash scripts/setup_lite.sh")
+    code = "import importlib.util as u; print(u.find_spec('mindspore_lite').submodule_search_locations[0])"
+    root = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    if not os.path.isfile(os.path.join(root, "include", "api", "model.h")):
+        pytest.skip(f"no C++ headers in {root}")
+    return root
+
+
+def _configure(folder, lite_root):
+    json_headers = os.path.join(os.path.dirname(mindspore.__file__), "include", "third_party")
+    return subprocess.run(["cmake", "-S", SOURCES, "-B", folder, f"-DMSLITE_ROOT={lite_root}",
+                           "-DCMAKE_CXX_FLAGS=-Werror", f"-DNLOHMANN_JSON_INCLUDE_DIR={json_headers}"], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """Path of the built program; built once, whichever of pytest's processes comes first."""
+    for tool in ("cmake", "c++"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool}")
+    lite_root = _lite_root()
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cpp"
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ghost_ms_classify").is_file():
+            configured = _configure(folder, lite_root)
+            missing = re.search(r"Could NOT find (JPEG|PNG)", configured.stderr)
+            if missing:
+                pytest.skip(f"no development files of lib{missing.group(1).lower()}")
+            assert configured.returncode == 0, configured.stderr
+            built = subprocess.run(["cmake", "--build", folder, "-j2"], capture_output=True, text=True)
+            assert built.returncode == 0, built.stdout + built.stderr
+    return str(folder / "ghost_ms_classify")
+
+
+def _run(*words):
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+
+
+def _classify(*words):
+    done = _run(*words, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def _fails(*words):
+    """What the program says when it ends in one sentence and exit code 1."""
+    done = _run(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("ghost_ms_classify: error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Files of every kind that is decoded: name to path."""
+    folder = tmp_path_factory.mktemp("images")
+    y, x = np.mgrid[0:333, 0:500]
+    waves = np.stack([127 + 120 * np.sin(x / 9 + y / 31), 127 + 120 * np.cos(y / 7), x * y % 256], -1)
+    picture = Image.fromarray((waves + np.random.default_rng(0).normal(0, 8, waves.shape)).clip(0, 255).astype("uint8"))
+    grey = picture.convert("L")
+    forms = {"colour.jpg": picture, "colour.png": picture, "grey.jpg": grey, "grey.png": grey,
+             "alpha.png": picture.convert("RGBA"), "palette.png": picture.quantize(50), "two.png": picture.convert("1"),
+             "small.png": picture.resize((11, 30)), "exact.png": picture.resize((28, 20))}
+    for name, form in forms.items():
+        form.save(folder / name)
+    forms["palette.png"].save(folder / "clear.png", transparency=0)
+    picture.save(folder / "progressive.jpg", progressive=True, subsampling=2)
+    return {path.name: str(path) for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def networks(program, tmp_path_factory):
+    """Converted files of a network of a few hundred weights: form to path."""
+    folder = tmp_path_factory.mktemp("networks")
+    paths = {}
+    with tiny.registered():
+        description = _description("tiny")
+        net = randomize_statistics(description.build()).set_train(False)
+        for name, form in (("outside", Form()), ("in-graph", Form(True, True))):
+            path = str(folder / f"{name}.onnx")
+            export_onnx(net, description, path, 1, form)
+            paths[name] = str(folder / f"{name}.ms")
+            lite.convert(path, paths[name])
+    return paths
+
+
+@pytest.mark.parametrize("form", ["outside", "in-graph"])
+def test_the_output_is_that_of_lite_run(form, program, networks, images, capsys):
+    paths = [BOOT, *images.values()]
+    answers = _classify(program, networks[form], *paths, "--top", "7")
+    capsys.readouterr()
+    assert main(["lite", "run", networks[form], "--image", *paths, "--top", "7", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert len({entry["predictions"][0]["probability"] for entry in expected}) > 5, "images are told apart"
+    for answer, wanted in zip(answers, expected):
+        assert answer["image"] == wanted["image"] and len(answer["predictions"]) == 7
+        for ours, theirs in zip(answer["predictions"], wanted["predictions"]):
+            assert (ours["class"], ours["index"]) == (theirs["class"], theirs["index"])
+            assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-6)
+
+
+def _pixels_network(folder, spec):
+    """A file whose "probabilities" are the pixels that it is given, divided by their sum."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    size = spec.channels * spec.input_size[0] * spec.input_size[1]
+    shape = [1, *spec.input_size, spec.channels]
+    nodes = [helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+             helper.make_node("Reshape", ["floats", "shape"], ["probabilities"])]
+    graph = helper.make_graph(
+        nodes, "pixels", [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [1, size])],
+        [numpy_helper.from_array(np.array([1, size]), "shape")])
+    path = str(folder / "pixels.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    description = Description("pixels", {"num_classes": size, "in_channels": spec.channels}, [], spec)
+    write_sidecar(path, description, 1, Form(True, True))
+    target = str(folder / "pixels.ms")
+    lite.convert(path, target)
+    return target
+
+
+@pytest.mark.parametrize("channels, interpolation, crop_ratio", [
+    (3, "bilinear", 0.875), (3, "bicubic", 1.0), (1, "bicubic", 0.95)])
+def test_pixels_are_those_of_pillow(channels, interpolation, crop_ratio, program, images, tmp_path):
+    spec = Preprocessing((20, 28), channels, (0.5,) * channels, (0.5,) * channels, crop_ratio, interpolation)
+    answers = _classify(program, _pixels_network(tmp_path, spec), *images.values(), "--top", 20 * 28 * channels)
+    for answer, path in zip(answers, images.values()):
+        pixels = np.zeros(20 * 28 * channels)
+        for entry in answer["predictions"]:
+            pixels[entry["index"]] = entry["probability"]
+        with open(path, "rb") as file:
+            wanted = np.asarray(spec.resize(to_pillow(file.read(), channels))).ravel()
+        np.testing.assert_array_equal(np.round(pixels * wanted.sum(), 3), wanted, err_msg=path)
+
+
+def test_the_log_of_the_runtime_is_silenced(program, networks):
+    """MindSpore Lite 2.0.0 reads its log level before `main`."""
+    quiet = {key: value for key, value in ENVIRONMENT.items() if key != "GLOG_v"}
+    done = subprocess.run([program, networks["outside"], BOOT], capture_output=True, text=True, env=quiet, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "") and "name" in done.stdout
+
+
+def test_table_and_latency(program, networks, images):
+    done = _run(program, networks["outside"], images["colour.jpg"], "--top", "2", "--bench", "9", "--threads", "1")
+    lines = done.stdout.splitlines()
+    assert lines[0] == images["colour.jpg"] and len(lines) == 4
+    shares = [float(re.fullmatch(r" +(\d+\.\d\d) %  name \d", line).group(1)) for line in lines[1:3]]
+    assert 100 > shares[0] >= shares[1] > 0
+    assert re.fullmatch(r"  median \d+\.\d\d ms, quartiles \d+\.\d\d - \d+\.\d\d ms, of 9 calls", lines[3])
+    (entry,) = _classify(program, networks["outside"], BOOT, "--bench", "4")
+    latency = entry["latency_ms"]
+    assert 0 < latency["low"] <= latency["median"] <= latency["high"] and latency["calls"] == 4
+    assert "--bench N" in _run(program, "--help").stdout
+
+
+def test_damaged_files_get_a_sentence(program, networks, images, tmp_path):
+    model = networks["outside"]
+    for name in ("colour.jpg", "colour.png"):
+        content = pathlib.Path(images[name]).read_bytes()
+        for keep in (6, len(content) // 2):
+            (tmp_path / name).write_bytes(content[:keep])
+            assert f"{name}' is not a readable image" in _fails(program, model, tmp_path / name)
+    Image.new("CMYK", (8, 8)).save(tmp_path / "cmyk.jpg")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
+    for name, words in (("cmyk.jpg", "save it as RGB"), ("deep.png", "save it with 8 bits")):
+        assert words in _fails(program, model, tmp_path / name)
+    assert "neither JPEG nor PNG" in _fails(program, model, __file__)
+    assert "there is no file '/nowhere.jpg'" in _fails(program, model, "/nowhere.jpg")
+    shutil.copy(model.replace(".ms", ".json"), tmp_path / "cut.json")
+    assert "there is no file" in _fails(program, tmp_path / "cut.ms", BOOT)
+    content = pathlib.Path(model).read_bytes()
+    for keep in (0, 1000, len(content) // 2):
+        (tmp_path / "cut.ms").write_bytes(content[:keep])
+        assert "MindSpore Lite cannot run" in _fails(program, tmp_path / "cut.ms", BOOT)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"classes": ["one"] * 11}, "do not belong together"),
+    ({"classes": 3}, "is no sidecar of an export"),
+    ({"normalisation": "in-graph"}, "its sidecar says 12288 of"),
+    ({"preprocessing": {}}, "is no sidecar of an export"),
+    ({"preprocessing": {"input_size": [32, 32]}}, "its sidecar says"),
+    ({"preprocessing": {"crop_ratio": 0}}, "crop_ratio does not lie"),
+    ({"preprocessing": {"std": [0.5, 0.5]}}, "mean and std need a value per channel"),
+    ({"preprocessing": {"interpolation": "nearest"}}, "neither bilinear nor bicubic"),
+])
+def test_a_sidecar_of_something_else_gets_a_sentence(change, words, program, networks, tmp_path):
+    content = json.load(open(networks["outside"].replace(".ms", ".json")))
+    kept = content["preprocessing"] if change.get("preprocessing") else {}
+    content.update(change)
+    content["preprocessing"] = {**kept, **change["preprocessing"]} if "preprocessing" in change else \
+        content["preprocessing"]
+    shutil.copy(networks["outside"], tmp_path / "net.ms")
+    (tmp_path / "net.json").write_text(json.dumps(content))
+    assert words in _fails(program, tmp_path / "net.ms", BOOT)
+    (tmp_path / "net.json").unlink()
+    assert "has no sidecar" in _fails(program, tmp_path / "net.ms", BOOT)
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--top", "0"], "--top is '0'"), (["--bench", "many"], "--bench is 'many'"), (["--fast"], "'--fast' is no option"),
+    (["--target", "gpu"], "--target is 'gpu'"), (["--target", "ascend"], "MindSpore Lite cannot run")])
+def test_bad_options_get_a_sentence(words, said, program, networks):
+    assert said in _fails(program, networks["outside"], BOOT, *words)
+
+
+def test_without_lite_cmake_names_the_remedy(program, tmp_path):
+    configured = _configure(tmp_path / "build", tmp_path)
+    assert configured.returncode != 0 and "set MSLITE_ROOT" in configured.stderr
+
+
+@pytest.mark.slow
+def test_a_network_of_full_size(program, images, tmp_path, capsys):
+    description, path = _description("ghostnet_050", (224, 224), num_classes=1000), str(tmp_path / "net.onnx")
+    export_onnx(randomize_statistics(description.build()).set_train(False), description, path)
+    lite.convert(path, str(tmp_path / "net.ms"))
+    (answer,) = _classify(program, tmp_path / "net.ms", images["colour.jpg"])
+    capsys.readouterr()
+    assert main(["lite", "run", str(tmp_path / "net.ms"), "--image", images["colour.jpg"], "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)[0]["predictions"]
+    assert [entry["class"] for entry in answer["predictions"]] == [entry["class"] for entry in expected]
+    np.testing.assert_allclose([entry["probability"] for entry in answer["predictions"]],
+                               [entry["probability"] for entry in expected], atol=1e-4)
