@@ -30,7 +30,7 @@ def open_images(where: str, split: str = "train", root: Optional[str] = None) ->
     if where.endswith(RECIPES):
         return open_source(recipes.load(where, ["--data.root", root] if root else []).data, split)
     if root:
-        raise ValueError(f"--root is the folder of a recipe's data set, and --calibrate is '{where}', no recipe (.yaml)")
+        raise ValueError(f"--root belongs to a recipe (.yaml), and --calibrate is '{where}'; leave it out")
     if not os.path.isdir(where):
         raise FileNotFoundError(f"there is no folder of images '{where}' (--calibrate takes a folder or a recipe)")
     paths = sorted(os.path.join(folder, name) for folder, _, names in os.walk(where) for name in names

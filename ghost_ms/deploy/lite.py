@@ -42,7 +42,7 @@ def lite_python() -> Optional[str]:
 
 
 def convert(source: str, target: str, optimize: str = "general", batch_size: int = 1, weight_bits: int = 0,
-            skip: Sequence[str] = ()) -> None:
+            skip: Sequence[str] = ()) -> List[str]:
     """Convert an exported file for MindSpore Lite, by its Python package or else by `converter_lite` on the PATH.
 
     Args:
@@ -54,6 +54,10 @@ def convert(source: str, target: str, optimize: str = "general", batch_size: int
         weight_bits: 8 stores the weights of an ONNX file in int8 (.ms only); 0 leaves them in float. They become floats
             again when the file is loaded.
         skip: names of nodes whose weights stay in float all the same.
+
+    Returns:
+        The names of the nodes whose weights stay in float where others become int8: `skip` and those that MindSpore
+        Lite 2.0.0 could not load.
 
     Raises:
         ValueError, OSError: no Lite, a source that is no network, an unknown target, no room; nothing is left behind.
@@ -70,20 +74,23 @@ def convert(source: str, target: str, optimize: str = "general", batch_size: int
         raise ValueError(f"--optimize is '{optimize}'; known are general, none and ascend_oriented:SOC, such as "
                          "ascend_oriented:Ascend310P3")
     os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+    skipped: List[str] = []
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(target))) as folder:
         temporary = os.path.join(folder, "model" + os.path.splitext(target)[1])
         readable = os.path.abspath(source)
         if source.endswith(".onnx"):
-            from ghost_ms.deploy.onnx_lite import lower_file
+            from ghost_ms.deploy.onnx_lite import lower_file, unloadable_in_int8
 
             readable = os.path.join(folder, "lowered.onnx")
-            lower_file(source, readable, batch_size, bool(weight_bits))
-        log = _run_converter(readable, temporary, optimize, weight_options(weight_bits, skip))
+            lowered = lower_file(source, readable, batch_size, bool(weight_bits))
+            skipped = sorted({*skip, *unloadable_in_int8(lowered)}) if weight_bits else []
+        log = _run_converter(readable, temporary, optimize, weight_options(weight_bits, skipped))
         if not os.path.isfile(temporary):
             raise ValueError(f"MindSpore Lite cannot convert '{source}' ({optimize}): {_reason(log)}")
         os.replace(temporary, target)
     if os.path.isfile(sidecar_path(source)) and sidecar_path(source) != sidecar_path(target):
         copy_sidecar(source, target, batch_size)
+    return skipped
 
 
 def weight_options(bits: int, skip: Sequence[str] = ()) -> Dict[str, str]:

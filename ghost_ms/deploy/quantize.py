@@ -109,11 +109,12 @@ class Quantizer:
             raise ValueError(f"all layers of '{self.path}' are excluded; nothing is left to quantise")
         copy, kinds = onnx.ModelProto(), list(WEIGHTED + PLAIN)
         copy.CopyFrom(self.model)
-        # Otherwise the quantiser infers the shapes once more, by way of two files, which takes longer than all the rest.
+        # Otherwise the quantiser infers the shapes once more, by way of files, which takes longer than all the rest.
         add_infer_metadata(copy)
         quantizer = QDQQuantizer(copy, True, self.narrow, QuantType.QInt8, QuantType.QUInt8, self.ranges, list(names),
                                  [], kinds, {"OpTypesToExcludeOutputQuantization": kinds, "MatMulConstBOnly": True})
         quantizer.quantize_model()
+        quantizer.model.topological_sort()
         quantized = quantizer.model.model
         del quantized.metadata_props[:]
         return quantized
@@ -191,7 +192,10 @@ def agreement(output: np.ndarray, expected: np.ndarray) -> Agreement:
 
 
 def save(model, path: str) -> None:
-    """Write an onnx.ModelProto; OSError where there is no room."""
+    """Check and write an onnx.ModelProto; OSError where there is no room."""
+    import onnx
+
+    onnx.checker.check_model(model, full_check=True)
     with open(path, "wb") as file:
         file.write(model.SerializeToString())
 

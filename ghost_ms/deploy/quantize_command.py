@@ -14,7 +14,8 @@ import numpy as np
 from ghost_ms.data.datasets import Source
 from ghost_ms.deploy import calibration, lite
 from ghost_ms.deploy.onnx_export import load_onnx, require_onnx
-from ghost_ms.deploy.quantize import LayerError, Quantizer, agreement, milliseconds, save
+from ghost_ms.deploy.quantize import (WEIGHTED, Agreement, LayerError, Quantizer, agreement, milliseconds, quantizable,
+                                      read_float, save)
 from ghost_ms.deploy.sidecar import Sidecar, copy_sidecar, read_json, read_sidecar, refuse_other_sidecar, sidecar_path
 
 #: Smallest share of the calibration images to which the int8 file has to give the class that the float one gives.
@@ -85,8 +86,8 @@ def _check(options: argparse.Namespace) -> None:
     if bool(options.model) == bool(options.ckpt):
         raise ValueError("give either an exported .onnx file or --ckpt")
     if options.samples < 1 or options.exclude_worst < 0:
-        raise ValueError(f"--samples is {options.samples} and --exclude-worst {options.exclude_worst}; they are at least "
-                         "1 and 0")
+        raise ValueError(f"--samples is {options.samples} and --exclude-worst {options.exclude_worst}; they are at "
+                         "least 1 and 0")
     if not 0 <= options.agreement <= 1:
         raise ValueError(f"--agreement is {options.agreement:g}; it is a share between 0 and 1")
     analysed = options.analyse or options.exclude_worst
@@ -97,7 +98,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.output and not options.output.endswith((".onnx", ".ms")):
         raise ValueError(f"--output is '{options.output}'; it ends in .onnx or .ms")
     if (options.output or "").endswith(".ms") and (analysed or options.reduce_range):
-        raise ValueError("--analyse, --exclude-worst and --reduce-range are for ONNX; a .ms file has int8 weights alone")
+        raise ValueError("--analyse, --exclude-worst and --reduce-range are for .onnx; in a .ms file the weights alone "
+                         "are int8")
 
 
 @contextlib.contextmanager
@@ -133,27 +135,35 @@ def _to_onnx(job: Job) -> int:
     names = [node.name for node in quantizer.layers if node.name not in excluded]
     model = quantizer.quantize(names)
     weights = f"int8{' of 7 bits' if options.reduce_range else ''}, a scale for each output channel"
-    facts = {"weights": weights, "activations": "uint8", "left in float": sorted(excluded)}
-    _finish(job, facts, f"{len(names)} of {len(quantizer.layers)} layers in int8", quantizer.images, quantizer.expected,
-            lambda path: save(model, path), lambda path: contextlib.nullcontext(load_onnx(path)))
+
+    def write(path: str) -> List[str]:
+        save(model, path)
+        return sorted(excluded)
+
+    _finish(job, {"weights": weights, "activations": "uint8"}, quantizer.images, quantizer.expected, write,
+            lambda path: contextlib.nullcontext(load_onnx(path)))
     return 0
 
 
 def _to_lite(job: Job) -> int:
-    from ghost_ms.deploy.quantize import quantizable, read_float
-
-    layers = [node.name for node in quantizable(read_float(job.path))]
+    layers = [node.name for node in quantizable(read_float(job.path)) if node.op_type in WEIGHTED]
     excluded, images = match(layers, job.options.exclude), job.images()
     expected = calibration.run_all(load_onnx(job.path), images, job.sidecar.batch_size)
-    facts = {"weights": "int8", "activations": "float32", "left in float": sorted(excluded)}
-    _finish(job, facts, "weights in int8, all computed in float", images, expected,
+    _finish(job, {"weights": "int8", "activations": "float32"}, images, expected,
             lambda path: lite.convert(job.path, path, weight_bits=8, skip=sorted(excluded)), lite.LiteModel)
     return 0
 
 
-def _finish(job: Job, facts: dict, summary: str, images: np.ndarray, expected: np.ndarray,
-            write: Callable[[str], None], load: Callable[[str], ContextManager]) -> None:
-    """Write the file beside its place, run it, compare it, and move it there with its sidecar; say what came of it."""
+def _finish(job: Job, facts: dict, images: np.ndarray, expected: np.ndarray, write: Callable[[str], List[str]],
+            load: Callable[[str], ContextManager]) -> None:
+    """Write the file beside its place, run it, compare it, and move it there with its sidecar; say what came of it.
+
+    Args:
+        facts: of the file, for its sidecar.
+        images, expected: the float file's input and output.
+        write: writes the file and tells which layers are left in float.
+        load: the file as a function from images to outputs, while a `with` lasts.
+    """
     target, folder = job.target, os.path.dirname(os.path.abspath(job.target))
     refuse_other_sidecar(target, read_json(job.path))
     # A converted file takes one image a call even where the batch was open.
@@ -163,31 +173,34 @@ def _finish(job: Job, facts: dict, summary: str, images: np.ndarray, expected: n
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as inside:
             temporary = os.path.join(inside, os.path.basename(target))
-            write(temporary)
+            facts = {**facts, "left in float": write(temporary)}
             with load(temporary) as run:
                 result = agreement(calibration.run_all(run, images, batch_size), expected)
-                _require_agreement(job, result.same, len(images))
+                _require_agreement(job, result, len(images))
                 reference, batch = load_onnx(job.path), next(calibration.batches(images, max(batch_size, 1)))
                 times = [milliseconds(each, batch) for each in (reference, run)]
                 top1 = _accuracies(job, reference, run, batch_size) if job.test else {}
-            copy_sidecar(job.path, target, fixed, quantised={**facts, "images": len(images), "agree": result.same, **top1})
+            facts = {**facts, "images": len(images), "same class": result.same, **top1}
+            copy_sidecar(job.path, target, fixed, quantised=facts)
             os.replace(temporary, target)
     except OSError as error:
         raise OSError(f"cannot write '{target}': {error.strerror or error}") from None
     sizes = [os.path.getsize(path) for path in (job.path, target)]
-    print(f"{target}: {sizes[1] / 1e6:.2f} MB ({sizes[1] / sizes[0]:.2f} of the float file), {summary}; run and compared "
-          f"on {len(images)} images: relative difference {result.mean:.1e} on average, {result.largest:.1e} at most, "
-          f"the same class for {result.same}; {times[0]:.2f} ms a call in float, {times[1]:.2f} ms now; "
-          f"sidecar {sidecar_path(target)}")
+    left = len(facts["left in float"])
+    print(f"{target}: {sizes[1] / 1e6:.2f} MB ({sizes[1] / sizes[0]:.2f} of the float file), weights "
+          f"{facts['weights']}, activations {facts['activations']}, {left} layers left in float; run and compared on "
+          f"{len(images)} images: relative difference {result.mean:.1e} on average, {result.largest:.1e} at most, the "
+          f"same class for {result.same}; {times[0]:.2f} ms a call in float, {times[1]:.2f} ms now; sidecar "
+          f"{sidecar_path(target)}")
     if top1:
         print(f"top-1: {top1['top1 float']:.2f} % in float, {top1['top1']:.2f} % now")
 
 
-def _require_agreement(job: Job, same: int, images: int) -> None:
-    if not same >= job.options.agreement * images:
-        raise ValueError(f"the int8 form of '{job.path}' gives the class of the float one to only {same} of {images} "
-                         "images, so nothing was written: --analyse shows which layers to leave in float with --exclude "
-                         "or --exclude-worst, and --agreement accepts less")
+def _require_agreement(job: Job, result: Agreement, images: int) -> None:
+    if not (np.isfinite(result.error) and result.same >= job.options.agreement * images):
+        raise ValueError(f"the int8 form of '{job.path}' gives the class of the float one to only {result.same} of "
+                         f"{images} images, so nothing was written: --analyse shows which layers to leave in float "
+                         "with --exclude or --exclude-worst, and --agreement accepts less")
 
 
 def _accuracies(job: Job, reference: Callable, run: Callable, batch_size: int) -> dict:
@@ -221,8 +234,8 @@ def as_text(ranking: Sequence[LayerError]) -> str:
     """The worst layers for a terminal."""
     from ghost_ms.models import table
 
-    left = len(ranking) - ROWS
-    return table.as_text(rows(ranking[:ROWS])) + (f"\n... and {left} more, each with a smaller error" if left > 0 else "")
+    more = f"\n... and {len(ranking) - ROWS} more with smaller errors" if len(ranking) > ROWS else ""
+    return table.as_text(rows(ranking[:ROWS])) + more
 
 
 def write_csv(ranking: Sequence[LayerError], path: str) -> None:
