@@ -52,7 +52,8 @@ def convert(source: str, target: str, optimize: str = "general", batch_size: int
         batch_size: what the open batch of an ONNX file is fixed to; 0 leaves it open, which Lite 2.0.0 does not survive
             with every network.
         weight_bits: 8 stores the weights of an ONNX file in int8 (.ms only); 0 leaves them in float. They become floats
-            again when the file is loaded.
+            again when the file is loaded. (FULL_QUANT, which would compute in int8, ends in "LoadMindIR:
+            ParseFromArray failed" in 2.0.0 even for a single 1x1 convolution: it cannot read what it calibrates.)
         skip: names of nodes whose weights stay in float all the same.
 
     Returns:

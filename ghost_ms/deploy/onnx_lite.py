@@ -107,7 +107,8 @@ def lower_for_lite(model, int8: bool = False):
         int8: whether the converter is going to quantise the weights.
 
     Raises:
-        ValueError: a graph network with an open batch, whose numbers would silently be wrong.
+        ValueError: a graph network with an open batch, whose numbers would silently be wrong, or a network that is
+            quantised already.
     """
     import onnx
     from onnx import numpy_helper
@@ -117,6 +118,9 @@ def lower_for_lite(model, int8: bool = False):
     if any(node.op_type == "CumSum" for node in model.graph.node):
         raise ValueError("MindSpore Lite 2.0.0 gives wrong numbers for the neighbours of an open batch; export with "
                          "--batch_size 1")
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise ValueError("MindSpore Lite 2.0.0 converts no quantised ONNX file; `ghost-ms quantize FLOAT.onnx -o "
+                         "FILE.ms` gives it int8 weights")
     arrays = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
     nodes: List = []
     lowerings = {**LOWERINGS, **FOR_INT8} if int8 else LOWERINGS

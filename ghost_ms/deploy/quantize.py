@@ -130,7 +130,8 @@ class Quantizer:
             output = calibration.run_all(run_model(self.quantize([node.name])), self.images[:ANALYSED], self.batch_size)
             found.append(LayerError(node.name, node.op_type, self._shape(node),
                                     agreement(output, self.expected[:ANALYSED])))
-        return sorted(found, key=lambda layer: -layer.agreement.error)
+        # What is no number is the worst.
+        return sorted(found, key=lambda layer: -np.nan_to_num(layer.agreement.error, nan=np.inf))
 
     def _shape(self, node) -> str:
         shapes = {array.name: array.dims for array in self.model.graph.initializer}
@@ -176,11 +177,15 @@ def read_float(path: str):
 
 
 def quantizable(model) -> List:
-    """The nodes that can be quantised: those with weights, and plain ones whose inputs are all computed."""
+    """The nodes that can be quantised: those with weights, and plain ones whose inputs are all computed floats."""
+    from onnx import TensorProto
+
     constants = {array.name for array in model.graph.initializer}
-    return [node for node in model.graph.node
-            if (node.op_type in WEIGHTED and node.input[1] in constants)
-            or (node.op_type in PLAIN and not constants.intersection(node.input))]
+    floats = {tensor.name for tensor in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+              if tensor.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return [node for node in model.graph.node if node.input and node.input[0] in floats
+            and ((node.op_type in WEIGHTED and node.input[1] in constants)
+                 or (node.op_type in PLAIN and not constants.intersection(node.input)))]
 
 
 def agreement(output: np.ndarray, expected: np.ndarray) -> Agreement:

@@ -236,6 +236,8 @@ def test_lite_takes_int8_weights(tmp_path, pictures, capsys):
     # wide has 8192 weights, each of which takes three bytes more, less what describes its 128 channels.
     assert 20_000 < os.path.getsize(target) - size < 3 * 8192
     _fails(capsys, ["quantize", path, "--calibrate", pictures, "-o", target, "--analyse"], "for .onnx")
+    assert main(["quantize", path, "--calibrate", pictures, "-o", str(tmp_path / "int8.onnx")]) == 0
+    _fails(capsys, ["lite", "convert", tmp_path / "int8.onnx"], "no quantised ONNX file", "-o FILE.ms")
 
 
 def test_bad_input_is_one_sentence(tmp_path, pictures, capsys, monkeypatch):
