@@ -3,6 +3,7 @@ import csv
 import json
 import os
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -290,3 +291,18 @@ def test_no_room_leaves_nothing(tmp_path, pictures, capsys, room):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, soft)
     assert not (tmp_path / "out").exists() or os.listdir(tmp_path / "out") == []
+
+
+def test_the_vendor_program_is_told_which_weights(tmp_path, monkeypatch):
+    """`converter_lite` gets the section of its settings that it documents."""
+    program = tmp_path / "converter_lite"
+    program.write_text(f"#!{sys.executable}\nimport sys\n"
+                       "flags = dict(word[2:].split('=', 1) for word in sys.argv[1:])\n"
+                       "open(flags['outputFile'] + '.ms', 'w').write(open(flags['configFile']).read())\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(lite, "lite_python", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    target = tmp_path / "net.ms"
+    assert lite.convert(network(tmp_path), str(target), weight_bits=8, skip=["wide"]) == ["deep", "stem", "wide"]
+    assert target.read_text().splitlines() == ["[common_quant_param]", "quant_type=WEIGHT_QUANT", "bit_num=8",
+                                               "skip_quant_node=deep,stem,wide"]
