@@ -131,7 +131,8 @@ def _to_onnx(job: Job) -> int:
             write_csv(ranking, options.csv)
         if not (options.output or options.exclude_worst):
             return 0
-        excluded |= {layer.name for layer in ranking[:options.exclude_worst]}
+        worst = [layer.name for layer in ranking if layer.name not in excluded]
+        excluded |= set(worst[:options.exclude_worst])
     names = [node.name for node in quantizer.layers if node.name not in excluded]
     model = quantizer.quantize(names)
     weights = f"int8{' of 7 bits' if options.reduce_range else ''}, a scale for each output channel"

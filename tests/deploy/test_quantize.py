@@ -172,6 +172,9 @@ def test_the_analysis_finds_a_spoiled_layer(spoiled, pictures, tmp_path, capsys)
     assert rows[0]["layer"] == "wide" and errors == sorted(errors, reverse=True) and errors[0] > 5 * errors[1]
     for row in rows:
         assert float(row["SQNR (dB)"]) == pytest.approx(-20 * np.log10(float(row["relative error"])), abs=0.1)
+    assert main([*command, "--exclude-worst", "1", "--exclude", "wide", "-o", target]) == 0
+    assert json.load(open(tmp_path / "net_int8.json"))["quantised"]["left in float"] == sorted([
+        "wide", rows[1]["layer"]])
     assert main([*command, "--exclude-worst", "1", "-o", target]) == 0
     assert json.load(open(tmp_path / "net_int8.json"))["quantised"]["left in float"] == ["wide"]
     source = calibration.open_images(pictures)
