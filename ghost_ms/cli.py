@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models|weights|quantize|plan`; train.py and its sisters hand over to here."""
+"""The commands: `ghost-ms train|eval|export|infer|models|weights|quantize|plan`; train.py and its sisters lead here."""
 import argparse
 import os
 import sys
