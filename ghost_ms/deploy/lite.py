@@ -13,11 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import List, Optional
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from ghost_ms.deploy.sidecar import sidecar_path
+from ghost_ms.deploy.sidecar import copy_sidecar, sidecar_path
 
 RUNNER = pathlib.Path(__file__).with_name("lite_runner.py")
 ROOT = RUNNER.parent.parent.parent
@@ -41,7 +41,8 @@ def lite_python() -> Optional[str]:
     return sys.executable if importlib.util.find_spec("mindspore_lite") else None
 
 
-def convert(source: str, target: str, optimize: str = "general", batch_size: int = 1) -> None:
+def convert(source: str, target: str, optimize: str = "general", batch_size: int = 1, weight_bits: int = 0,
+            skip: Sequence[str] = ()) -> List[str]:
     """Convert an exported file for MindSpore Lite, by its Python package or else by `converter_lite` on the PATH.
 
     Args:
@@ -50,6 +51,14 @@ def convert(source: str, target: str, optimize: str = "general", batch_size: int
         optimize: general (CPU and GPU), none, or ascend_oriented:SOC such as ascend_oriented:Ascend310P3.
         batch_size: what the open batch of an ONNX file is fixed to; 0 leaves it open, which Lite 2.0.0 does not survive
             with every network.
+        weight_bits: 8 stores the weights of an ONNX file in int8 (.ms only); 0 leaves them in float. They become floats
+            again when the file is loaded. (FULL_QUANT, which would compute in int8, ends in "LoadMindIR:
+            ParseFromArray failed" in 2.0.0 even for a single 1x1 convolution: it cannot read what it calibrates.)
+        skip: names of nodes whose weights stay in float all the same.
+
+    Returns:
+        The names of the nodes whose weights stay in float where others become int8: `skip` and those that MindSpore
+        Lite 2.0.0 could not load.
 
     Raises:
         ValueError, OSError: no Lite, a source that is no network, an unknown target, no room; nothing is left behind.
@@ -66,44 +75,47 @@ def convert(source: str, target: str, optimize: str = "general", batch_size: int
         raise ValueError(f"--optimize is '{optimize}'; known are general, none and ascend_oriented:SOC, such as "
                          "ascend_oriented:Ascend310P3")
     os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+    skipped: List[str] = []
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(target))) as folder:
         temporary = os.path.join(folder, "model" + os.path.splitext(target)[1])
         readable = os.path.abspath(source)
         if source.endswith(".onnx"):
-            from ghost_ms.deploy.onnx_lite import lower_file
+            from ghost_ms.deploy.onnx_lite import lower_file, unloadable_in_int8
 
             readable = os.path.join(folder, "lowered.onnx")
-            lower_file(source, readable, batch_size)
-        log = _run_converter(readable, temporary, optimize)
+            lowered = lower_file(source, readable, batch_size, bool(weight_bits))
+            skipped = sorted({*skip, *unloadable_in_int8(lowered)}) if weight_bits else []
+        log = _run_converter(readable, temporary, optimize, weight_options(weight_bits, skipped))
         if not os.path.isfile(temporary):
             raise ValueError(f"MindSpore Lite cannot convert '{source}' ({optimize}): {_reason(log)}")
         os.replace(temporary, target)
     if os.path.isfile(sidecar_path(source)) and sidecar_path(source) != sidecar_path(target):
-        _copy_sidecar(source, target, batch_size)
+        copy_sidecar(source, target, batch_size)
+    return skipped
 
 
-def _copy_sidecar(source: str, target: str, batch_size: int) -> None:
-    """The sidecar of `source` beside `target`, with its name and the batch that was fixed."""
-    with open(sidecar_path(source)) as file:
-        content = json.load(file)
-    content["file"] = os.path.basename(target)
-    for end in (*content["inputs"], *content["outputs"]):
-        if end["shape"][0] < 0 and batch_size:
-            end["shape"][0] = batch_size
-    with open(sidecar_path(target), "w") as file:
-        json.dump(content, file, indent=1)
+def weight_options(bits: int, skip: Sequence[str] = ()) -> Dict[str, str]:
+    """The converter's section common_quant_param for int8 weights; empty for none (0 bits)."""
+    if not bits:
+        return {}
+    return {"quant_type": "WEIGHT_QUANT", "bit_num": str(bits), **({"skip_quant_node": ",".join(skip)} if skip else {})}
 
 
-def _run_converter(source: str, target: str, optimize: str) -> str:
+def _run_converter(source: str, target: str, optimize: str, weights: Dict[str, str]) -> str:
     """Run the installed converter in a process of its own; returns what it said."""
     python, program = lite_python(), shutil.which("converter_lite")
     if python:
-        command = [python, str(RUNNER), "convert", source, target, optimize]
+        command = [python, str(RUNNER), "convert", source, target, optimize, json.dumps(weights)]
     elif program:
         save = "MINDIR_LITE" if target.endswith(".ms") else "MINDIR"
         command = [program, f"--fmk={'ONNX' if source.endswith('.onnx') else 'MINDIR'}", f"--modelFile={source}",
                    f"--outputFile={os.path.splitext(target)[0]}", f"--saveType={save}", f"--optimize={optimize}",
                    "--inputDataFormat=NCHW"]
+        if weights:
+            settings = os.path.splitext(target)[0] + ".cfg"
+            pathlib.Path(settings).write_text("[common_quant_param]\n" + "".join(
+                f"{key}={value}\n" for key, value in weights.items()))
+            command.append(f"--configFile={settings}")
     else:
         raise ValueError(f"MindSpore Lite is not installed: {REMEDY}, or put converter_lite on the PATH")
     try:

@@ -1,6 +1,6 @@
 """The part of `ghost-ms lite` that runs inside MindSpore Lite: it needs that, NumPy and Python 3.7 or newer.
 
-    python lite_runner.py convert MODEL.onnx OUT.ms [general|none|ascend_oriented:SOC]
+    python lite_runner.py convert MODEL.onnx OUT.ms [general|none|ascend_oriented:SOC] ['{"quant_type": ...}']
     python lite_runner.py serve MODEL.ms [THREADS] [cpu|ascend]
 
 `convert` writes the file and ends. `serve` loads a model and answers lines of JSON on standard input by lines of JSON:
@@ -18,8 +18,11 @@ import numpy as np
 FORMATS = {".onnx": "ONNX", ".mindir": "MINDIR"}
 
 
-def convert(source, target, optimize="general"):
-    """Convert an ONNX or MINDIR file to `target` (.ms for devices, .mindir for servers)."""
+def convert(source, target, optimize="general", weights="{}"):
+    """Convert an ONNX or MINDIR file to `target` (.ms for devices, .mindir for servers).
+
+    `weights` is the section common_quant_param of the converter's settings as JSON; empty for float weights.
+    """
     import mindspore_lite as lite
 
     stem, suffix = os.path.splitext(target)
@@ -30,6 +33,8 @@ def convert(source, target, optimize="general"):
     converter.optimize, _, chip = optimize.partition(":")
     if chip:
         converter.set_config_info("acl_init_options", {"ge.socVersion": chip})
+    if json.loads(weights):
+        converter.set_config_info("common_quant_param", json.loads(weights))
     kind = getattr(lite.FmkType, FORMATS[os.path.splitext(source)[1]])
     converter.convert(fmk_type=kind, model_file=source, output_file=stem)
     os.chmod(target, 0o644)

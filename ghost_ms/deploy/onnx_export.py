@@ -2,7 +2,7 @@
 import collections
 import importlib
 import os
-from typing import Callable, List, Sequence
+from typing import Callable, List, Sequence, Union
 
 import numpy as np
 
@@ -125,16 +125,26 @@ def load_onnx(path: str, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]
         ValueError: it is damaged or no ONNX file, or ONNX Runtime is not installed.
     """
     require_onnx()
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no file '{path}'")
+    return _session(path, path, threads)
+
+
+def run_model(model, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+    """As `load_onnx`, of an onnx.ModelProto."""
+    require_onnx()
+    return _session(model.SerializeToString(), model.graph.name, threads)
+
+
+def _session(model: Union[str, bytes], path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no file '{path}'")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except (RuntimeError, ValueError, states.Fail, states.InvalidProtobuf, states.InvalidGraph,
             states.InvalidArgument, states.NotImplemented) as error:
         raise ValueError(f"'{path}' is no whole ONNX file: {str(error).strip().splitlines()[0]}") from None

@@ -24,12 +24,12 @@ class _Lowering:
                                            **attributes))
         return output
 
-    def constant(self, value: float) -> str:
-        """A scalar; its name."""
+    def constant(self, value, dtype: type = np.float32) -> str:
+        """A number or an array; its name."""
         from onnx import numpy_helper
 
         name = f"{self.node.name or self.node.output[0]}/constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
 
@@ -72,15 +72,43 @@ def _reduce_mean(lower: _Lowering) -> None:
 LOWERINGS: Dict[str, Callable[[_Lowering], None]] = {
     "HardSwish": _hard_swish, "Gelu": _gelu, "LayerNormalization": _layer_norm,
     "ReduceMean": _reduce_mean}
+
+
+def _gemm(lower: _Lowering) -> None:
+    """A dense layer as a 1x1 convolution: Lite 2.0.0 writes a Gemm with int8 weights and cannot load it."""
+    x, weight, *bias = lower.node.input
+    values = {attribute.name: attribute for attribute in lower.node.attribute}
+    scaled = any(values[name].f != 1 for name in ("alpha", "beta") if name in values)
+    if scaled or ("transA" in values and values["transA"].i) or not {weight, *bias} <= set(lower.arrays):
+        lower.nodes.append(lower.node)
+        return
+    matrix = lower.arrays[weight]
+    kernel = matrix if "transB" in values and values["transB"].i else matrix.T
+    shapes = [lower.constant(shape, np.int64) for shape in ([-1, kernel.shape[1], 1, 1], [-1, len(kernel)])]
+    parts = [lower.constant(kernel[:, :, None, None])] + [lower.constant(lower.arrays[name].ravel()) for name in bias]
+    # The converter does not know the defaults.
+    conv = lower.add("Conv", lower.add("Reshape", x, shapes[0]), *parts, kernel_shape=[1, 1], strides=[1, 1],
+                     dilations=[1, 1], pads=[0] * 4, group=1)
+    # By its old name the user can exclude it.
+    lower.nodes[-1].name = lower.node.name
+    lower.add("Reshape", conv, shapes[1], last=True)
+
+
+#: What has to be written out besides, where the weights become int8.
+FOR_INT8 = {"Gemm": _gemm}
 #: Operator set of what is left.
 OPSET = 17
 
 
-def lower_for_lite(model):
+def lower_for_lite(model, int8: bool = False):
     """A copy of an exported `onnx.ModelProto` that MindSpore Lite 2.0.0 converts and computes rightly.
 
+    Args:
+        int8: whether the converter is going to quantise the weights.
+
     Raises:
-        ValueError: a graph network with an open batch, whose numbers would silently be wrong.
+        ValueError: a graph network with an open batch, whose numbers would silently be wrong, or a network that is
+            quantised already.
     """
     import onnx
     from onnx import numpy_helper
@@ -90,14 +118,18 @@ def lower_for_lite(model):
     if any(node.op_type == "CumSum" for node in model.graph.node):
         raise ValueError("MindSpore Lite 2.0.0 gives wrong numbers for the neighbours of an open batch; export with "
                          "--batch_size 1")
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise ValueError("MindSpore Lite 2.0.0 converts no quantised ONNX file; `ghost-ms quantize FLOAT.onnx -o "
+                         "FILE.ms` gives it int8 weights")
     arrays = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
     nodes: List = []
+    lowerings = {**LOWERINGS, **FOR_INT8} if int8 else LOWERINGS
     for node in model.graph.node:
-        if node.op_type not in LOWERINGS:
+        if node.op_type not in lowerings:
             nodes.append(node)
             continue
         lower = _Lowering(node, arrays)
-        LOWERINGS[node.op_type](lower)
+        lowerings[node.op_type](lower)
         nodes += lower.nodes
         lowered.graph.initializer.extend(lower.constants)
     del lowered.graph.node[:]
@@ -112,11 +144,29 @@ def lower_for_lite(model):
     return lowered
 
 
-def lower_file(source: str, target: str, batch_size: int = 0) -> None:
-    """`lower_for_lite` from file to file; ValueError where the source is damaged or no ONNX file.
+def unloadable_in_int8(model) -> List[str]:
+    """Names of the nodes whose weights MindSpore Lite 2.0.0 stores in int8 and then cannot load: those of matrix
+    products and of ungrouped convolutions with a kernel or a stride above 1 ("can not find tensor data in origin tensor
+    data")."""
+    names = []
+    for node in model.graph.node:
+        values = {attribute.name: attribute for attribute in node.attribute}
+        ones = all(set(values[name].ints) <= {1} for name in ("kernel_shape", "strides") if name in values)
+        grouped = "group" in values and values["group"].i > 1
+        if node.op_type in ("MatMul", "Gemm", "ConvTranspose") or (node.op_type == "Conv" and not (grouped or ones)):
+            names.append(node.name)
+    return names
+
+
+def lower_file(source: str, target: str, batch_size: int = 0, int8: bool = False):
+    """`lower_for_lite` from file to file; the lowered model.
 
     Args:
         batch_size: what an open batch is fixed to; 0 leaves it open.
+        int8: as of `lower_for_lite`.
+
+    Raises:
+        ValueError: the source is damaged or no ONNX file.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -131,4 +181,6 @@ def lower_file(source: str, target: str, batch_size: int = 0) -> None:
         for end in (*model.graph.input, *model.graph.output):
             batch = end.type.tensor_type.shape.dim[0]
             batch.dim_value = batch_size if batch.dim_param else batch.dim_value
-    onnx.save(lower_for_lite(model), target)
+    lowered = lower_for_lite(model, int8)
+    onnx.save(lowered, target)
+    return lowered

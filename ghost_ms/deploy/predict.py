@@ -1,7 +1,7 @@
 """Classify image files."""
 import json
 import os
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List, Sequence, Union
 
 import mindspore as ms
 import numpy as np
@@ -84,16 +84,20 @@ def classifier(run: Callable[[np.ndarray], np.ndarray], sidecar: Sidecar) -> Cal
 
 
 def _pixels(path: str, spec: Preprocessing, raw: bool) -> np.ndarray:
-    """float32 (C, H, W), normalised; or uint8 (H, W, C) for a file that normalises itself."""
     try:
         with open(path, "rb") as file:
-            content = file.read()
-        if not raw:
-            return spec(content)
-        image = np.asarray(spec.resize(to_pillow(content, spec.channels)))
-        return image.reshape(*spec.input_size, spec.channels)
+            return as_input(file.read(), spec, raw)
     except ValueError as error:
         raise ValueError(f"'{path}' is {error}") from None
+
+
+def as_input(image: Union[bytes, np.ndarray], spec: Preprocessing, raw: bool) -> np.ndarray:
+    """A file's bytes or uint8 (H, W, C) as one image of a file's input: float32 (C, H, W), normalised; or, for a file
+    that normalises itself (`raw`), uint8 (H, W, C). ValueError for what is no image."""
+    if not raw:
+        return spec(image)
+    pixels = np.asarray(spec.resize(to_pillow(image, spec.channels)))
+    return pixels.reshape(*spec.input_size, spec.channels)
 
 
 def as_json(results: List[dict]) -> str:

@@ -29,7 +29,30 @@ def sidecar_path(path: str) -> str:
 
 def write_sidecar(path: str, description: Description, batch_size: int, form: Form = Form()) -> None:
     """Write classes, preprocessing, names and shapes beside an exported file."""
-    content = _content(path, description, batch_size, form)
+    _write(path, _content(path, description, batch_size, form))
+
+
+def copy_sidecar(source: str, target: str, batch_size: int = 0, **facts) -> None:
+    """Write the sidecar of an exported file beside another one that takes and gives the same.
+
+    Args:
+        batch_size: what an open batch of `source` was fixed to; 0 where it is still open.
+        facts: further entries.
+    """
+    content = {**read_json(source), "file": os.path.basename(target), **facts}
+    for end in (*content["inputs"], *content["outputs"]):
+        if end["shape"][0] < 0 and batch_size:
+            end["shape"][0] = batch_size
+    _write(target, content)
+
+
+def read_json(path: str) -> dict:
+    """The sidecar of an exported file as it is."""
+    with open(sidecar_path(path)) as file:
+        return json.load(file)
+
+
+def _write(path: str, content: dict) -> None:
     temporary = f"{sidecar_path(path)}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w") as file:
@@ -42,13 +65,16 @@ def write_sidecar(path: str, description: Description, batch_size: int, form: Fo
 
 def refuse_foreign_sidecar(path: str, description: Description, batch_size: int, form: Form) -> None:
     """ValueError where the sidecar to be written belongs to another exported file that lies there and differs."""
+    refuse_other_sidecar(path, json.loads(json.dumps(_content(path, description, batch_size, form))))
+
+
+def refuse_other_sidecar(path: str, new: dict) -> None:
+    """The same for the content of a sidecar."""
     try:
-        with open(sidecar_path(path)) as file:
-            old = json.load(file)
+        old = read_json(path)
         beside = os.path.join(os.path.dirname(path), old["file"])
     except (OSError, ValueError, KeyError, TypeError):
         return
-    new = json.loads(json.dumps(_content(path, description, batch_size, form)))
     differs = any(old.get(key) != new[key] for key in ("model", "inputs", "outputs", "preprocessing", "classes"))
     if differs and old["file"] != os.path.basename(path) and os.path.isfile(beside):
         raise ValueError(f"'{sidecar_path(path)}' describes '{beside}', which takes or gives something else; "
@@ -61,8 +87,7 @@ def read_sidecar(path: str) -> Sidecar:
     if not os.path.isfile(sidecar):
         raise FileNotFoundError(f"'{path}' has no sidecar '{sidecar}'; export writes both, keep them together")
     try:
-        with open(sidecar) as file:
-            content = json.load(file)
+        content = read_json(path)
         spec = {key: tuple(value) if isinstance(value, list) else value
                 for key, value in content["preprocessing"].items()}
         form = Form(content.get("normalisation") == IN_GRAPH, content["outputs"][0]["name"] == "probabilities")

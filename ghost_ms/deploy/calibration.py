@@ -1,0 +1,85 @@
+"""The images that a quantised network is calibrated and judged with."""
+import os
+import pathlib
+from typing import Callable, Iterator, Optional, Sequence
+
+import numpy as np
+
+from ghost_ms import config as recipes
+from ghost_ms.data.datasets import Source, open_source
+from ghost_ms.data.transforms import EXTENSIONS
+from ghost_ms.deploy.predict import as_input
+from ghost_ms.deploy.sidecar import Sidecar
+
+RECIPES = (".yaml", ".yml")
+#: Images of a call of a file whose batch is open.
+BATCH = 16
+
+
+def open_images(where: str, split: str = "train", root: Optional[str] = None) -> Source:
+    """The images of a folder, those in folders below it included, or a split of a recipe's data set.
+
+    Args:
+        where: folder, or recipe (.yaml).
+        split: of the recipe's data set, 'train' or 'test'.
+        root: folder of the recipe's data set, where the recipe does not name it.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such folder or recipe, or no image in it.
+    """
+    if where.endswith(RECIPES):
+        return open_source(recipes.load(where, ["--data.root", root] if root else []).data, split)
+    if root:
+        raise ValueError(f"--root belongs to a recipe (.yaml), and --calibrate is '{where}'; leave it out")
+    if not os.path.isdir(where):
+        raise FileNotFoundError(f"there is no folder of images '{where}' (--calibrate takes a folder or a recipe)")
+    paths = sorted(os.path.join(folder, name) for folder, _, names in os.walk(where) for name in names
+                   if name.endswith(EXTENSIONS))
+    if not paths:
+        raise ValueError(f"folder '{where}' holds no image ({', '.join(EXTENSIONS)})")
+    return Source([], np.zeros(len(paths), np.int32), 3, True, lambda sample: pathlib.Path(paths[sample]).read_bytes(),
+                  paths)
+
+
+def draw(source: Source, samples: int, sidecar: Sidecar) -> np.ndarray:
+    """That many images (all where there are fewer), evenly spaced, so that sorted classes all appear; as the exported
+    file takes them, (N, C, H, W) or (N, H, W, C)."""
+    places = np.unique(np.linspace(0, source.size - 1, min(samples, source.size)).round().astype(int))
+    return read(source, places, sidecar)
+
+
+def read(source: Source, places: Sequence[int], sidecar: Sidecar) -> np.ndarray:
+    """The images at some places; ValueError names one that cannot be read."""
+    images = []
+    for place in places:
+        try:
+            images.append(as_input(source.read(place), sidecar.preprocessing, sidecar.form.in_graph))
+        except OSError as error:
+            raise ValueError(f"cannot read '{source.name(place)}': {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"'{source.name(place)}' is {error}") from None
+    return np.stack(images)
+
+
+def batches(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """The images in calls of a file: of `batch_size` images each, the last one filled up by repeating its last image;
+    with an open batch (0) the last one is smaller."""
+    size = batch_size or BATCH
+    for start in range(0, len(images), size):
+        batch = images[start:start + size]
+        yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)]) if batch_size else batch
+
+
+def run_all(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
+    """The outputs (N, classes) for all images."""
+    return np.concatenate([run(batch) for batch in batches(images, batch_size)])[:len(images)]
+
+
+def accuracy(run: Callable[[np.ndarray], np.ndarray], source: Source, sidecar: Sidecar) -> float:
+    """Top-1 in percent of a file on all images of a labelled source."""
+    hits = 0
+    for start in range(0, source.size, 64):
+        places = range(start, min(start + 64, source.size))
+        output = run_all(run, read(source, places, sidecar), sidecar.batch_size)
+        hits += int((output.argmax(1) == source.labels[start:start + 64]).sum())
+    return 100 * hits / source.size
