@@ -15,7 +15,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ghost_ms", "ghost_ms.*"]),
-    package_data={"ghost_ms": ["data/embedded/*", "data/*.txt", "weights/*.yaml"]},
+    package_data={"ghost_ms": ["data/embedded/*", "data/*.txt", "analysis/page/*", "models/*.json", "weights/*.yaml"]},
     python_requires=">=3.9,<3.13",
     install_requires=[
         "mindspore>=2.7,<2.9",

@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models|weights|plan`; train.py and its sisters hand over to here."""
+"""The commands: `ghost-ms train|eval|export|infer|models|info|...`; train.py and its sisters hand over to here."""
 import argparse
 import os
 import sys
@@ -105,21 +105,48 @@ def infer(argv: Sequence[str]) -> int:
 
 def models(argv: Sequence[str]) -> int:
     """List the registered networks."""
+    from ghost_ms.models import list_models, table
+
     parser = argparse.ArgumentParser("ghost-ms models", description=models.__doc__)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'ghostnet*'")
-    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    parser.add_argument("--update", metavar="FILE",
-                        help="put that table between the marks of a file, such as README.md")
+    parser.add_argument("--family", help="only this family, such as ghostnetv2")
+    parser.add_argument("--sort", choices=table.ORDERS, default="name",
+                        help="ascending order (default name); what lacks the figure comes last")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print every figure in full")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    form.add_argument("--update", metavar="FILE",
+                      help="put that table between the marks of a file, such as README.md")
     options = parser.parse_args(argv)
-    from ghost_ms.models import list_models
-    from ghost_ms.models import table
-
-    names = list_models(options.pattern) or _no_model(options.pattern)
-    rows = table.rows(names)
-    if options.update:
-        table.update(options.update, "models", table.as_markdown(rows))
+    names = table.arrange(list_models(options.pattern) or _no_model(options.pattern), options.sort, options.family)
+    if options.csv:
+        print(table.as_csv(names), end="")
+    elif options.markdown or options.update:
+        text = table.as_markdown(table.rows(names, table.MARKDOWN_COLUMNS))
+        table.update(options.update, "models", text) if options.update else print(text)
     else:
-        print(table.as_markdown(rows) if options.markdown else table.as_text(rows))
+        print(table.as_text(table.rows(names)))
+    return 0
+
+
+def info(argv: Sequence[str]) -> int:
+    """Show what a network costs, layer by layer, how to feed it and where it comes from."""
+    parser = argparse.ArgumentParser("ghost-ms info", description=info.__doc__)
+    parser.add_argument("model", help="name of the network (`ghost-ms models`)")
+    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
+                        help="height and width, or one number for both; by default the published size")
+    parser.add_argument("--depth", type=int, default=2,
+                        help="components of a layer's name that make a row (default 2); 0 shows every layer")
+    parser.add_argument("--deploy", action="store_true",
+                        help="the form that is exported: branches fused, BatchNorm folded")
+    options = parser.parse_args(argv)
+    if options.depth < 0:
+        raise ValueError(f"--depth is {options.depth}; it is 0 or more")
+    from ghost_ms import device
+    from ghost_ms.analysis.summary import summary
+
+    device.setup("CPU", mode="pynative")
+    print(summary(options.model, _size(options.input_size), options.depth, options.deploy))
     return 0
 
 
@@ -158,6 +185,25 @@ def bench(argv: Sequence[str]) -> int:
     return 1 if any(result.error for result in results) else 0
 
 
+def report(argv: Sequence[str]) -> int:
+    """Write one HTML page about runs and benchmarks: curves, mistakes, accuracy against cost."""
+    parser = argparse.ArgumentParser("ghost-ms report", description=report.__doc__)
+    parser.add_argument("paths", nargs="+", metavar="RUN|BENCH",
+                        help="folders of runs, and CSV files that `ghost-ms bench --output` wrote")
+    parser.add_argument("-o", "--output", default="report.html", help="page to write (default report.html)")
+    parser.add_argument("--no-predictions", action="store_true",
+                        help="leave out confusion matrix and mistakes, for which the best checkpoint of each run "
+                             "classifies the run's test data")
+    options = parser.parse_args(argv)
+    from ghost_ms.analysis import report as pages
+
+    runs, benches = pages.gather(options.paths, not options.no_predictions)
+    pages.write(options.output, pages.page(runs, benches))
+    print(f"{options.output}: {len(runs)} runs, {len(benches)} measurements, "
+          f"{os.path.getsize(options.output) / 1e3:.0f} kB")
+    return 0
+
+
 def weights(argv: Sequence[str]) -> int:
     """List, fetch, verify and convert released weights."""
     from ghost_ms.weights.cli import add_parser
@@ -183,11 +229,11 @@ def plan(argv: Sequence[str]) -> int:
     return planner.main(argv, plan.__doc__)
 
 
-COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
-            "bench": bench, "lite": lite, "plan": plan}
+COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "info": info,
+            "weights": weights, "bench": bench, "report": report, "lite": lite, "plan": plan}
 
 
-def _no_model(pattern: str) -> None:
+def _no_model(pattern: str) -> List[str]:
     raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
 
 
