@@ -177,7 +177,8 @@ def runs_table(runs: Sequence[Run]) -> str:
         best = run.best
         lines += (f'<tr><td>{_text(run.folder)}</td><td class="text">{_text(run.model)}</td>'
                   f'<td class="text">{_text(run.dataset)}</td><td>{len(run.rows)}</td><td>{best["epoch"]:.0f}</td>'
-                  f"<td>{best['test_top1']:.2f}</td><td>{best['test_top5']:.2f}</td><td>{best['test_loss']:.4f}</td></tr>")
+                  f"<td>{best['test_top1']:.2f}</td><td>{best['test_top5']:.2f}</td>"
+                  f"<td>{best['test_loss']:.4f}</td></tr>")
     return f'<h2>Runs</h2><div class="card scroll"><table><tr>{head}</tr>{lines}</table></div>'
 
 
@@ -185,8 +186,8 @@ def run_section(run: Run) -> str:
     """Tiles, curves, confusion matrix, mistakes and the recipe of a run."""
     best = run.best
     tiles = [(f"{best['test_top1']:.2f} %", "top-1 accuracy, test split"),
-             (f"{best['test_top5']:.2f} %", "top-5 accuracy"), (f"{best['epoch']:.0f} of {len(run.rows)}", "best epoch"),
-             (f"{best['test_loss']:.4f}", "test loss")]
+             (f"{best['test_top5']:.2f} %", "top-5 accuracy"),
+             (f"{best['epoch']:.0f} of {len(run.rows)}", "best epoch"), (f"{best['test_loss']:.4f}", "test loss")]
     if "ema_top1" in best:
         tiles.append((f"{best['ema_top1']:.2f} %", "top-1 of averaged weights"))
     if "images_per_second" in best:
@@ -213,13 +214,15 @@ def predictions(run: Run) -> str:
     matrix = charts.matrix_chart(judgement.confusion.tolist(), names, "Confusion matrix")
     pairs = "".join(f'<tr><td>{_text(true)}</td><td class="text">{_text(said)}</td><td>{count}</td></tr>'
                     for true, said, count in judgement.confused(15))
-    left = _card("Confusion matrix: rows are true classes", f'<div class="scroll matrix">{matrix}</div>') if matrix else \
-        _card("Most frequent confusions", '<div class="scroll"><table><tr><th>class</th><th class="text">taken for</th>'
-              f"<th>images</th></tr>{pairs}</table></div>")
+    if matrix:
+        left = _card("Confusion matrix: rows are true classes", f'<div class="scroll matrix">{matrix}</div>')
+    else:
+        left = _card("Most frequent confusions", '<div class="scroll"><table><tr><th>class</th><th class="text">taken '
+                     f"for</th><th>images</th></tr>{pairs}</table></div>")
     figures = "".join(
-        f'<figure><img {"class=small " if "image/png" in one.picture else ""}src="{one.picture}" alt="{_text(one.true)}">'
-        f"<b>{_text(one.predicted)}</b> {100 * one.confidence:.0f} %<br><span>is {_text(one.true)} "
-        f"({_text(one.name)})</span></figure>" for one in run.mistakes)
+        f'<figure><img {"class=small " if "image/png" in one.picture else ""}src="{one.picture}" '
+        f'alt="{_text(one.true)}"><b>{_text(one.predicted)}</b> {100 * one.confidence:.0f} %<br>'
+        f"<span>is {_text(one.true)} ({_text(one.name)})</span></figure>" for one in run.mistakes)
     wrong = int((judgement.labels != judgement.predicted).sum())
     right = _card(f"Worst of {wrong} mistakes on {len(judgement.labels)} test images",
                   f'<div class="mistakes">{figures}</div>')
@@ -248,9 +251,9 @@ def trade_offs(names: Sequence[str], benches: Sequence[Bench]) -> str:
                               ("Parameters", "params", "parameters"),
                               ("Activations", "activations", "activations of one image")):
         body += _card(title, charts.scatter(title, points(key), label))
-    return ('<h2>Accuracy against cost</h2><p class="note">Published ImageNet-1K top-1 (%) of every registered variant; '
-            "the dashed line joins those that no cheaper one beats. Blue: in this report. Other input sizes and training "
-            f'recipes hide behind the dots; the table has them.</p><div class="grid">{body}</div>')
+    return ('<h2>Accuracy against cost</h2><p class="note">Published ImageNet-1K top-1 (%) of every variant. '
+            "The dashed line joins those that no cheaper one beats; blue are those of this report. The dots differ in "
+            f'input size and training recipe too.</p><div class="grid">{body}</div>')
 
 
 #: Columns of the table: title, whether it is text, and its value and cell of (facts of the card, benchmark).

@@ -36,9 +36,11 @@ def heading(card: ModelCard) -> List[str]:
     lines = [f"{card.name}: {describe(card.name)}",
              f"  paper        {f'arXiv {card.paper}, https://arxiv.org/abs/{card.paper}' if arxiv else card.paper}"]
     accuracy = [f"top-{k} {value:g} %" for k, value in ((1, card.top1), (5, card.top5)) if value is not None]
-    lines.append(f"  published    {', '.join(accuracy) or 'no accuracy'}" + (f" ({card.source})" if card.source else ""))
+    source = f" ({card.source})" if card.source else ""
+    lines.append(f"  published    {', '.join(accuracy) or 'no accuracy'}{source}")
     lines += [f"  {'weights' if not index else '':12} {line}" for index, line in enumerate(weights_lines(card))]
-    return lines + [f"  input        {preprocessing_line(card)}"] + ([f"  note         {card.notes}"] if card.notes else [])
+    lines.append(f"  input        {preprocessing_line(card)}")
+    return lines + ([f"  note         {card.notes}"] if card.notes else [])
 
 
 def preprocessing_line(card: ModelCard) -> str:

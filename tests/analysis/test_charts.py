@@ -48,7 +48,8 @@ def test_a_line_runs_through_its_values():
     line, = root.iter(f"{SVG}polyline")
     (x1, y1), (x2, y2) = ([float(v) for v in pair.split(",")] for pair in line.get("points").split())
     assert x1 < x2 and y1 < y2, "the higher value stands higher"
-    assert [title.text for title in root.iter(f"{SVG}title")] == ["train <loss>, epoch 1: 2", "train <loss>, epoch 2: 1"]
+    said = [title.text for title in root.iter(f"{SVG}title")]
+    assert said == ["train <loss>, epoch 1: 2", "train <loss>, epoch 2: 1"]
     assert charts.line_chart("nothing", [Series("x", [(1, float("nan"))])], "epoch") == ""
 
 
