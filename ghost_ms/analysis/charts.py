@@ -36,7 +36,7 @@ class Scale(NamedTuple):
     ticks: List[float]
 
 
-def ticks(low: float, high: float, count: int = 5) -> List[float]:
+def ticks(low: float, high: float, count: int = 6) -> List[float]:
     """About `count` round numbers between two values: steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
@@ -168,7 +168,8 @@ def _names(front: Sequence[Point], x: Scale, y: Scale) -> List[str]:
 
     They stand to the left, where no dot can be: it would beat the front.
     """
-    body, taken = [], []
+    body: List[str] = []
+    taken: List[Tuple[float, ...]] = []
     for point in reversed(front):
         middle, width = y.place(point.y) - 3, 5.0 * len(point.name)
         fits = x.place(point.x) - width - 6 > LEFT

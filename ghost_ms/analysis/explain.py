@@ -1,6 +1,6 @@
 """Pictures of what a network looks at: the image as the network sees it, and the explanation drawn on it."""
 import os
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mindspore import nn
@@ -30,11 +30,13 @@ def explain(net: nn.Cell, description: Description, path: str, output: str, meth
             raise ValueError(f"{name} is for --method {owner}, and this is {method}")
     seen = _seen(path, spec)
     image = normalize(np.asarray(seen), spec.mean, spec.std)
+    found: Union[Neighbours, np.ndarray]
     if method == "neighbours":
         found, logits = chosen_neighbours(net, image, stage, patch)
+    elif method == "gradcam":
+        found, logits = grad_cam(net, image, stage, target)
     else:
-        found = grad_cam(net, image, stage, target) if method == "gradcam" else attention_rollout(net, image, stage)
-        logits = found.logits
+        found, logits = attention_rollout(net, image, stage)
     order = np.argsort(-logits, kind="stable")
     explained = int(order[0]) if target is None else target
     share = np.exp(logits[explained] - logits.max()) / np.exp(logits - logits.max()).sum()
@@ -53,11 +55,11 @@ def _seen(path: str, spec) -> Image.Image:
         raise ValueError(f"'{path}' is {error}") from None
 
 
-def _strongest(found) -> str:
+def _strongest(found: Union[Neighbours, np.ndarray]) -> str:
     if isinstance(found, Neighbours):
         return f"; patch {found.patch[0]} {found.patch[1]} of {found.grid[0]}x{found.grid[1]}"
-    row, column = np.unravel_index(int(found.weights.argmax()), found.weights.shape)
-    return f"; strongest in row {row} and column {column} of {found.weights.shape[0]}x{found.weights.shape[1]}"
+    row, column = np.unravel_index(int(found.argmax()), found.shape)
+    return f"; strongest in row {row} and column {column} of {found.shape[0]}x{found.shape[1]}"
 
 
 def heat_map(weights: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
@@ -77,7 +79,7 @@ def boxes(found: Neighbours, size: Tuple[int, int]) -> List[Tuple[float, float, 
     return [box(found.patch, found.grid)] + [box(cell, found.others) for cell in found.cells]
 
 
-def draw(seen: Image.Image, found, title: str, said: str, output: str) -> None:
+def draw(seen: Image.Image, found: Union[Neighbours, np.ndarray], title: str, said: str, output: str) -> None:
     """The picture, and beside it the same with the explanation; OSError where it cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -95,7 +97,7 @@ def draw(seen: Image.Image, found, title: str, said: str, output: str) -> None:
     if isinstance(found, Neighbours):
         _draw_neighbours(right, found, size)
     else:
-        heat = heat_map(found.weights, size)
+        heat = heat_map(found, size)
         right.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.5 * heat)
     temporary = f"{output}.{os.getpid()}.tmp"
     try:

@@ -17,7 +17,7 @@ from ghost_ms.models.table import facts
 
 PAGE = pathlib.Path(__file__).parent / "page"
 #: Worst mistakes that are shown of a run.
-MISTAKES = 18
+MISTAKES = 20
 #: Charts of a run: title, columns of metrics.csv.
 CURVES = (("Loss", ("train_loss", "test_loss", "ema_loss")),
           ("Top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")), ("Learning rate", ("lr",)))
@@ -215,7 +215,8 @@ def predictions(run: Run) -> str:
     pairs = "".join(f'<tr><td>{_text(true)}</td><td class="text">{_text(said)}</td><td>{count}</td></tr>'
                     for true, said, count in judgement.confused(15))
     if matrix:
-        left = _card("Confusion matrix: rows are true classes", f'<div class="scroll matrix">{matrix}</div>')
+        left = _card("Confusion matrix: rows are true classes", f'<div class="scroll matrix">{matrix}</div>'
+                     f"<h3>Recognised, by class</h3>{recalls(judgement)}")
     else:
         left = _card("Most frequent confusions", '<div class="scroll"><table><tr><th>class</th><th class="text">taken '
                      f"for</th><th>images</th></tr>{pairs}</table></div>")
@@ -227,6 +228,14 @@ def predictions(run: Run) -> str:
     right = _card(f"Worst of {wrong} mistakes on {len(judgement.labels)} test images",
                   f'<div class="mistakes">{figures}</div>')
     return f'<div class="grid two" style="margin-top:14px">{left}{right}</div>'
+
+
+def recalls(judgement: Judgement) -> str:
+    """A bar for each class that has test images, the worst first."""
+    known = [(share, name) for share, name in zip(judgement.recall.tolist(), judgement.classes) if share == share]
+    return '<div class="bars">' + "".join(
+        f'<span>{_text(name)}</span><i style="--share:{100 * share:.1f}%"></i><b>{100 * share:.0f} %</b>'
+        for share, name in sorted(known)) + "</div>"
 
 
 def trade_offs(names: Sequence[str], benches: Sequence[Bench]) -> str:

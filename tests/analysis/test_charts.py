@@ -15,7 +15,7 @@ def _parse(svg):
 
 
 @pytest.mark.parametrize("low, high, expected", [
-    (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (57.2, 84.9, [60, 70, 80]), (1, 3, [1, 1.5, 2, 2.5, 3]), (7, 7, [7]),
+    (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (57.2, 84.9, [60, 65, 70, 75, 80]), (1, 3, [1, 1.5, 2, 2.5, 3]), (7, 7, [7]),
     (-0.1, 0.1, [-0.1, -0.05, 0, 0.05, 0.1])])
 def test_ticks_are_round(low, high, expected):
     assert charts.ticks(low, high) == expected

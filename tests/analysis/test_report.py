@@ -16,6 +16,8 @@ from ghost_ms.cli import main
 from ghost_ms.data.datasets import Source
 from tests.tiny import registered
 
+#: Registered while the page is made.
+TEST_MODELS = ("tiny", "tiny_vanilla")
 LABELS = np.array([0, 0, 1, 1, 2], np.int32)
 LOGITS = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05], [0.4, 0.3, 0.3]]))
 
@@ -91,6 +93,8 @@ def test_the_matrix_of_a_run_has_the_accuracy_of_its_metrics(finished):
     wrong = 64 - confusion.trace()
     assert text.count("<figure>") == min(wrong, report.MISTAKES) and f"Worst of {wrong} mistakes" in text
     assert text.count('class="hit"') == 4 and text.count('class="miss"') == 12
+    shares = [float(share) for share in re.findall(r"--share:([\d.]+)%", text)]
+    assert shares == sorted(100 * confusion.diagonal() / 16)
 
 
 def test_the_page_loads_nothing(finished):
@@ -103,7 +107,7 @@ def test_the_page_loads_nothing(finished):
 def test_every_measurement_and_model_has_its_line(finished):
     text = finished[1].read_text()
     lines = re.findall(r'<tr data-model="(\w+)"', text)
-    assert sorted(lines) == list_models()
+    assert sorted(lines) == sorted([*list_models(), *TEST_MODELS])
     line = re.search(r'<tr data-model="ghostnet_050".*?</tr>', text)[0]
     assert 'data-value="12.5">12.50<' in line and 'data-value="66.2">' in line and "80.0" in line
     assert text.count("model-card") >= 3 and "state_dict_73.98.pth, licence Apache-2.0" in text
@@ -166,27 +170,27 @@ def test_in_a_browser(finished, tmp_path):
         browser.get(finished[1].as_uri())
 
         def names():
-            rows = browser.find_elements("css selector", "#models tbody tr")
-            return [row.get_attribute("data-model") for row in rows if row.is_displayed()]
+            return browser.execute_script("return [...document.querySelectorAll('#models tbody tr')]"
+                                          ".filter((row) => row.offsetHeight).map((row) => row.dataset.model)")
 
         def head(title):
             return next(b for b in browser.find_elements("css selector", "#models thead button") if b.text == title)
 
-        measured = ["ghostnet_050", "ghostnet_100", "mobilenetv3_small_100"]
-        assert names() == measured
+        assert names() == ["ghostnet_050", "ghostnet_100", "mobilenetv3_small_100", "tiny"]
         head("median (ms)").click()
-        assert names() == ["ghostnet_050", "mobilenetv3_small_100", "ghostnet_100"]
+        assert names() == ["ghostnet_050", "mobilenetv3_small_100", "ghostnet_100", "tiny"]
         head("median (ms)").click()
-        assert names() == ["ghostnet_100", "mobilenetv3_small_100", "ghostnet_050"]
+        assert names() == ["ghostnet_100", "mobilenetv3_small_100", "ghostnet_050", "tiny"]
         head("model").click()
         browser.find_element("id", "measured").click()
-        assert names() == list_models()
-        assert browser.find_element("id", "shown").text == f"{len(list_models())} of {len(list_models())}"
+        everything = sorted([*list_models(), *TEST_MODELS])
+        assert names() == everything
+        assert browser.find_element("id", "shown").text == f"{len(everything)} of {len(everything)}"
         browser.find_element("id", "search").send_keys("ghostnet 50")
         assert names() == [name for name in list_models() if "ghostnet" in name and "50" in name]
-        off = browser.execute_script("return [...document.querySelectorAll('svg .point:not(.off)')]"
-                                     ".map((dot) => dot.dataset.model)")
-        assert off and all("ghostnet" in name and "50" in name for name in off)
+        bright = browser.execute_script("return [...document.querySelectorAll('svg .point:not(.off)')]"
+                                        ".map((dot) => dot.dataset.model)")
+        assert bright and all("ghostnet" in name and "50" in name for name in bright)
         browser.find_element("id", "search").clear()
         select(browser.find_element("id", "family")).select_by_visible_text("ghostnetv2")
         assert {model_card(name).family for name in names()} == {"ghostnetv2"}

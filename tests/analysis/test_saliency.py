@@ -106,8 +106,6 @@ def test_rollout_through_tnt():
         product = (layer.mean(0) + np.eye(7)) / 2 @ product
     np.testing.assert_allclose(found.weights, (product[0, 1:] / product[0, 1:].sum()).reshape(2, 3), rtol=1e-5)
     assert saliency.default_method(net) == "rollout"
-    cam = saliency.grad_cam(net, image, 1)
-    assert cam.weights.shape == (2, 3) and np.isfinite(cam.weights).all()
 
 
 class Graph(Backbone):
@@ -143,7 +141,8 @@ def test_neighbours_on_a_pooled_map():
     image = np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
     found, _ = saliency.chosen_neighbours(Graph(pool=2).set_train(False), image, patch=(3, 0))
     assert (found.grid, found.others) == ((4, 8), (2, 4))
-    assert set(found.cells) <= {(1, 0), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3)} and found.cells[:2] == [(1, 0), (1, 1)]
+    assert set(found.cells[:2]) == {(1, 0), (1, 1)}, "both are equally near"
+    assert found.cells[2] in {(0, 2), (0, 3), (1, 2), (1, 3)}
 
 
 def test_what_is_drawn():

@@ -47,6 +47,7 @@
     cards.forEach((card) => { card.hidden = !fits(card.dataset.model, card.dataset.group); });
     shown.textContent = count + " of " + rows.length;
   }
-  [search, family, measured].forEach((control) => control && control.addEventListener("input", filter));
+  [search, family, measured].forEach((control) => ["input", "change"].forEach(
+    (event) => control && control.addEventListener(event, filter)));
   filter();
 })();
