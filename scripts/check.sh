@@ -20,6 +20,6 @@ check() { # NAME COMMAND...
 }
 check "lint" ruff check --quiet .
 check "types" mypy
-mapfile -t shell < <(git ls-files '*.sh' '.ci/run')
+mapfile -t shell < <(find ascend scripts .ci -name '*.sh' -o -path .ci/run | sort)
 check "shell" shellcheck -x "${shell[@]}"
 [ "${STRICT:-0}" = 0 ] || exit "$missing"
