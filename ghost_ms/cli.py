@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models|weights|quantize|plan`; train.py and its sisters lead here."""
+"""The commands `ghost-ms train|eval|export|infer|models|info|...`; train.py and its sisters lead here."""
 import argparse
 import os
 import sys
@@ -105,21 +105,48 @@ def infer(argv: Sequence[str]) -> int:
 
 def models(argv: Sequence[str]) -> int:
     """List the registered networks."""
+    from ghost_ms.models import list_models, table
+
     parser = argparse.ArgumentParser("ghost-ms models", description=models.__doc__)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'ghostnet*'")
-    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    parser.add_argument("--update", metavar="FILE",
-                        help="put that table between the marks of a file, such as README.md")
+    parser.add_argument("--family", help="only this family, such as ghostnetv2")
+    parser.add_argument("--sort", choices=table.ORDERS, default="name",
+                        help="ascending order (default name); what lacks the figure comes last")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print every figure in full")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    form.add_argument("--update", metavar="FILE",
+                      help="put that table between the marks of a file, such as README.md")
     options = parser.parse_args(argv)
-    from ghost_ms.models import list_models
-    from ghost_ms.models import table
-
-    names = list_models(options.pattern) or _no_model(options.pattern)
-    rows = table.rows(names)
-    if options.update:
-        table.update(options.update, "models", table.as_markdown(rows))
+    names = table.arrange(list_models(options.pattern) or _no_model(options.pattern), options.sort, options.family)
+    if options.csv:
+        print(table.as_csv(names), end="")
+    elif options.markdown or options.update:
+        text = table.as_markdown(table.rows(names, table.MARKDOWN_COLUMNS))
+        table.update(options.update, "models", text) if options.update else print(text)
     else:
-        print(table.as_markdown(rows) if options.markdown else table.as_text(rows))
+        print(table.as_text(table.rows(names)))
+    return 0
+
+
+def info(argv: Sequence[str]) -> int:
+    """Show what a network costs, layer by layer, how to feed it and where it comes from."""
+    parser = argparse.ArgumentParser("ghost-ms info", description=info.__doc__)
+    parser.add_argument("model", help="name of the network (`ghost-ms models`)")
+    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
+                        help="height and width, or one number for both; by default the published size")
+    parser.add_argument("--depth", type=int, default=2,
+                        help="components of a layer's name that make a row (default 2); 0 shows every layer")
+    parser.add_argument("--deploy", action="store_true",
+                        help="the form that is exported: branches fused, BatchNorm folded")
+    options = parser.parse_args(argv)
+    if options.depth < 0:
+        raise ValueError(f"--depth is {options.depth}; it is 0 or more")
+    from ghost_ms import device
+    from ghost_ms.analysis.summary import summary
+
+    device.setup("CPU", mode="pynative")
+    print(summary(options.model, _size(options.input_size), options.depth, options.deploy))
     return 0
 
 
@@ -166,6 +193,63 @@ def bench(argv: Sequence[str]) -> int:
     return 1 if any(result.error for result in results) else 0
 
 
+def explain(argv: Sequence[str]) -> int:
+    """Draw on an image what the network looks at: Grad-CAM, attention rollout, or a graph's neighbours."""
+    parser = argparse.ArgumentParser("ghost-ms explain", description=explain.__doc__)
+    _add_network(parser)
+    parser.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
+    parser.add_argument("--method", choices=["gradcam", "rollout", "neighbours"],
+                        help="gradcam: any network; rollout: attention between patches; neighbours: graph networks; by "
+                             "default what belongs to the family")
+    parser.add_argument("--stage", type=int, default=-1,
+                        help="which map, counted from 0, negative from the end (default -1, the last)")
+    parser.add_argument("--class", dest="target", help="name or number of the class that Grad-CAM explains; by default "
+                                                       "the predicted one")
+    parser.add_argument("--patch", type=int, nargs=2, metavar=("ROW", "COLUMN"),
+                        help="patch whose neighbours are drawn; by default the one in the middle")
+    parser.add_argument("-o", "--output", help="picture to write; by default IMAGE_METHOD.png beside each image")
+    options = parser.parse_args(argv)
+    from ghost_ms import device
+    from ghost_ms.analysis import explain as explaining
+    from ghost_ms.analysis.saliency import METHODS
+    from ghost_ms.deploy.predict import find_images
+    from ghost_ms.deploy.resolve import resolve
+
+    # Pictures that an earlier call left in a folder are not explained in their turn.
+    paths = [path for path in find_images(options.image)
+             if path in options.image or not path.endswith(tuple(f"_{method}.png" for method in METHODS))]
+    if options.output and len(paths) > 1:
+        raise ValueError(f"--output names one picture, but there are {len(paths)} images; leave it out")
+    device.setup("CPU", mode="pynative")
+    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART)
+    method = options.method or explaining.default_method(net)
+    target = explaining.class_index(options.target, description.classes)
+    for path in paths:
+        output = options.output or explaining.default_output(path, method)
+        print(explaining.explain(net, description, path, output, method, options.stage, target,
+                                 options.patch and tuple(options.patch)))
+    return 0
+
+
+def report(argv: Sequence[str]) -> int:
+    """Write one HTML page about runs and benchmarks: curves, mistakes, accuracy against cost."""
+    parser = argparse.ArgumentParser("ghost-ms report", description=report.__doc__)
+    parser.add_argument("paths", nargs="+", metavar="RUN|BENCH",
+                        help="folders of runs, and CSV files that `ghost-ms bench --output` wrote")
+    parser.add_argument("-o", "--output", default="report.html", help="page to write (default report.html)")
+    parser.add_argument("--no-predictions", action="store_true",
+                        help="leave out confusion matrix and mistakes, for which the best checkpoint of each run "
+                             "classifies the run's test data")
+    options = parser.parse_args(argv)
+    from ghost_ms.analysis import report as pages
+
+    runs, benches = pages.gather(options.paths, not options.no_predictions)
+    pages.write(options.output, pages.page(runs, benches))
+    print(f"{options.output}: {len(runs)} runs, {len(benches)} measurements, "
+          f"{os.path.getsize(options.output) / 1e3:.0f} kB")
+    return 0
+
+
 def weights(argv: Sequence[str]) -> int:
     """List, fetch, verify and convert released weights."""
     from ghost_ms.weights.cli import add_parser
@@ -198,11 +282,12 @@ def plan(argv: Sequence[str]) -> int:
     return planner.main(argv, plan.__doc__)
 
 
-COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
-            "bench": bench, "lite": lite, "quantize": quantize, "plan": plan}
+COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "explain": explain, "models": models,
+            "info": info, "weights": weights, "bench": bench, "report": report, "lite": lite, "quantize": quantize,
+            "plan": plan}
 
 
-def _no_model(pattern: str) -> None:
+def _no_model(pattern: str) -> List[str]:
     raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
 
 

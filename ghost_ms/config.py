@@ -207,7 +207,8 @@ def read_recipe(path: str, extra: Sequence[str] = ()) -> Dict[str, Any]:
     Raises:
         ValueError: no such file, no YAML, an unknown key, or files that are each other's base.
     """
-    chain, merged = [], {}
+    chain: List[str] = []
+    merged: Dict[str, Any] = {}
     while path is not None:
         if os.path.abspath(path) in chain:
             raise ValueError(f"{path} is its own base")

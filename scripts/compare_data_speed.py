@@ -93,8 +93,9 @@ def compare(options):
     rate, cpu = ({side: statistics.median(run[key] for run in runs) for side, runs in results.items()}
                  for key in ("rate", "cpu"))
     ours, theirs = "ghost_ms", "torchvision"
-    print(f"medians, {options.workers} workers: {ours} {rate[ours]:.0f} images/s, {theirs} {rate[theirs]:.0f} images/s, "
-          f"ratio {rate[ours] / rate[theirs]:.2f}; CPU time of an image {cpu[ours]:.2f} and {cpu[theirs]:.2f} ms, "
+    print(f"medians, {options.workers} workers: {ours} {rate[ours]:.0f} images/s, "
+          f"{theirs} {rate[theirs]:.0f} images/s, ratio {rate[ours] / rate[theirs]:.2f}; "
+          f"CPU time of an image {cpu[ours]:.2f} and {cpu[theirs]:.2f} ms, "
           f"ratio {cpu[theirs] / cpu[ours]:.2f}")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up .venv and runs the tests on every core; more arguments go to pytest.
-# Usage: bash scripts/test.sh [-h] [PYTEST ARGUMENTS]     e.g. bash scripts/test.sh -k ghostnet
+# Usage: bash scripts/test.sh [-h] [PYTEST ARGUMENTS]     e.g. bash scripts/test.sh -k ghostnet; -m quick: minutes
 set -euo pipefail
 if [ "${1:-}" = "-h" ]; then
     sed -n '2,3s/^# //p' "$0"

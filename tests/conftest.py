@@ -1,8 +1,25 @@
 """Every test starts in PyNative mode on CPU with the same seed."""
+import pathlib
+
 import mindspore as ms
 import pytest
 
 from ghost_ms import device
+
+
+TESTS = pathlib.Path(__file__).parent
+#: What `-m quick` runs: folders and files that compile little.
+QUICK = ("layers", "data", "analysis", "weights", "test_config.py", "test_documents.py", "training/test_schedule.py",
+         "ascend/test_npu.py", "ascend/test_preflight.py", "ascend/test_rank_table.py", "ascend/test_worker.py",
+         *(f"models/test_{name}.py" for name in ("cmt", "efficientnet", "mobilenetv3", "parameternet", "pyramid_tnt",
+                                                 "resnet", "shufflenetv2", "snnmlp", "tinynet", "tnt", "wavemlp")))
+NOT_QUICK = ("analysis/test_benchmark.py", "weights/test_real_file.py", "weights/test_files.py", "layers/test_lif.py")
+
+
+def is_quick(path):
+    """Whether a test file belongs to the quick part."""
+    name = path.relative_to(TESTS).as_posix()
+    return name not in NOT_QUICK and (name in QUICK or name.split("/")[0] in QUICK)
 
 
 def pytest_addoption(parser):
@@ -11,13 +28,19 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: compiles or builds much; run with --slow")
+    config.addinivalue_line("markers", "quick: of the part of the tests that takes a few minutes")
     device.setup("CPU")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+        slow = item.get_closest_marker("slow")
+        if slow and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="--slow runs it"))
+        # Before pytest looks at -m, which is why this hook comes first.
+        if not slow and is_quick(item.path):
+            item.add_marker(pytest.mark.quick)
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,8 @@ class _Worker:
     """A process that measures one network; see `bench_worker`."""
 
     def __init__(self, result: Result, command: Sequence[str]):
-        self.result, self.times = result, []
+        self.result = result
+        self.times: List[float] = []
         threads = {"OMP_NUM_THREADS": str(result.threads)}
         self.process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, env={**os.environ, **threads})

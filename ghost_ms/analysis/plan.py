@@ -266,6 +266,7 @@ def run(options: argparse.Namespace) -> List[str]:
     """One report for each number of cards; ValueError where an option is out of range."""
     from ghost_ms import config as recipes
     from ghost_ms import device
+    from ghost_ms.analysis.complexity import count_layers, total
     from ghost_ms.models import create_model, model_card
 
     recipe = recipes.load(options.config) if options.config else None
@@ -289,8 +290,9 @@ def run(options: argparse.Namespace) -> List[str]:
     decode = DECODE if options.decode is None else Figure(options.decode, DECODE.unit, GIVEN)
     measured = None if options.step_ms is None else options.step_ms / 1e3
     device.setup("CPU", mode="pynative")
-    activations = count_activations(create_model(model, input_size=size), 3, size)
-    macs = card.macs * size[0] * size[1] / (card.input_size[0] * card.input_size[1])
+    net = create_model(model, input_size=size)
+    activations = count_activations(net, 3, size)
+    macs = card.macs if size == tuple(card.input_size) else total(count_layers(net, 3, size)).macs
     texts = []
     for cards in options.cards:
         job = Job(model, card.params, macs, activations, batch, cards, epochs, options.images)

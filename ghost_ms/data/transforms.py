@@ -182,7 +182,7 @@ class TrainingTransform:
             array = isinstance(image, np.ndarray)
             box = crop_box(image.shape[1::-1] if array else image.size, self.augment.scale, self.augment.ratio, rng)
             left, top, right, bottom = box
-            cut = image[top:bottom, left:right] if array else image.crop(box)
+            cut = image[top:bottom, left:right] if array else image.crop(box)  # type: ignore[union-attr]
             return to_pillow(cut, channels).resize((width, height), resample)
         picture = to_pillow(image, channels)
         if picture.size != (width, height):

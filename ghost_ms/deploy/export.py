@@ -129,7 +129,7 @@ def _eager(net: nn.Cell, images: np.ndarray) -> np.ndarray:
 @contextlib.contextmanager
 def mindir_of(deployed: nn.Cell, description: Description, batch_size: int, form: Form) -> Iterator[str]:
     """Path of the MINDIR of a network as MindSpore writes it, in a folder that is removed afterwards."""
-    symbols = {np.float32: ms.float32, np.uint8: ms.uint8}
+    symbols: dict = {np.float32: ms.float32, np.uint8: ms.uint8}
     shape = [None if extent < 0 else extent for extent in form.input_shape(description.preprocessing, batch_size)]
     mode = ms.get_context("mode")
     # MindSpore refuses paths with blanks and other characters, so it writes elsewhere.

@@ -18,8 +18,10 @@ class Form(NamedTuple):
     in_graph: bool = False
     softmax: bool = False
 
-    #: Name of the input of every exported file.
-    input_name = "image"
+    @property
+    def input_name(self) -> str:
+        """The same for every exported file."""
+        return "image"
 
     @property
     def output_name(self) -> str:

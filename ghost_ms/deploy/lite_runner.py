@@ -105,4 +105,4 @@ def serve(path, threads="2", target="cpu"):
 
 
 if __name__ == "__main__":
-    {"convert": convert, "serve": serve}[sys.argv[1]](*sys.argv[2:])
+    {"convert": convert, "serve": serve}[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]

@@ -12,7 +12,9 @@ class _Lowering:
     """The nodes and constants that take the place of one node."""
 
     def __init__(self, node, arrays: Dict[str, np.ndarray]):
-        self.node, self.arrays, self.nodes, self.constants = node, arrays, [], []
+        self.node, self.arrays = node, arrays
+        self.nodes: list = []
+        self.constants: list = []
 
     def add(self, kind: str, *inputs: str, last: bool = False, **attributes) -> str:
         """Append a node; the name of its output, which for the last one is the old node's."""

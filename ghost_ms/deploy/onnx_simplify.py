@@ -345,8 +345,8 @@ def to_gemm(index: Index, node: Node) -> bool:
     shape = index.shape(product.inputs[0]) if product else None
     if weight is None or bias is None or shape is None or len(shape) != 2 or bias.shape != weight.shape[1:]:
         return False
-    weight = index.rewritten(product.inputs[1], np.ascontiguousarray(weight.T))
-    index.become(node, "Gemm", [product.inputs[0], weight, node.inputs[1]], transB=1)
+    turned = index.rewritten(product.inputs[1], np.ascontiguousarray(weight.T))
+    index.become(node, "Gemm", [product.inputs[0], turned, node.inputs[1]], transB=1)
     return True
 
 

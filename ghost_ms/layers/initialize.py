@@ -1,5 +1,5 @@
 """Weight initialisation that several families share."""
-from typing import Tuple
+from typing import Tuple, Type
 
 from mindspore import Parameter, nn
 from mindspore.common.initializer import HeNormal, Normal, initializer
@@ -10,7 +10,7 @@ def kaiming_fan_out(weight: Parameter) -> None:
     weight.set_data(initializer(HeNormal(mode="fan_out", nonlinearity="relu"), weight.shape, weight.dtype))
 
 
-def initialize_convolutions(net: nn.Cell, kinds: Tuple[type, ...] = (nn.Conv2d,)) -> None:
+def initialize_convolutions(net: nn.Cell, kinds: Tuple[Type[nn.Cell], ...] = (nn.Conv2d,)) -> None:
     """`kaiming_fan_out` for the `weight` of every cell of the given kinds below `net`; zero for their biases."""
     for _, cell in net.cells_and_names():
         if isinstance(cell, kinds):

@@ -131,8 +131,9 @@ def _dense(channels: int) -> nn.Dense:
 
 
 #: By mode: the block, and what makes its projections.
-MODES = {"base": (Block,), "linear": (AugmentedBlock, _dense), "linear2": (DoublyAugmentedBlock, _dense),
-         "circulant": (AugmentedBlock, Circulant), "circulant2": (DoublyAugmentedBlock, Circulant)}
+MODES: Dict[str, Tuple[Callable, ...]] = {
+    "base": (Block,), "linear": (AugmentedBlock, _dense), "linear2": (DoublyAugmentedBlock, _dense),
+    "circulant": (AugmentedBlock, Circulant), "circulant2": (DoublyAugmentedBlock, Circulant)}
 
 
 class PatchEmbed(nn.Cell):

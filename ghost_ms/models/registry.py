@@ -89,6 +89,11 @@ def model_card(name: str) -> ModelCard:
     return _CARDS[_known(name)]
 
 
+def describe(name: str) -> str:
+    """The sentence that a registered variant says of itself, the first line of its docstring."""
+    return (_CONSTRUCTORS[_known(name)].__doc__ or "").strip().split("\n")[0]
+
+
 def list_models(pattern: str = "*") -> List[str]:
     """Names of the registered variants that match a shell pattern, sorted."""
     return sorted(fnmatch.filter(_CARDS, pattern))

@@ -219,7 +219,7 @@ class VanillaNet(Backbone):
             object.__setattr__(self, "_slope", slope)
             self._share_slope()
             self.compile_cache.clear()
-        self._slope.set_data(Tensor(value, ms.float32))
+        self._slope.set_data(Tensor(value, ms.float32))  # type: ignore[attr-defined]
 
     def _share_slope(self) -> None:
         if self._slope is not None:

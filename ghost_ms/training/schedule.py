@@ -1,6 +1,6 @@
 """Learning rates, one an update."""
 import dataclasses
-from typing import List
+from typing import List, Tuple
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def learning_rates(peak: float, schedule: ScheduleConfig, epochs: int, updates_p
     return rates.tolist()
 
 
-def scaled(optimizer: OptimizerConfig, schedule: ScheduleConfig, global_batch: int) -> tuple:
+def scaled(optimizer: OptimizerConfig, schedule: ScheduleConfig, global_batch: int) -> Tuple[float, ScheduleConfig]:
     """(peak, schedule) with every rate scaled linearly from `optimizer.base_batch` to the global batch.
 
     The global batch holds the images of one update, of all workers and accumulated steps (arXiv 1706.02677).

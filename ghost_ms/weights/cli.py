@@ -128,7 +128,8 @@ def _fetch(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     found, wrong = 0, 0
     for name in _matching(options.model):
-        for release in manifest()[name] if not isinstance(manifest()[name], str) else ():
+        entry = manifest()[name]
+        for release in () if isinstance(entry, str) else entry:
             path = fetching.cached_path(release)
             if release.package is None and not path.is_file():
                 continue

@@ -134,7 +134,7 @@ def load_weights(net: nn.Cell, path, ema: bool = False, head: str = "keep",
     card: ModelCard = net.card
     num_classes = num_classes or card.num_classes
     names = torch_names(net)
-    before = {name: parameter for name, parameter in net.parameters_and_names()}
+    before = dict(net.parameters_and_names())
     try:
         entry, state, others = _read(net, path, ema)
         net.reset_classifier(num_classes)

@@ -59,6 +59,8 @@ def test_the_command(capsys):
     assert main(["plan", "--model", "shufflenetv2_x0_5", "--input_size", "64", "64", "--cards", "8", "64",
                  "--epochs", "10", "--price", "2", "--link", "15"]) == 0
     printed = capsys.readouterr().out
+    # 12 times fewer positions than at 224, and as many products in the classifier.
+    assert "shufflenetv2_x0_5: 1.37 M parameters, 4 M MACs" in printed
     assert "8 cards, 256 images each" in printed and "64 cards" in printed and "10 epochs" in printed
     assert "1.5e+10 B/s  [given on the command line]" in printed and "[ILSVRC-2012 training set]" in printed
     # Every assumption has a source.

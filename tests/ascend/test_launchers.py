@@ -273,7 +273,8 @@ def test_a_failing_node_ends_the_others(shell, tmp_path):
     """A remote shell that fails on one host and never ends on the other."""
     (tmp_path / "hosts").write_text("10.0.0.1\n10.0.0.2\n")
     remote = tmp_path / "remote.sh"
-    remote.write_text("#!/bin/sh\ncase $1 in 10.0.0.2) sleep 1; echo 'error: rank 1 failed: the card is full'; exit 1 ;; esac\n"
+    remote.write_text("#!/bin/sh\n"
+                      "case $1 in 10.0.0.2) sleep 1; echo 'error: rank 1 failed: the card is full'; exit 1 ;; esac\n"
                       "exec sleep 300\n")
     remote.chmod(0o755)
     done = shell("ascend/run_cluster_train.sh", "--hosts", tmp_path / "hosts", "--remote-shell", remote, "--log-dir",

@@ -1,4 +1,5 @@
 """The launchers with real trainings on the CPU: two and four processes on one host, two hosts in network namespaces."""
+import contextlib
 import csv
 import os
 import shutil
@@ -66,7 +67,8 @@ def test_a_real_job_that_is_broken_off(how, tmp_path):
     logs = tmp_path / "logs"
     job = subprocess.Popen(["bash", ROOT / "scripts/run_distribute_train.sh", _recipe(tmp_path, epochs=5000), "2",
                             "--log-dir", logs, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           text=True, env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}, preexec_fn=listen)
+                           text=True, env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+                           preexec_fn=listen)
     _wait_for(logs / "worker_1.log", "epoch 2/", 400)
     broken = time.time()
     if how == "interrupt":
@@ -132,10 +134,8 @@ def hosts():
 
 def _kill_host(name):
     for pid in subprocess.run(["ip", "netns", "pids", name], stdout=subprocess.PIPE, text=True).stdout.split():
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def _nodes(hosts, tmp_path):

@@ -35,14 +35,16 @@ def test_a_command_that_is_not_there(tmp_path):
 
 def test_variables_of_mpirun():
     assert worker.place({"OMPI_COMM_WORLD_RANK": "9", "OMPI_COMM_WORLD_SIZE": "16", "OMPI_COMM_WORLD_LOCAL_RANK": "1",
-                         "DEVICE_ID": "7"}) == {"OMPI_COMM_WORLD_RANK": "9", "OMPI_COMM_WORLD_SIZE": "16", "RANK_ID": "9",
-                                                "OMPI_COMM_WORLD_LOCAL_RANK": "1", "RANK_SIZE": "16", "DEVICE_ID": "1"}
+                         "DEVICE_ID": "7"}) == {
+        "OMPI_COMM_WORLD_RANK": "9", "OMPI_COMM_WORLD_SIZE": "16", "OMPI_COMM_WORLD_LOCAL_RANK": "1", "RANK_ID": "9",
+        "RANK_SIZE": "16", "DEVICE_ID": "1"}
 
 
 def test_the_scheduler_has_a_record_of_its_own_and_no_cores(tmp_path):
     cores = tmp_path / "cores"
     cores.write_text("[[999]]")
-    done = _run(tmp_path / "r", "worker.py", "--bind", cores, "--", sys.executable, "-c", "", MS_ROLE="MS_SCHED", RANK_ID="0")
+    done = _run(tmp_path / "r", "worker.py", "--bind", cores, "--", sys.executable, "-c", "", MS_ROLE="MS_SCHED",
+                RANK_ID="0")
     assert done.returncode == 0, done.stderr
     assert os.listdir(tmp_path / "r") == ["rank_scheduler.exit"]
 

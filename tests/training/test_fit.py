@@ -155,8 +155,8 @@ def tiny():
 
 def _small_run(folder, **train):
     return Config(
-        model=ModelConfig("tiny"), data=DataConfig("synthetic", batch_size=16, eval_batch_size=40, input_size=(32, 32), synthetic_size=64,
-                        synthetic_classes=4, workers=1, crop_ratio=1.0),
+        model=ModelConfig("tiny"), data=DataConfig("synthetic", batch_size=16, eval_batch_size=40, input_size=(32, 32),
+                                             synthetic_size=64, synthetic_classes=4, workers=1, crop_ratio=1.0),
         optimizer=OptimizerConfig(lr=0.05), schedule=ScheduleConfig(warmup_epochs=0.5),
         train=TrainConfig(**{"epochs": 2, "log_every": 2, **train}),
         run=RunConfig(dir=str(folder), device="CPU"))

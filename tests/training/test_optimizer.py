@@ -81,7 +81,7 @@ def test_what_decays():
     for name in ("head.weight", "patch_embed.proj.weight", "blocks.0.outer_attn.qk.weight"):
         assert decays[name] == 0.05
     assert len(decays) == len(net.trainable_params())
-    assert set(name_decay[0] for name_decay in _factors(net, decay_norms_and_biases=True).values()) == {0.05}
+    assert {name_decay[0] for name_decay in _factors(net, decay_norms_and_biases=True).values()} == {0.05}
 
 
 def test_lif_scalars_have_their_own_rate():

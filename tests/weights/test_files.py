@@ -54,7 +54,7 @@ def test_round_trip_is_bit_exact(name, tmp_path):
         files.to_torch(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
         report = files.convert_file(tmp_path / "b.safetensors", name, tmp_path / "c.safetensors")
         assert set(report.used) == set(torch_names(net).values()) and not report.fresh and not report.resampled
-        after = {key: value for key, value in read(tmp_path / "c.safetensors")[0].items()}
+        after = dict(read(tmp_path / "c.safetensors")[0])
     assert before.keys() == after.keys()
     for key, value in before.items():
         assert value.dtype == after[key].dtype and value.tobytes() == after[key].tobytes(), key

@@ -66,7 +66,7 @@ def test_photograph(name, wanted, net, expected):
 
 
 def test_photographs_through_the_commands(converted, tmp_path, capsys):
-    """The checkpoint, its MINDIR, its ONNX file, one that normalises itself, and both in MindSpore Lite say the same."""
+    """The checkpoint, its MINDIR, its ONNX file, one that normalises itself, and both in MindSpore Lite agree."""
     pictures = pathlib.Path(importlib.util.find_spec("skimage").origin).parent / "data"
     shown = [str(pictures / f"{name}.png") for name in PHOTOGRAPHS]
     files = {"net.mindir": ["--format", "MINDIR"]}

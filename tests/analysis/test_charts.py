@@ -1,0 +1,61 @@
+"""Charts: round ticks, the front of what nothing beats, and shapes where the values say."""
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from ghost_ms.analysis import charts
+from ghost_ms.analysis.charts import Point, Series
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _parse(svg):
+    return ElementTree.fromstring(svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
+
+
+@pytest.mark.parametrize("low, high, expected", [
+    (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (57.2, 84.9, [60, 65, 70, 75, 80]), (1, 3, [1, 1.5, 2, 2.5, 3]), (7, 7, [7]),
+    (-0.1, 0.1, [-0.1, -0.05, 0, 0.05, 0.1])])
+def test_ticks_are_round(low, high, expected):
+    assert charts.ticks(low, high) == expected
+
+
+def test_logarithmic_ticks():
+    assert charts.log_ticks(3, 60) == [5, 10, 20, 50]
+    assert charts.log_ticks(1e6, 1e9) == [1e6, 1e7, 1e8, 1e9]
+
+
+@pytest.mark.parametrize("value, text", [
+    (0, "0"), (0.5, "0.5"), (5182508, "5.183M"), (1.4e10, "14G"), (20000, "20k"), (0.00031, "3.1e-4"), (1234.5, "1234"),
+    (1e-5, "1e-5")])
+def test_numbers_are_short(value, text):
+    assert charts.number(value) == text
+
+
+def test_front_of_what_nothing_beats():
+    """By hand: b is dearer and worse than a, d costs as much as c and is worse, e ties with c and costs more."""
+    points = [Point(name, "", x, y) for name, x, y in
+              (("a", 1, 60), ("b", 2, 55), ("c", 3, 70), ("d", 3, 65), ("e", 4, 70), ("f", 9, 71))]
+    assert [p.name for p in charts.pareto(points)] == ["a", "c", "f"]
+    root = _parse(charts.scatter("cost", points, "ms"))
+    on_front = [dot.get("data-model") for dot in root.iter(f"{SVG}circle") if "on-front" in dot.get("class")]
+    assert sorted(on_front) == ["a", "c", "f"]
+
+
+def test_a_line_runs_through_its_values():
+    root = _parse(charts.line_chart("loss", [Series("train <loss>", [(1, 2.0), (2, 1.0), (3, float("nan"))])], "epoch"))
+    line, = root.iter(f"{SVG}polyline")
+    (x1, y1), (x2, y2) = ([float(v) for v in pair.split(",")] for pair in line.get("points").split())
+    assert x1 < x2 and y1 < y2, "the higher value stands higher"
+    said = [title.text for title in root.iter(f"{SVG}title")]
+    assert said == ["train <loss>, epoch 1: 2", "train <loss>, epoch 2: 1"]
+    assert charts.line_chart("nothing", [Series("x", [(1, float("nan"))])], "epoch") == ""
+
+
+def test_confusion_matrix_shades_shares_of_the_row():
+    svg = charts.matrix_chart([[9, 1], [0, 0]], ["cat", "dog"], "title")
+    assert re.findall(r'class="(hit|miss)"[^>]*fill-opacity="([\d.]+)"', svg) == [
+        ("hit", "0.900"), ("miss", "0.316"), ("miss", "0.000"), ("hit", "0.000")]
+    assert "cat taken for dog: 1" in svg and _parse(svg) is not None
+    assert charts.matrix_chart([[0] * 41] * 41, ["x"] * 41, "title") is None

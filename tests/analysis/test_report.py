@@ -1,0 +1,213 @@
+"""The report: known predictions, a page that loads nothing, and a browser that filters and sorts it."""
+import base64
+import io
+import re
+import shutil
+import tempfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghost_ms import list_models, model_card
+from ghost_ms.analysis import mistakes, report
+from ghost_ms.analysis.benchmark import Result, as_csv
+from ghost_ms.cli import main
+from ghost_ms.data.datasets import Source
+from tests.tiny import registered
+
+#: Registered while the page is made.
+TEST_MODELS = ("tiny", "tiny_vanilla")
+LABELS = np.array([0, 0, 1, 1, 2], np.int32)
+LOGITS = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05], [0.4, 0.3, 0.3]]))
+
+
+def _judged():
+    """Three batches in effect: the second is filled up by one image, which does not count."""
+    batches = [(LOGITS[:3], LABELS[:3]), (np.concatenate([LOGITS[3:], LOGITS[-1:]]), LABELS[3:])]
+    return mistakes.judge(lambda images: images, batches, ["ant", "bee", "cow"])
+
+
+def test_predictions_by_hand():
+    judged = _judged()
+    assert judged.predicted.tolist() == [0, 1, 1, 0, 0]
+    np.testing.assert_allclose(judged.confidence, [0.7, 0.8, 0.5, 0.9, 0.4])
+    np.testing.assert_allclose(judged.loss, -np.log([0.7, 0.1, 0.5, 0.05, 0.3]))
+    assert judged.confusion.tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 0]]
+    assert judged.recall.tolist() == [0.5, 0.5, 0.0]
+    assert judged.worst(2) == [3, 1] and judged.worst(9) == [3, 1, 4]
+    assert judged.confused(2) == [("ant", "bee", 1), ("bee", "ant", 1)]
+
+
+def test_mistakes_carry_their_pictures():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 6, 3), np.uint8)
+    source = Source(["ant", "bee", "cow"], LABELS, 3, False, pixels.__getitem__)
+    first, second = mistakes.mistakes_of(_judged(), source, 2)
+    assert first[:4] == ("image 3", "bee", "ant", pytest.approx(0.9)) and second.true == "ant"
+    kind, data = first.picture.split(",")
+    assert kind == "data:image/png;base64"
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), pixels[3])
+    large = Source(["x"], LABELS, 3, False, lambda sample: np.zeros((300, 600, 3), np.uint8))
+    kind, data = mistakes.picture(large, 0).split(",")
+    assert kind == "data:image/jpeg;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (128, 64)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """A CSV as `ghost-ms bench` writes it; ghostnet_050 is the fastest, shufflenetv2_x0_5 failed."""
+    path = tmp_path_factory.mktemp("bench") / "bench.csv"
+    results = [Result(name, "mindspore", 1, (224, 224), 2, median_ms=ms, images_per_second=1e3 / ms, peak_mb=400.0)
+               for name, ms in (("ghostnet_100", 30.0), ("ghostnet_050", 12.5), ("mobilenetv3_small_100", 14.0))]
+    path.write_text(as_csv([*results, Result("shufflenetv2_x0_5", "lite", 1, (224, 224), 2, error="no Lite here")]))
+    return path
+
+
+def test_a_benchmark_is_read_back(bench):
+    rows = report.read_bench(str(bench))
+    assert [(row.model, row.values["median_ms"]) for row in rows] == [
+        ("ghostnet_100", 30.0), ("ghostnet_050", 12.5), ("mobilenetv3_small_100", 14.0)]
+    assert rows[0].values["size_mb"] is None and rows[0].input_size == "224x224"
+
+
+@pytest.fixture(scope="module")
+def finished(bench, tmp_path_factory):
+    """A short training and the page of it and the benchmark."""
+    folder = tmp_path_factory.mktemp("finished")
+    with registered():
+        assert main(["train", "--model.name", "tiny", "--data.dataset", "synthetic", "--data.synthetic_size", "64",
+                     "--data.synthetic_classes", "4", "--data.input_size", "[32, 32]", "--data.batch_size", "32",
+                     "--data.eval_batch_size", "48", "--data.workers", "1", "--train.epochs", "2",
+                     "--run.device", "CPU", "--run.dir", str(folder / "run")]) == 0
+        run = report.read_run(str(folder / "run"))
+        assert main(["report", str(folder / "run"), str(bench), "-o", str(folder / "page.html")]) == 0
+    return run, folder / "page.html"
+
+
+def test_the_matrix_of_a_run_has_the_accuracy_of_its_metrics(finished):
+    run, path = finished
+    confusion = run.judgement.confusion
+    assert confusion.sum() == 64 and 100 * confusion.trace() / 64 == pytest.approx(run.best["test_top1"])
+    assert len(run.rows) == 2 and not run.missing
+    text = path.read_text()
+    assert f"{run.best['test_top1']:.2f} %" in text and "name: tiny" in text
+    wrong = 64 - confusion.trace()
+    assert text.count("<figure>") == min(wrong, report.MISTAKES) and f"Worst of {wrong} mistakes" in text
+    assert text.count('class="hit"') == 4 and text.count('class="miss"') == 12
+    shares = [float(share) for share in re.findall(r"--share:([\d.]+)%", text)]
+    assert shares == pytest.approx(sorted(100 * confusion.diagonal() / 16), abs=0.06)
+
+
+def test_the_page_loads_nothing(finished):
+    text = finished[1].read_text()
+    loaded = re.findall(r"""(?:src|srcset|poster|data)=["']?([^"'\s>]+)""", text) + re.findall(r"url\(([^)]*)\)", text)
+    assert all(address.startswith("data:") for address in loaded)
+    assert not re.search(r"<link|<iframe|@import|<script src|fetch\(|XMLHttpRequest", text)
+
+
+def test_every_measurement_and_model_has_its_line(finished):
+    text = finished[1].read_text()
+    lines = re.findall(r'<tr data-model="(\w+)"', text)
+    assert sorted(lines) == sorted([*list_models(), *TEST_MODELS])
+    line = re.search(r'<tr data-model="ghostnet_050".*?</tr>', text)[0]
+    assert 'data-value="12.5">12.50<' in line and 'data-value="66.2">' in line and "80.0" in line
+    assert text.count("model-card") >= 3 and "state_dict_73.98.pth, licence Apache-2.0" in text
+
+
+def test_without_predictions_or_data_the_page_says_why(finished, tmp_path, capsys):
+    folder = finished[1].parent / "run"
+    assert report.read_run(str(folder), predict=False).judgement is None
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "checkpoints" / "best.ckpt").unlink()
+    with registered():
+        run = report.read_run(str(copy))
+        assert run.judgement is None and "there is no checkpoint" in run.missing
+        assert "There are no predictions" in report.page([run], [])
+    assert "no predictions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda folder: folder / "nothing", "there is no run or benchmark"),
+    (lambda folder: folder, "is no folder of a run: it holds no metrics.csv")])
+def test_bad_input(make, words, tmp_path, capsys):
+    assert main(["report", str(make(tmp_path)), "-o", str(tmp_path / "page.html")]) == 1
+    assert words in capsys.readouterr().err and not (tmp_path / "page.html").exists()
+
+
+def test_damaged_tables(tmp_path, bench):
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="is no table of `ghost-ms bench"):
+        report.read_bench(str(other))
+    (tmp_path / "config.yaml").write_text("model: {name: ghostnet_100}\n")
+    (tmp_path / "metrics.csv").write_text("epoch,test_top1\n1,high\n")
+    with pytest.raises(ValueError, match="is no whole table of metrics"):
+        report.read_run(str(tmp_path), predict=False)
+    with pytest.raises(OSError, match="cannot write '/proc/x.html'"):
+        report.write("/proc/x.html", "")
+
+
+def _browser():
+    """Headless Chromium, driven by selenium; the test is skipped where one of them is missing."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-component-update",
+                 "disable-background-networking", "disable-sync", f"user-data-dir={tempfile.mkdtemp()}",
+                 "window-size=1280,1600"):
+        options.add_argument(f"--{flag}")
+    return webdriver.Chrome(options, webdriver.ChromeService(driver))
+
+
+def test_in_a_browser(finished, tmp_path):
+    """Filter, family, sorting in both directions, theme, the width of a phone; a picture that is not blank."""
+    browser = _browser()
+    select = pytest.importorskip("selenium.webdriver.support.select").Select
+    try:
+        browser.get(finished[1].as_uri())
+
+        def names():
+            return browser.execute_script("return [...document.querySelectorAll('#models tbody tr')]"
+                                          ".filter((row) => row.offsetHeight).map((row) => row.dataset.model)")
+
+        def head(title):
+            return next(b for b in browser.find_elements("css selector", "#models thead button") if b.text == title)
+
+        assert names() == ["ghostnet_050", "ghostnet_100", "mobilenetv3_small_100", "tiny"]
+        head("median (ms)").click()
+        assert names() == ["ghostnet_050", "mobilenetv3_small_100", "ghostnet_100", "tiny"]
+        head("median (ms)").click()
+        assert names() == ["ghostnet_100", "mobilenetv3_small_100", "ghostnet_050", "tiny"]
+        head("model").click()
+        browser.find_element("id", "measured").click()
+        everything = sorted([*list_models(), *TEST_MODELS])
+        assert names() == everything
+        assert browser.find_element("id", "shown").text == f"{len(everything)} of {len(everything)}"
+        browser.find_element("id", "search").send_keys("ghostnet 50")
+        assert names() == [name for name in list_models() if "ghostnet" in name and "50" in name]
+        bright = browser.execute_script("return [...document.querySelectorAll('svg .point:not(.off)')]"
+                                        ".map((dot) => dot.dataset.model)")
+        assert bright and all("ghostnet" in name and "50" in name for name in bright)
+        browser.find_element("id", "search").clear()
+        select(browser.find_element("id", "family")).select_by_visible_text("ghostnetv2")
+        assert {model_card(name).family for name in names()} == {"ghostnetv2"}
+
+        background = "return getComputedStyle(document.body).backgroundColor"
+        before, toggle = browser.execute_script(background), browser.find_element("id", "theme")
+        said = toggle.text
+        toggle.click()
+        assert browser.execute_script(background) != before and {said, toggle.text} == {"Dark", "Light"}
+        browser.save_screenshot(str(tmp_path / "page.png"))
+        pixels = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"))
+        assert pixels.shape[0] > 1000 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True})
+        overflow = browser.execute_script("return document.documentElement.scrollWidth")
+        assert overflow <= 390, "nothing but tables may be scrolled sideways on a phone"
+        assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    finally:
+        browser.quit()
