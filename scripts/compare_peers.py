@@ -24,7 +24,7 @@ TIMM = ("timm eager", "timm compile", "timm onnx")
 IN_MINDCV = {"ghostnet_100": "ghostnet_100", "mobilenetv3_large_100": "mobilenet_v3_large_100",
              "efficientnet_b0": "efficientnet_b0"}
 IN_TIMM = {name: name for name in MODELS if name not in ("wavemlp_t", "pvig_ti")}
-PEERS = {"mindcv": IN_MINDCV, **{backend: IN_TIMM for backend in TIMM}}
+PEERS = {"mindcv": IN_MINDCV, **dict.fromkeys(TIMM, IN_TIMM)}
 BACKENDS = (*OURS, *PEERS)
 #: Ratios that are asked about most.
 RATIOS = (("lite", "timm onnx"), ("lite", "timm eager"), ("mindspore", "timm eager"), ("mindspore", "mindcv"))
@@ -32,7 +32,7 @@ PEER_WORKER = str(pathlib.Path(__file__).with_name("peer_worker.py"))
 
 
 def results_of(name: str, backends: Sequence[str], options: argparse.Namespace) -> List[Result]:
-    """What is to be measured of one network: a result for each backend that has it, under the name that it has there."""
+    """What is to be measured of a network: a result for each backend that has it, under the name that it has there."""
     card = model_card(name)
     params = card.deploy_params or card.params
     return [Result(PEERS[backend][name] if backend in PEERS else name, backend, options.batch, options.input_size,

@@ -1,5 +1,5 @@
 """Versatile filters: several receptive fields, and several channel windows, of each stored filter."""
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -69,7 +69,8 @@ class VConv2d(nn.Cell):
         if self.bias is not None:
             bias += scale * self.bias.asnumpy()
         weight, filters = weight[:, :self.in_channels - self.delta], len(weight)
-        uses, places = [], []
+        uses: List[nn.Conv2d] = []
+        places: List[Tuple[int, int]] = []
         for trim, crop in enumerate(self.crops):
             for start in self.starts:
                 outputs = slice(len(uses) * filters, (len(uses) + 1) * filters)

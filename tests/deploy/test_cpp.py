@@ -48,7 +48,8 @@ def _lite_root():
 def _configure(folder, lite_root):
     json_headers = os.path.join(os.path.dirname(mindspore.__file__), "include", "third_party")
     return subprocess.run(["cmake", "-S", SOURCES, "-B", folder, f"-DMSLITE_ROOT={lite_root}",
-                           "-DCMAKE_CXX_FLAGS=-Werror", f"-DNLOHMANN_JSON_INCLUDE_DIR={json_headers}"], capture_output=True, text=True)
+                           "-DCMAKE_CXX_FLAGS=-Werror", f"-DNLOHMANN_JSON_INCLUDE_DIR={json_headers}"],
+                          capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")
