@@ -1,4 +1,4 @@
-"""The commands: `ghost-ms train|eval|export|infer|models|weights|plan`; train.py and its sisters hand over to here."""
+"""The commands: `ghost-ms train|eval|export|infer|models|weights|bench|lite|plan|runs`; train.py and its sisters hand over to here."""
 import argparse
 import os
 import sys
@@ -183,8 +183,15 @@ def plan(argv: Sequence[str]) -> int:
     return planner.main(argv, plan.__doc__)
 
 
+def runs(argv: Sequence[str]) -> int:
+    """Compare finished runs: accuracy, speed, memory, and where their recipes differ."""
+    from ghost_ms.analysis import runs as comparison
+
+    return comparison.main(argv, runs.__doc__)
+
+
 COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "models": models, "weights": weights,
-            "bench": bench, "lite": lite, "plan": plan}
+            "bench": bench, "lite": lite, "plan": plan, "runs": runs}
 
 
 def _no_model(pattern: str) -> None:

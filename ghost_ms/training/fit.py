@@ -17,7 +17,7 @@ from ghost_ms.training.curves import draw_curves, write_metrics
 from ghost_ms.training.distributed import average_statistics, sum_over_ranks
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.precision import check_precision
-from ghost_ms.training.progress import Reporter
+from ghost_ms.training.progress import Reporter, Waiting, peak_memory
 from ghost_ms.training.schedule import learning_rates, scaled
 from ghost_ms.training.step import Health, TrainStep
 
@@ -94,10 +94,12 @@ def fit(config: Config) -> Dict[str, float]:
         for epoch in range(config.train.epochs):
             if config.train.activation_epochs:
                 net.set_activation_slope(activation_slope(config.train, epoch))
+            start = time.perf_counter()
             row = _epoch(step, train, config, description, epoch, shard, rates, reporter)
             average_statistics(step.state().values(), world)
             row.update(_evaluate(step, test, config, description, shard),
-                       lr=rates[max(min(int((epoch + 1) * updates), len(rates)) - 1, 0)])
+                       lr=rates[max(min(int((epoch + 1) * updates), len(rates)) - 1, 0)],
+                       seconds=time.perf_counter() - start, peak_mb=peak_memory())
             if config.train.activation_epochs:
                 row["activation_slope"] = activation_slope(config.train, epoch)
             rows.append({key: round(value, 6) for key, value in row.items()})
@@ -158,7 +160,8 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
     start, health = time.perf_counter(), None
     with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance:
         batches = training_batches(source, config, description.preprocessing, epoch, shard)
-        for index, (images, labels) in enumerate(batches, 1):
+        waiting = Waiting(batches)
+        for index, (images, labels) in enumerate(waiting, 1):
             step(images, labels)
             # The step counts on the device; reading waits for it, so it is read only when it is shown.
             if index % 10 == 1 or index == steps:
@@ -168,7 +171,8 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
     loss, correct = sum_over_ranks([health.loss, health.correct], device.world())
     seconds, images = time.perf_counter() - start, steps * batch
     return {"epoch": epoch + 1, "train_loss": loss / shard.size, "train_top1": 100 * correct / images,
-            "skipped": health.skipped, "images_per_second": images / seconds}
+            "skipped": health.skipped, "images_per_second": images / seconds,
+            "data_wait": 100 * waiting.seconds / seconds}
 
 
 def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float],

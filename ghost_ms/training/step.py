@@ -1,4 +1,4 @@
-"""The compiled training step: everything that happens in an iteration, in one graph."""
+"""The compiled training step: everything that happens in an iteration, in one graph; running means have their own."""
 from typing import Dict, NamedTuple, Optional, Tuple
 
 import mindspore as ms
@@ -148,8 +148,12 @@ class TrainStep(nn.Cell):
     def __call__(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
         # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
         if self.distillation is not None and self.distillation.teacher.apart:
-            return super().__call__(images, labels, self.distillation.teacher(images))
-        return super().__call__(images, labels)
+            result = super().__call__(images, labels, self.distillation.teacher(images))
+        else:
+            result = super().__call__(images, labels)
+        if self.ema is not None:
+            self.ema(self.optimizer.global_step)
+        return result
 
     def construct(self, images: Tensor, labels: Tensor, wanted: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         if wanted is None:
@@ -196,10 +200,7 @@ class TrainStep(nn.Cell):
     def apply(self, gradients):
         if self.clip is not None:
             gradients = self.clip(gradients)
-        done = self.optimizer(gradients)
-        if self.ema is not None:
-            done = ops.depend(done, self.ema(ops.depend(self.optimizer.global_step, done)))
-        return done
+        return self.optimizer(gradients)
 
     def count(self, loss: Tensor, good: Tensor, correct: Tensor):
         finite, one = ops.isfinite(loss), ops.isfinite(loss).astype(ms.int32)
