@@ -13,9 +13,9 @@ from mindspore.ops.auto_generate import SplitWithSize
 CHUNK = 16
 
 _reshape, _shape, _subtract = ops.Reshape(), ops.Shape(), ops.AssignSub()
-_multiply, _sum = ops.Mul(), ops.ReduceSum()
+_multiply, _sum = ops.Mul(), ops.ReduceSum(keep_dims=True)
 # Maps, with primitives inside: a loop in `construct` and the operators of Python both cost more to compile.
-as_vector, _apply, _square = (ops.MultitypeFuncGraph(name) for name in ("as_vector", "apply", "square"))
+as_vector, _apply, _row_sum = (ops.MultitypeFuncGraph(name) for name in ("as_vector", "apply", "row_sum"))
 
 
 @as_vector.register("Tensor")
@@ -33,10 +33,9 @@ def _apply_scaled_move(parameter, move, scale):
     return _subtract(parameter, _reshape(_multiply(move, scale), _shape(parameter)))
 
 
-@_square.register("Tensor")
-def _square_length(tensor):
-    # `ops.L2Loss` is one operator, but wrong in the fourth digit for a million entries.
-    return _reshape(_sum(_multiply(tensor, tensor), ()), (1,))
+@_row_sum.register("Tensor")
+def _sum_of_rows(matrix):
+    return _sum(matrix, (1,))
 
 
 class Group(nn.Cell):
@@ -49,7 +48,7 @@ class Group(nn.Cell):
     def __init__(self, parameters: Sequence[Parameter]):
         super().__init__(auto_prefix=False)
         self.parameters, self.map = ParameterTuple(parameters), ops.HyperMap()
-        self.concat, self.split = ops.Concat(0), SplitWithSize()
+        self.concat, self.concat_columns, self.split = ops.Concat(0), ops.Concat(1), SplitWithSize()
         sizes = [parameter.size for parameter in parameters]
         self.length, starts = sum(sizes), range(0, len(sizes), CHUNK)
         self.chunks = tuple(ParameterTuple(parameters[start:start + CHUNK]) for start in starts)
@@ -81,9 +80,10 @@ class Group(nn.Cell):
                               self.split(factors[index], self.ones[index], 0)),)
         return done
 
-    def square_lengths(self, vector: Tensor) -> Tensor:
-        """Squared length of the part of each parameter, (N,) -> (K,)."""
-        lengths, parts = (), self.split(vector, self.chunk_sizes, 0)
+    def square_lengths(self, vectors: Tensor) -> Tensor:
+        """Squared length of the part of each parameter, (R, N) -> (R, K)."""
+        lengths, parts = (), self.split(vectors * vectors, self.chunk_sizes, 1)
         for index in range(len(self.chunks)):
-            lengths += (self.concat(self.map(_square, self.split(parts[index], self.sizes[index], 0))),)
-        return self.concat(lengths)
+            # `ops.L2Loss` is one operator for all of this, but wrong in the fourth digit for a million entries.
+            lengths += self.map(_row_sum, self.split(parts[index], self.sizes[index], 1))
+        return self.concat_columns(lengths)

@@ -155,7 +155,7 @@ class Lamb(Adaptive):
             return group.subtract(rate * move)
         weights = group.weights()
         move = move + self.decays[index] * weights
-        weight, length = ops.sqrt(group.square_lengths(weights)), ops.sqrt(group.square_lengths(move))
+        weight, length = ops.sqrt(group.square_lengths(ops.stack((weights, move))))
         ratio = weight / ops.maximum(length, 1e-30)
         ratio = ops.select(ops.logical_and(weight > 0, length > 0), ratio, ops.ones_like(ratio))
         return group.subtract_scaled(move, rate * ratio)
