@@ -5,7 +5,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from ghost_ms.analysis import runs
 from ghost_ms.cli import main
 from ghost_ms.training.curves import draw_curves, write_metrics
 from ghost_ms.training.progress import Waiting, peak_memory
