@@ -43,9 +43,12 @@ class ClipNorm(nn.Cell):
         super().__init__()
         self.limit, self.map, self.concat = limit, ops.HyperMap(), ops.Concat(0)
 
+    def factor(self, gradients) -> Tensor:
+        """What to multiply every gradient by."""
+        return self.limit / ops.clamp(_norm(self.concat(self.map(as_vector, gradients))), self.limit, None)
+
     def construct(self, gradients):
-        norm = _norm(self.concat(self.map(as_vector, gradients)))
-        return self.map(ops.partial(_scale, self.limit / ops.clamp(norm, self.limit, None)), gradients)
+        return self.map(ops.partial(_scale, self.factor(gradients)), gradients)
 
 
 class ClipValue(nn.Cell):

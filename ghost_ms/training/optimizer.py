@@ -51,13 +51,17 @@ class FlatOptimizer(nn.Optimizer):
             Parameter(Tensor(np.full(flat.length, start, np.float32)), name=f"{name}.{index}", requires_grad=False)
             for index, flat in enumerate(self.flats)])
 
-    def construct(self, gradients):
+    def construct(self, gradients, factor: Optional[Tensor] = None):
+        """Update; where there is a `factor` all gradients are multiplied by it."""
         rates = self.rates()
         self.assignadd(self.global_step, self.global_step_increase_tensor)
         shared, done = self.shared(), ()
         for index in range(len(self.bounds)):
             start, end = self.bounds[index]
-            done += (self.update(index, rates[index], shared, self.flats[index].flat(gradients[start:end])),)
+            gradient = self.flats[index].flat(gradients[start:end])
+            if factor is not None:
+                gradient = gradient * factor
+            done += (self.update(index, rates[index], shared, gradient),)
         return done
 
     def rates(self) -> tuple:

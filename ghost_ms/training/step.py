@@ -5,9 +5,11 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, amp, nn, ops
 
 from ghost_ms.layers import tokens_to_map
+from ghost_ms.training.clip import ClipNorm
 from ghost_ms.training.distillation import Distillation
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.loss import hits
+from ghost_ms.training.optimizer import FlatOptimizer
 
 # Maps over gradients: a loop in `construct` over hundreds of them compiles in minutes.
 _add, _divide, _zero = (ops.MultitypeFuncGraph(name) for name in ("add", "divide", "zero"))
@@ -83,6 +85,8 @@ class TrainStep(nn.Cell):
         # With a scaler an overflow is expected now and then, and no sign of a bad loss.
         self.overflow_is_bad = skip_nonfinite and scaler is None
         self.accumulate, self.reduce, self.clip, self.ema = accumulate, reduce, clip, ema
+        # One product with a vector of all gradients, instead of one for each of them.
+        self.takes_factor = isinstance(clip, ClipNorm) and isinstance(optimizer, FlatOptimizer)
         self.weights, self.map = optimizer.parameters, ops.HyperMap()
         self.value_and_grad = ops.value_and_grad(self.forward, None, self.weights, has_aux=True)
         self.clock = _counter("clock") if clock is None else clock
@@ -198,6 +202,8 @@ class TrainStep(nn.Cell):
         return good
 
     def apply(self, gradients):
+        if self.takes_factor:
+            return self.optimizer(gradients, self.clip.factor(gradients))
         if self.clip is not None:
             gradients = self.clip(gradients)
         return self.optimizer(gradients)

@@ -171,6 +171,27 @@ def test_clipping(options):
         np.testing.assert_allclose(have.asnumpy(), want, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("limit", [0.05, 1e3])
+def test_the_norm_is_limited_alike_in_vectors_and_in_tensors(limit, graph):
+    """RMSProp takes the factor itself; twice its rule, on gradients of the limited norm and of a small one."""
+    net = Linear()
+    weight, bias = _values(net)
+    step = _step(net, options=dict(name="rmsprop", momentum=0.0, weight_decay=0.0, eps=1e-3, clip_norm=limit))
+    assert step.takes_factor
+    squares = [1.0, 1.0]
+    for seed in range(2):
+        x, y = _batch(seed)
+        _run(step, (x, y))
+        gradients = _gradients(weight, bias, x, y)
+        norm = np.sqrt(sum((g * g).sum() for g in gradients))
+        gradients = [g * min(1.0, limit / norm) for g in gradients]
+        squares = [0.9 * s + 0.1 * g * g for s, g in zip(squares, gradients)]
+        weight, bias = (p - 0.5 * g / np.sqrt(s + 1e-3) for p, g, s in zip((weight, bias), gradients, squares))
+        assert norm > 0.1
+    np.testing.assert_allclose(net.fc.weight.asnumpy(), weight, atol=1e-6)
+    np.testing.assert_allclose(net.fc.bias.asnumpy(), bias, atol=1e-6)
+
+
 def test_running_means_of_weights_and_statistics(graph):
     """min(decay, (1 + t) / (10 + t)), BatchNorm statistics included; the network gets its own values back."""
     net = Normed()
