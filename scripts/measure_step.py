@@ -49,7 +49,7 @@ def prepared(title, make, options):
     step, draw = make(net).set_train(), np.random.default_rng(0)
     images = ms.Tensor(draw.standard_normal((options.batch, 3, options.size, options.size)), ms.float32)
     labels = ms.Tensor(draw.integers(0, 1000, options.batch), ms.int32)
-    last = step.ema.means[-1] if getattr(step, "ema", None) is not None else net.trainable_params()[-1]
+    last = step.ema.mean if getattr(step, "ema", None) is not None else net.trainable_params()[-1]
 
     def run():
         start = time.perf_counter()

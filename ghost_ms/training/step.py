@@ -85,6 +85,8 @@ class TrainStep(nn.Cell):
         # With a scaler an overflow is expected now and then, and no sign of a bad loss.
         self.overflow_is_bad = skip_nonfinite and scaler is None
         self.accumulate, self.reduce, self.clip, self.ema = accumulate, reduce, clip, ema
+        if ema is not None:
+            ema.follow(optimizer.global_step)
         # One product with a vector of all gradients, instead of one for each of them.
         self.takes_factor = isinstance(clip, ClipNorm) and isinstance(optimizer, FlatOptimizer)
         self.weights, self.map = optimizer.parameters, ops.HyperMap()
@@ -156,7 +158,7 @@ class TrainStep(nn.Cell):
         else:
             result = super().__call__(images, labels)
         if self.ema is not None:
-            self.ema(self.optimizer.global_step)
+            self.ema()
         return result
 
     def construct(self, images: Tensor, labels: Tensor, wanted: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
