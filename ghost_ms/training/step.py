@@ -50,7 +50,7 @@ class Health(NamedTuple):
 
 
 class TrainStep(nn.Cell):
-    """Forward, loss, scale, gradients, accumulation, reduction, clipping, update, running mean.
+    """Forward, loss, scale, gradients, accumulation, reduction, clipping, update; then the running mean.
 
     Args:
         net: images (B, C, H, W) to logits (B, classes).
