@@ -282,9 +282,16 @@ def plan(argv: Sequence[str]) -> int:
     return planner.main(argv, plan.__doc__)
 
 
+def runs(argv: Sequence[str]) -> int:
+    """Compare finished runs: accuracy, speed, memory, and where their recipes differ."""
+    from ghost_ms.analysis import runs as comparison
+
+    return comparison.main(argv, runs.__doc__)
+
+
 COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "explain": explain, "models": models,
-            "info": info, "weights": weights, "bench": bench, "report": report, "lite": lite, "quantize": quantize,
-            "plan": plan}
+            "info": info, "weights": weights, "runs": runs, "report": report, "bench": bench, "plan": plan,
+            "lite": lite, "quantize": quantize}
 
 
 def _no_model(pattern: str) -> List[str]:

@@ -127,6 +127,9 @@ class RunConfig:
         device_id: which of several devices.
         mode: graph or pynative.
         seed: of initial weights, data order and augmentation.
+        profile: trace three steps of the first epoch, from this one on, counted from 1, into profile/ of the run's
+            folder; the first step compiles.
+        summary: write the metrics for MindInsight too, into summary/ of the run's folder.
     """
 
     dir: str = "runs/default"
@@ -134,6 +137,8 @@ class RunConfig:
     device_id: int = 0
     mode: str = "graph"
     seed: int = 1
+    profile: Optional[int] = None
+    summary: bool = False
 
 
 @dataclasses.dataclass
@@ -296,6 +301,8 @@ def _check_values(config: Config) -> None:
     if config.run.device.lower() not in ("auto", "ascend", "gpu", "cpu"):
         raise ValueError(f"run.device is '{config.run.device}'; known are auto, Ascend, GPU, CPU")
     one_of("run.mode", config.run.mode, ("graph", "pynative"))
+    if config.run.profile is not None and config.run.profile < 1:
+        raise ValueError(f"run.profile is {config.run.profile}; steps are counted from 1")
     if config.data.interpolation is not None:
         one_of("data.interpolation", config.data.interpolation, ("bilinear", "bicubic"))
     for key in ("data.batch_size", "data.eval_batch_size", "data.workers", "data.synthetic_size",

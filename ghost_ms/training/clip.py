@@ -4,9 +4,11 @@ from typing import Optional, Sequence
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.training.flat import as_vector
 
 # A loop in `construct` over hundreds of gradients compiles in minutes; a map over them in seconds.
-_cut, _adapt = ops.MultitypeFuncGraph("cut"), ops.MultitypeFuncGraph("adapt")
+_cut, _adapt, _scale = (ops.MultitypeFuncGraph(name) for name in ("cut", "adapt", "scale"))
+_multiply = ops.Mul()
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -19,6 +21,11 @@ def _norm(x: Tensor) -> Tensor:
 @_cut.register("Number", "Tensor")
 def _cut_gradient(limit, gradient):
     return ops.clamp(gradient, -limit, limit)
+
+
+@_scale.register("Tensor", "Tensor")
+def _scale_gradient(factor, gradient):
+    return _multiply(gradient, factor)
 
 
 @_adapt.register("Number", "Bool", "Tensor", "Tensor")
@@ -34,10 +41,14 @@ class ClipNorm(nn.Cell):
 
     def __init__(self, limit: float):
         super().__init__()
-        self.limit = limit
+        self.limit, self.map, self.concat = limit, ops.HyperMap(), ops.Concat(0)
+
+    def factor(self, gradients) -> Tensor:
+        """What to multiply every gradient by."""
+        return self.limit / ops.clamp(_norm(self.concat(self.map(as_vector, gradients))), self.limit, None)
 
     def construct(self, gradients):
-        return ops.clip_by_global_norm(gradients, self.limit)
+        return self.map(ops.partial(_scale, self.factor(gradients)), gradients)
 
 
 class ClipValue(nn.Cell):

@@ -1,31 +1,39 @@
 """metrics.csv and curves.png of a run."""
 import csv
+import math
 from typing import Dict, List
 
 
 def write_metrics(path: str, rows: List[Dict[str, float]]) -> None:
-    """One line an epoch, columns as the keys of the first row."""
+    """One line an epoch; a cell is empty where an epoch has no such figure."""
     with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
 
 
 def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
-    """Loss, accuracy and learning rate over the epochs."""
+    """What the training reached, and what it took, over the epochs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     epochs = [row["epoch"] for row in rows]
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    figure = Figure(figsize=(11, 6.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = (("loss", ("train_loss", "test_loss", "ema_loss")),
               ("top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")),
-              ("learning rate", ("lr",)))
-    for axes, (title, keys) in zip(figure.subplots(1, 3), panels):
-        for key in (key for key in keys if key in rows[0]):
-            axes.plot(epochs, [row[key] for row in rows], marker="o", markersize=3, label=key.replace("_", " "))
+              ("learning rate", ("lr",)),
+              ("speed (images/s)", ("images_per_second",)),
+              ("wait for data (% of the time)", ("data_wait",)),
+              ("peak memory (MB)", ("peak_mb",)))
+    for axes, (title, keys) in zip(figure.subplots(2, 3).flat, panels):
+        for key in keys:
+            # Rows of a run that an older version began may lack a column.
+            if any(key in row for row in rows):
+                axes.plot(epochs, [row.get(key, math.nan) for row in rows], marker="o", markersize=3,
+                          label=key.replace("_", " "))
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        if len(axes.lines) > 1:
+            axes.legend(frameon=False)
     figure.savefig(path, dpi=120)

@@ -27,9 +27,9 @@ def sum_over_ranks(values: List[float], world: World) -> List[float]:
 
 
 def average_statistics(parameters: Iterable[Parameter], world: World) -> None:
-    """Give all ranks the mean of the BatchNorm statistics among the parameters, and of the running means of these,
-    which each rank gathered on its own share of the images."""
-    statistics = [p for p in parameters if p.name.endswith(("moving_mean", "moving_variance"))]
+    """Give all ranks the mean of the BatchNorm statistics among the parameters, and of the running means (`Ema`), which
+    hold those too: each rank gathered them on its own share of the images."""
+    statistics = [p for p in parameters if p.name.endswith(("moving_mean", "moving_variance")) or p.name == "ema"]
     if world.size == 1 or not statistics:
         return
     # One message for all: an exchange costs more than the few thousand numbers in it.

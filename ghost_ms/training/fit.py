@@ -17,9 +17,10 @@ from ghost_ms.training.curves import draw_curves, write_metrics
 from ghost_ms.training.distributed import average_statistics, sum_over_ranks
 from ghost_ms.training.evaluate import evaluate
 from ghost_ms.training.precision import check_precision
-from ghost_ms.training.progress import Reporter
+from ghost_ms.training.progress import Reporter, Waiting, peak_memory
 from ghost_ms.training.schedule import learning_rates, scaled
 from ghost_ms.training.step import Health, TrainStep
+from ghost_ms.training.watch import summary, trace
 
 
 def describe(config: Config, source: Source) -> Description:
@@ -85,7 +86,8 @@ def fit(config: Config) -> Dict[str, float]:
         checkpoints = make_run_folder(config.run.dir)
         config.save(os.path.join(config.run.dir, "config.yaml"))
     rows: List[Dict[str, float]] = []
-    with open(os.path.join(config.run.dir, "log.txt"), "a") if world.is_main else contextlib.nullcontext() as log:
+    with open(os.path.join(config.run.dir, "log.txt"), "a") if world.is_main else contextlib.nullcontext() as log, \
+            summary(config.run, world.is_main) as summarize:
         reporter = Reporter(log, config.train.log_every)
         parameters = sum(p.size for p in net.trainable_params())
         reporter.line(f"{config.model.name}: {parameters:,} parameters; {train.size} training and {test.size} test "
@@ -94,13 +96,16 @@ def fit(config: Config) -> Dict[str, float]:
         for epoch in range(config.train.epochs):
             if config.train.activation_epochs:
                 net.set_activation_slope(activation_slope(config.train, epoch))
+            start = time.perf_counter()
             row = _epoch(step, train, config, description, epoch, shard, rates, reporter)
             average_statistics(step.state().values(), world)
             row.update(_evaluate(step, test, config, description, shard),
-                       lr=rates[max(min(int((epoch + 1) * updates), len(rates)) - 1, 0)])
+                       lr=rates[max(min(int((epoch + 1) * updates), len(rates)) - 1, 0)],
+                       seconds=time.perf_counter() - start, peak_mb=peak_memory())
             if config.train.activation_epochs:
                 row["activation_slope"] = activation_slope(config.train, epoch)
             rows.append({key: round(value, 6) for key, value in row.items()})
+            summarize(rows[-1])
             description.metrics = rows[-1]
             best = max(rows, key=_score)
             if world.is_main:
@@ -156,10 +161,13 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
     step.begin_epoch()
     steps, batch = steps_per_epoch(source, config, shard), config.data.batch_size * shard.size
     start, health = time.perf_counter(), None
-    with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance:
+    with reporter.task(f"epoch {epoch + 1}/{config.train.epochs}", steps, batch) as advance, \
+            trace(config.run, epoch, steps) as traced:
         batches = training_batches(source, config, description.preprocessing, epoch, shard)
-        for index, (images, labels) in enumerate(batches, 1):
+        waiting = Waiting(batches)
+        for index, (images, labels) in enumerate(waiting, 1):
             step(images, labels)
+            traced()
             # The step counts on the device; reading waits for it, so it is read only when it is shown.
             if index % 10 == 1 or index == steps:
                 health = step.health()
@@ -168,7 +176,8 @@ def _epoch(step: TrainStep, source: Source, config: Config, description: Descrip
     loss, correct = sum_over_ranks([health.loss, health.correct], device.world())
     seconds, images = time.perf_counter() - start, steps * batch
     return {"epoch": epoch + 1, "train_loss": loss / shard.size, "train_top1": 100 * correct / images,
-            "skipped": health.skipped, "images_per_second": images / seconds}
+            "skipped": health.skipped, "images_per_second": images / seconds,
+            "data_wait": 100 * waiting.seconds / seconds}
 
 
 def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float],

@@ -8,10 +8,11 @@ from typing import List, Optional, Sequence
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
 from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.training.flat import Group
 from ghost_ms.training.groups import parameter_groups
 
 EPSILON = {"adamw": 1e-8, "lamb": 1e-6, "rmsprop": 1e-3}
@@ -29,44 +30,64 @@ class RateTable(LearningRateSchedule):
         return ops.gather(self.rates, ops.minimum(global_step, self.last), 0)
 
 
-_rmsprop, _adamw, _lamb, _lion = (ops.MultitypeFuncGraph(name) for name in ("rmsprop", "adamw", "lamb", "lion"))
-
-
-class OperatorOptimizer(nn.Optimizer):
-    """Base of the optimizers that are written with operators.
-
-    The rule of one parameter is mapped over all: a loop in `construct` over hundreds of them compiles in minutes.
-    """
+class FlatOptimizer(nn.Optimizer):
+    """Base of the optimizers that are written with operators: the rule sees the parameters of a group as one vector."""
 
     def __init__(self, rate, groups: List[dict], betas: Sequence[float] = ()):
         super().__init__(rate, groups)
         self.betas = tuple(betas)
         self.logs = tuple(math.log(max(beta, 1e-30)) for beta in betas)
-        self.decays = tuple(self.group_weight_decay)
+        # The base class puts the parameters in the order of the groups.
+        ends = np.cumsum([len(group["params"]) for group in groups]).tolist()
+        self.bounds = tuple(zip([0] + ends[:-1], ends))
+        flats = [Group(self._parameters[start:end]) for start, end in self.bounds]
+        # A prefix would rename the parameters of the network.
+        self.flats = nn.CellList(flats, auto_prefix=False)
+        self.decays = tuple(group["weight_decay"] for group in groups)
+
+    def state(self, name: str, start: float = 0.0) -> ParameterTuple:
+        """Vectors 'name.0', 'name.1' ... with a number for each that the parameters of group 0, 1 ... hold."""
+        return ParameterTuple([
+            Parameter(Tensor(np.full(flat.length, start, np.float32)), name=f"{name}.{index}", requires_grad=False)
+            for index, flat in enumerate(self.flats)])
+
+    def construct(self, gradients, factor: Optional[Tensor] = None):
+        """Update; where there is a `factor` all gradients are multiplied by it."""
+        rates = self.rates()
+        self.assignadd(self.global_step, self.global_step_increase_tensor)
+        shared, done = self.shared(), ()
+        for index in range(len(self.bounds)):
+            start, end = self.bounds[index]
+            gradient = self.flats[index].flat(gradients[start:end])
+            if factor is not None:
+                gradient = gradient * factor
+            done += (self.update(index, rates[index], shared, gradient),)
+        return done
 
     def rates(self) -> tuple:
-        """The learning rate of every parameter; the update counts from now on."""
-        rates = self.get_lr()
-        self.assignadd(self.global_step, self.global_step_increase_tensor)
-        return rates if self.is_group_lr else (rates,) * self.param_length
+        """The learning rate of every group."""
+        if not self.is_group_lr:
+            return (self.learning_rate(self.global_step).reshape(()),) * len(self.bounds)
+        rates = ()
+        for start, _ in self.bounds:
+            rates += (self.learning_rate[start](self.global_step).reshape(()),)
+        return rates
+
+    def shared(self):
+        """What all groups need at this update, which `global_step` counts already."""
+        return ()
 
     def corrections(self) -> tuple:
         """1 - beta ** t for both betas at update t; by expm1, since float32 cannot tell 0.999 ** 1 from 1 well."""
         step = self.global_step.astype(ms.float32).reshape(())
         return -ops.expm1(step * self.logs[0]), -ops.expm1(step * self.logs[1])
 
-
-@_rmsprop.register("Number", "Number", "Number", "Tensor", "Number", "Tensor", "Tensor", "Tensor", "Tensor")
-def _rmsprop_update(rho, momentum, eps, rate, decay, parameter, square, moment, gradient):
-    if decay > 0:
-        gradient = gradient + decay * parameter
-    mean = rho * square + (1.0 - rho) * gradient * gradient
-    move = momentum * moment + rate * gradient / ops.sqrt(mean + eps)
-    move = ops.depend(move, (ops.assign(square, mean), ops.assign(moment, move)))
-    return ops.assign(parameter, parameter - move)
+    def update(self, index: int, rate: Tensor, shared, gradient: Tensor):
+        """Change the parameters and the state of a group; its gradient is one vector."""
+        raise NotImplementedError
 
 
-class RMSProp(OperatorOptimizer):
+class RMSProp(FlatOptimizer):
     """RMSProp as TensorFlow has it: epsilon inside the root, the mean square starts at 1, the rate inside the momentum.
 
     g <- g + decay p, v <- rho v + (1 - rho) g g, m <- momentum m + rate g / sqrt(v + eps), p <- p - m.
@@ -75,60 +96,54 @@ class RMSProp(OperatorOptimizer):
     def __init__(self, groups: List[dict], rate, rho: float = 0.9, momentum: float = 0.9, eps: float = 1e-3):
         super().__init__(rate, groups)
         self.rho, self.momentum, self.eps = rho, momentum, eps
-        self.squares = self._parameters.clone("mean_square", init="ones")
-        self.moments = self._parameters.clone("moment", init="zeros")
+        self.squares, self.moments = self.state("mean_square", 1.0), self.state("moment")
 
-    def construct(self, gradients):
-        rule = ops.partial(_rmsprop, self.rho, self.momentum, self.eps)
-        return self.hyper_map(rule, self.rates(), self.decays, self._parameters, self.squares, self.moments, gradients)
-
-
-@_adamw.register("Function", "Number", "Number", "Tensor", "Tensor", "Tensor", "Tensor", "Number", "Tensor", "Tensor",
-                 "Tensor", "Tensor")
-def _adamw_update(adam, beta1, beta2, scale, eps, zero, rate, decay, parameter, first, second, gradient):
-    if decay > 0:
-        gradient = ops.depend(gradient, ops.assign(parameter, parameter * (1.0 - rate * decay)))
-    return adam(parameter, first, second, zero, zero, rate * scale, beta1, beta2, eps, gradient)
+    def update(self, index: int, rate: Tensor, shared, gradient: Tensor):
+        if self.decays[index] > 0:
+            gradient = gradient + self.decays[index] * self.flats[index].weights()
+        mean = self.rho * self.squares[index] + (1.0 - self.rho) * gradient * gradient
+        move = self.momentum * self.moments[index] + rate * gradient / ops.sqrt(mean + self.eps)
+        move = ops.depend(move, (ops.assign(self.squares[index], mean), ops.assign(self.moments[index], move)))
+        return self.flats[index].subtract(move)
 
 
-class AdamW(OperatorOptimizer):
+class Adaptive(FlatOptimizer):
+    """Base of AdamW and LAMB, which share the corrected means of the gradient and of its square."""
+
+    def __init__(self, groups: List[dict], rate, betas: Sequence[float], eps: float):
+        super().__init__(rate, groups, betas)
+        self.eps = eps
+        self.moments1, self.moments2 = self.state("moment1"), self.state("moment2")
+
+    def shared(self):
+        return self.corrections()
+
+    def direction(self, index: int, shared, gradient: Tensor) -> Tensor:
+        """m' / (sqrt(v') + eps) after this gradient, m' and v' being the corrected means."""
+        first = self.betas[0] * self.moments1[index] + (1.0 - self.betas[0]) * gradient
+        second = self.betas[1] * self.moments2[index] + (1.0 - self.betas[1]) * gradient * gradient
+        direction = first / shared[0] / (ops.sqrt(second / shared[1]) + self.eps)
+        return ops.depend(direction, (ops.assign(self.moments1[index], first),
+                                      ops.assign(self.moments2[index], second)))
+
+
+class AdamW(Adaptive):
     """Adam with decoupled weight decay and bias correction (arXiv 1711.05101, algorithm 2), PyTorch's form.
 
-    p <- (1 - rate decay) p - rate m' / (sqrt(v') + eps), where m' and v' are the corrected means. The kernel's own
-    correction is off (powers of beta 0): it would place eps before the correction of v.
+    p <- (1 - rate decay) p - rate m' / (sqrt(v') + eps), where m' and v' are the corrected means.
     """
 
     def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8):
-        super().__init__(rate, groups, betas)
-        self.eps = eps
-        self.moments1 = self._parameters.clone("moment1", init="zeros")
-        self.moments2 = self._parameters.clone("moment2", init="zeros")
-        self.adam, self.zero = ops.Adam(), Tensor(0.0, ms.float32)
+        super().__init__(groups, rate, betas, eps)
 
-    def construct(self, gradients):
-        rates = self.rates()
-        first, second = self.corrections()
-        root = ops.sqrt(second)
-        rule = ops.partial(_adamw, self.adam, self.betas[0], self.betas[1], root / first, root * self.eps, self.zero)
-        return self.hyper_map(rule, rates, self.decays, self._parameters, self.moments1, self.moments2, gradients)
+    def update(self, index: int, rate: Tensor, shared, gradient: Tensor):
+        move = self.direction(index, shared, gradient)
+        if self.decays[index] > 0:
+            move = move + self.decays[index] * self.flats[index].weights()
+        return self.flats[index].subtract(rate * move)
 
 
-@_lamb.register("Number", "Number", "Number", "Tensor", "Tensor", "Tensor", "Number", "Tensor", "Tensor", "Tensor",
-                "Tensor")
-def _lamb_update(beta1, beta2, eps, correction1, correction2, rate, decay, parameter, moment1, moment2, gradient):
-    first = beta1 * moment1 + (1.0 - beta1) * gradient
-    second = beta2 * moment2 + (1.0 - beta2) * gradient * gradient
-    move = first / correction1 / (ops.sqrt(second / correction2) + eps)
-    if decay > 0:
-        move = move + decay * parameter
-        weight, length = ops.sqrt((parameter * parameter).sum()), ops.sqrt((move * move).sum())
-        ratio = weight / ops.maximum(length, 1e-30)
-        rate = rate * ops.select(ops.logical_and(weight > 0, length > 0), ratio, ops.ones_like(ratio))
-    move = ops.depend(rate * move, (ops.assign(moment1, first), ops.assign(moment2, second)))
-    return ops.assign(parameter, parameter - move)
-
-
-class Lamb(OperatorOptimizer):
+class Lamb(Adaptive):
     """Layer-wise adaptive moments (arXiv 1904.00962, algorithm 2).
 
     r = m' / (sqrt(v') + eps) + decay p with the corrected means, p <- p - rate (|p| / |r|) r. The ratio of norms is 1
@@ -136,29 +151,21 @@ class Lamb(OperatorOptimizer):
     """
 
     def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-6):
-        super().__init__(rate, groups, betas)
-        self.eps = eps
-        self.moments1 = self._parameters.clone("moment1", init="zeros")
-        self.moments2 = self._parameters.clone("moment2", init="zeros")
+        super().__init__(groups, rate, betas, eps)
 
-    def construct(self, gradients):
-        rates = self.rates()
-        first, second = self.corrections()
-        rule = ops.partial(_lamb, self.betas[0], self.betas[1], self.eps, first, second)
-        return self.hyper_map(rule, rates, self.decays, self._parameters, self.moments1, self.moments2, gradients)
-
-
-@_lion.register("Number", "Number", "Tensor", "Number", "Tensor", "Tensor", "Tensor")
-def _lion_update(beta1, beta2, rate, decay, parameter, moment, gradient):
-    move = ops.sign(beta1 * moment + (1.0 - beta1) * gradient)
-    if decay > 0:
-        move = move + decay * parameter
-    mean = beta2 * moment + (1.0 - beta2) * gradient
-    move = ops.depend(rate * move, ops.assign(moment, mean))
-    return ops.assign(parameter, parameter - move)
+    def update(self, index: int, rate: Tensor, shared, gradient: Tensor):
+        move, group = self.direction(index, shared, gradient), self.flats[index]
+        if self.decays[index] == 0:
+            return group.subtract(rate * move)
+        weights = group.weights()
+        move = move + self.decays[index] * weights
+        weight, length = ops.sqrt(group.square_lengths(ops.stack((weights, move))))
+        ratio = weight / ops.maximum(length, 1e-30)
+        ratio = ops.select(ops.logical_and(weight > 0, length > 0), ratio, ops.ones_like(ratio))
+        return group.subtract_scaled(move, rate * ratio)
 
 
-class Lion(OperatorOptimizer):
+class Lion(FlatOptimizer):
     """EvoLved Sign Momentum (arXiv 2302.06675, algorithm 2).
 
     p <- p - rate (sign(beta1 m + (1 - beta1) g) + decay p), then m <- beta2 m + (1 - beta2) g.
@@ -166,11 +173,15 @@ class Lion(OperatorOptimizer):
 
     def __init__(self, groups: List[dict], rate, betas: Sequence[float] = (0.9, 0.99)):
         super().__init__(rate, groups, betas)
-        self.moments = self._parameters.clone("moment", init="zeros")
+        self.moments = self.state("moment")
 
-    def construct(self, gradients):
-        rule = ops.partial(_lion, self.betas[0], self.betas[1])
-        return self.hyper_map(rule, self.rates(), self.decays, self._parameters, self.moments, gradients)
+    def update(self, index: int, rate: Tensor, shared, gradient: Tensor):
+        moment = self.moments[index]
+        move = ops.sign(self.betas[0] * moment + (1.0 - self.betas[0]) * gradient)
+        if self.decays[index] > 0:
+            move = move + self.decays[index] * self.flats[index].weights()
+        mean = self.betas[1] * moment + (1.0 - self.betas[1]) * gradient
+        return self.flats[index].subtract(ops.depend(rate * move, ops.assign(moment, mean)))
 
 
 def create_optimizer(net: nn.Cell, config: OptimizerConfig, rates: Sequence[float],

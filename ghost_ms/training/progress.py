@@ -2,7 +2,36 @@
 import contextlib
 import sys
 import time
-from typing import Optional, TextIO
+from typing import Iterable, Iterator, Optional, TextIO
+
+
+class Waiting:
+    """Hands on what another iterable gives, and counts the seconds until each item came.
+
+    Args:
+        items: such as the batches of an epoch.
+    """
+
+    def __init__(self, items: Iterable):
+        self.items, self.seconds = iter(items), 0.0
+
+    def __iter__(self) -> Iterator:
+        return self
+
+    def __next__(self):
+        start = time.perf_counter()
+        try:
+            return next(self.items)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def peak_memory() -> float:
+    """The largest resident memory that this process has had, in MB; of the host, not of an accelerator."""
+    import resource  # POSIX only; the rest of this file is not.
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 class Reporter:

@@ -1,13 +1,15 @@
-"""The compiled training step: everything that happens in an iteration, in one graph."""
+"""The compiled training step: everything that happens in an iteration, in one graph; running means have their own."""
 from typing import Dict, NamedTuple, Optional, Tuple
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, amp, nn, ops
 
 from ghost_ms.layers import tokens_to_map
+from ghost_ms.training.clip import ClipNorm
 from ghost_ms.training.distillation import Distillation
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.loss import hits
+from ghost_ms.training.optimizer import FlatOptimizer
 
 # Maps over gradients: a loop in `construct` over hundreds of them compiles in minutes.
 _add, _divide, _zero = (ops.MultitypeFuncGraph(name) for name in ("add", "divide", "zero"))
@@ -48,7 +50,7 @@ class Health(NamedTuple):
 
 
 class TrainStep(nn.Cell):
-    """Forward, loss, scale, gradients, accumulation, reduction, clipping, update, running mean.
+    """Forward, loss, scale, gradients, accumulation, reduction, clipping, update; then the running mean.
 
     Args:
         net: images (B, C, H, W) to logits (B, classes).
@@ -83,6 +85,10 @@ class TrainStep(nn.Cell):
         # With a scaler an overflow is expected now and then, and no sign of a bad loss.
         self.overflow_is_bad = skip_nonfinite and scaler is None
         self.accumulate, self.reduce, self.clip, self.ema = accumulate, reduce, clip, ema
+        if ema is not None:
+            ema.follow(optimizer.global_step)
+        # One product with a vector of all gradients, instead of one for each of them.
+        self.takes_factor = isinstance(clip, ClipNorm) and isinstance(optimizer, FlatOptimizer)
         self.weights, self.map = optimizer.parameters, ops.HyperMap()
         self.value_and_grad = ops.value_and_grad(self.forward, None, self.weights, has_aux=True)
         self.clock = _counter("clock") if clock is None else clock
@@ -148,8 +154,12 @@ class TrainStep(nn.Cell):
     def __call__(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
         # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
         if self.distillation is not None and self.distillation.teacher.apart:
-            return super().__call__(images, labels, self.distillation.teacher(images))
-        return super().__call__(images, labels)
+            result = super().__call__(images, labels, self.distillation.teacher(images))
+        else:
+            result = super().__call__(images, labels)
+        if self.ema is not None:
+            self.ema()
+        return result
 
     def construct(self, images: Tensor, labels: Tensor, wanted: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         if wanted is None:
@@ -194,12 +204,11 @@ class TrainStep(nn.Cell):
         return good
 
     def apply(self, gradients):
+        if self.takes_factor:
+            return self.optimizer(gradients, self.clip.factor(gradients))
         if self.clip is not None:
             gradients = self.clip(gradients)
-        done = self.optimizer(gradients)
-        if self.ema is not None:
-            done = ops.depend(done, self.ema(ops.depend(self.optimizer.global_step, done)))
-        return done
+        return self.optimizer(gradients)
 
     def count(self, loss: Tensor, good: Tensor, correct: Tensor):
         finite, one = ops.isfinite(loss), ops.isfinite(loss).astype(ms.int32)

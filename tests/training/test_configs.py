@@ -112,7 +112,7 @@ def test_the_strategy_of_ghostnetv3_runs_from_its_recipe(tmp_path):
     net, step = _step(recipe, (64, 64), path)
     x = ms.Tensor(np.random.default_rng(0).standard_normal((8, 3, 64, 64)), ms.float32)
     losses = [float(step(x, ms.Tensor([0, 1, 2, 3] * 2, ms.int32))[0].asnumpy()) for _ in range(4)]
-    assert losses[-1] < losses[0] and "ema.classifier.weight" in step.state()
+    assert losses[-1] < losses[0] and "ema" in step.state()
     before = net.set_train(False)(x).asnumpy()
     net.reparameterize()
     np.testing.assert_allclose(net(x).asnumpy(), before, rtol=1e-3, atol=1e-4)

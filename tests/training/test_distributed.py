@@ -11,7 +11,9 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import device
+from ghost_ms.training import distributed
 from ghost_ms.training.distributed import average_statistics, gradient_reducer, sum_over_ranks
+from ghost_ms.training.ema import Ema
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ("MS_ROLE", "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "OMPI_COMM_WORLD_SIZE")
@@ -37,6 +39,19 @@ def test_one_process_alone():
     net.moving_mean.set_data(ms.Tensor([1.0, 2.0]))
     average_statistics(net.get_parameters(), world)
     assert net.moving_mean.asnumpy().tolist() == [1.0, 2.0]
+
+
+def test_running_means_are_averaged_as_the_statistics_are(monkeypatch):
+    """With a rank beside this one whose numbers are larger by 2; weights are alike on all ranks and stay."""
+    monkeypatch.setattr(distributed, "_sum", lambda values: 2 * values + 2)
+    net = nn.SequentialCell(nn.BatchNorm2d(2))
+    ema = Ema(net, 0.9)
+    before = {name: mean.copy() for name, mean in ema.means().items()}
+    average_statistics([*net.get_parameters(), *ema.get_parameters()], device.World(0, 2))
+    assert net[0].moving_mean.asnumpy().tolist() == [1.0, 1.0] and net[0].gamma.asnumpy().tolist() == [1.0, 1.0]
+    for name, mean in ema.means().items():
+        np.testing.assert_array_equal(mean, before[name] + 1)
+    assert ema.counted.asnumpy().tolist() == [0]
 
 
 def test_processes_that_cannot_meet_say_so(monkeypatch):

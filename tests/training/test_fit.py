@@ -173,6 +173,11 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, capsys):
     rows = list(csv.DictReader(open(folder / "metrics.csv")))
     assert len(rows) == 8 and float(rows[-1]["train_loss"]) < 0.7 * float(rows[0]["train_loss"])
     assert max(float(row["test_top1"]) for row in rows) == best["test_top1"]
+    for row in rows:
+        assert 0 < float(row["data_wait"]) < 100 and float(row["peak_mb"]) > 100
+        # 64 training images, and the evaluation after them.
+        assert float(row["seconds"]) > 64 / float(row["images_per_second"]) > 0
+    assert float(rows[0]["lr"]) > float(rows[-1]["lr"]) >= 0
     printed = capsys.readouterr().out
     assert "epoch 8/8" in printed and "images/s" in printed and "left" in printed
     assert printed == (folder / "log.txt").read_text()

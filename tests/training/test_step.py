@@ -171,13 +171,50 @@ def test_clipping(options):
         np.testing.assert_allclose(have.asnumpy(), want, rtol=1e-5, atol=1e-9)
 
 
+def test_running_means_wait_for_the_update(graph):
+    """A step that only accumulates, or whose update is left out, leaves the means as they are."""
+    net = Linear()
+    ema = Ema(net, 0.5, warmup=False)
+    step = _step(net, ema=ema, accumulate=2, skip_nonfinite=True)
+    wanted = ema.means()
+    for index, bad in enumerate((False, False, True, False)):
+        x, y = _batch(index)
+        _run(step, (x * (np.inf if bad else 1), y))
+        if index == 1:
+            wanted = {p.name: 0.5 * wanted[p.name] + 0.5 * p.asnumpy() for p in net.get_parameters()}
+        for name, mean in ema.means().items():
+            np.testing.assert_allclose(mean, wanted[name], atol=1e-6, err_msg=f"{name}, step {index}")
+    assert step.health().skipped == 1 and not np.allclose(wanted["fc.weight"], net.fc.weight.asnumpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("limit", [0.05, 1e3])
+def test_the_norm_is_limited_alike_in_vectors_and_in_tensors(limit, graph):
+    """RMSProp takes the factor itself; twice its rule, on gradients of the limited norm and of a small one."""
+    net = Linear()
+    weight, bias = _values(net)
+    step = _step(net, options=dict(name="rmsprop", momentum=0.0, weight_decay=0.0, eps=1e-3, clip_norm=limit))
+    assert step.takes_factor
+    squares = [1.0, 1.0]
+    for seed in range(2):
+        x, y = _batch(seed)
+        _run(step, (x, y))
+        gradients = _gradients(weight, bias, x, y)
+        norm = np.sqrt(sum((g * g).sum() for g in gradients))
+        gradients = [g * min(1.0, limit / norm) for g in gradients]
+        squares = [0.9 * s + 0.1 * g * g for s, g in zip(squares, gradients)]
+        weight, bias = (p - 0.5 * g / np.sqrt(s + 1e-3) for p, g, s in zip((weight, bias), gradients, squares))
+        assert norm > 0.1
+    np.testing.assert_allclose(net.fc.weight.asnumpy(), weight, atol=1e-6)
+    np.testing.assert_allclose(net.fc.bias.asnumpy(), bias, atol=1e-6)
+
+
 def test_running_means_of_weights_and_statistics(graph):
     """min(decay, (1 + t) / (10 + t)), BatchNorm statistics included; the network gets its own values back."""
     net = Normed()
     start = {p.name: p.asnumpy().copy() for p in net.get_parameters()}
     ema = Ema(net, 0.2)
     step = _step(net, ema=ema)
-    assert {name for name in step.state() if name.startswith("ema.")} == {f"ema.{name}" for name in start}
+    assert {"ema", "ema_updates"} <= set(step.state()) and set(ema.means()) == set(start)
     draw = np.random.default_rng(0)
     means = dict(start)
     for t in range(1, 4):
@@ -185,12 +222,12 @@ def test_running_means_of_weights_and_statistics(graph):
         _run(step, (x, np.array([0, 1, 1, 0], np.int32)))
         decay = min(0.2, (1 + t) / (10 + t))
         means = {p.name: decay * means[p.name] + (1 - decay) * p.asnumpy() for p in net.get_parameters()}
-        for mean in ema.means:
-            np.testing.assert_allclose(mean.asnumpy(), means[mean.name[4:]], atol=1e-6, err_msg=mean.name)
+        for name, mean in ema.means().items():
+            np.testing.assert_allclose(mean, means[name], atol=1e-6, err_msg=name)
     assert not np.allclose(means["bn.moving_mean"], net.bn.moving_mean.asnumpy(), atol=1e-4)
     own = {p.name: p.asnumpy().copy() for p in net.get_parameters()}
     with ema.in_place():
-        np.testing.assert_array_equal(net.bn.moving_mean.asnumpy(), ema.means[list(start).index("bn.moving_mean")])
+        np.testing.assert_array_equal(net.bn.moving_mean.asnumpy(), ema.means()["bn.moving_mean"])
     for parameter in net.get_parameters():
         np.testing.assert_array_equal(parameter.asnumpy(), own[parameter.name])
 
