@@ -1,14 +1,16 @@
 """metrics.csv and curves.png of a run."""
 import csv
+import os
 from typing import Dict, List
 
 
 def write_metrics(path: str, rows: List[Dict[str, float]]) -> None:
-    """One line an epoch, columns as the keys of the first row."""
-    with open(path, "w", newline="") as file:
+    """One line an epoch, columns as the keys of the first row; the old file stays until the new one is whole."""
+    with open(f"{path}.tmp", "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    os.replace(f"{path}.tmp", path)
 
 
 def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
