@@ -127,6 +127,8 @@ class RunConfig:
         device_id: which of several devices.
         mode: graph or pynative.
         seed: of initial weights, data order and augmentation.
+        compile_cache: folder for the compiled training step, from which the next start of the same recipe with the same
+            program takes it; verified on the CPU. One process, without a teacher.
     """
 
     dir: str = "runs/default"
@@ -134,6 +136,7 @@ class RunConfig:
     device_id: int = 0
     mode: str = "graph"
     seed: int = 1
+    compile_cache: Optional[str] = None
 
 
 @dataclasses.dataclass

@@ -84,13 +84,12 @@ def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, de
 @contextlib.contextmanager
 def _silent():
     """MindSpore logs a failed write as critical and raises it too; the sentence that is raised is enough."""
-    logger = logging.getLogger("MindSpore")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 def _sync_folder(folder: str) -> None:

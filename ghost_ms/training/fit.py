@@ -17,6 +17,7 @@ from ghost_ms.device import World
 from ghost_ms.models import model_card
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.checkpoint import Description
+from ghost_ms.training.compile_cache import CompileCache, step_folder
 from ghost_ms.training.interrupt import Interruption
 from ghost_ms.training.loop import Training, score, write_course
 from ghost_ms.training.precision import check_precision
@@ -88,6 +89,7 @@ def fit(config: Config) -> Dict[str, float]:
             if found.progress.epoch >= config.train.epochs:
                 return _finished(config, world, found)
         check_precision(config.precision, target)
+        cache = CompileCache(step_folder(config, description, rates(config.train.epochs), target, world))
         net = description.build(config.model.pretrained if found is None else False)
         if config.train.activation_epochs:
             begin_activation(net, config.train)
@@ -106,7 +108,7 @@ def fit(config: Config) -> Dict[str, float]:
                 reporter.line(line)
             states = _states(config, found, progress.steps(steps)) if world.is_main else None
             training = Training(config, description, train, test, world, step, rates(config.train.epochs), progress,
-                                states, reporter, interruption)
+                                states, reporter, interruption, cache)
             return training.run()
 
 

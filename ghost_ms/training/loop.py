@@ -13,6 +13,7 @@ from ghost_ms.device import World
 from ghost_ms.recipe import TrainConfig
 from ghost_ms.training.build import activation_slope
 from ghost_ms.training.checkpoint import Description, save_checkpoint
+from ghost_ms.training.compile_cache import CompileCache
 from ghost_ms.training.curves import draw_curves, write_metrics
 from ghost_ms.training.distributed import Vote, average_statistics, sum_over_ranks
 from ghost_ms.training.evaluate import evaluate
@@ -34,15 +35,16 @@ class Training:
         rates: learning rate of every update.
         states: what is kept on disk; rank 0 alone has one.
         interruption: whether to stop; looked at after every step.
+        cache: of the compiled step.
     """
 
     def __init__(self, config: Config, description: Description, train: Source, test: Source, world: World,
                  step: TrainStep, rates: Sequence[float], progress: Progress, states: Optional[States],
-                 reporter: Reporter, interruption: Interruption):
+                 reporter: Reporter, interruption: Interruption, cache: CompileCache):
         self.config, self.description, self.train, self.test = config, description, train, test
         self.world, self.shard = world, Shard(world.rank, world.size)
         self.step, self.rates, self.progress, self.states = step, rates, progress, states
-        self.reporter, self.interruption, self.vote = reporter, interruption, Vote(world)
+        self.reporter, self.interruption, self.vote, self.cache = reporter, interruption, Vote(world), cache
         self.steps = steps_per_epoch(train, config, self.shard)
 
     def run(self) -> Dict[str, float]:
@@ -82,7 +84,8 @@ class Training:
             batches = training_batches(self.train, self.config, self.description.preprocessing, progress.epoch,
                                        self.shard, progress.step)
             for images, labels in batches:
-                step(images, labels)
+                with self.cache.first_call():
+                    step(images, labels)
                 progress.step += 1
                 last = progress.step == self.steps
                 stop = not last and self.vote.ask(self.interruption.number > 0)

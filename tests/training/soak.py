@@ -24,7 +24,7 @@ EPOCHS, IMAGES, BATCH = 12, 160, 8
 OPTIONS = f"""--model.name tiny --model.args {{"drop_rate":0.2,"drop_path_rate":0.2}}
 --data.dataset synthetic --data.synthetic_size {IMAGES} --data.synthetic_classes 4 --data.batch_size {BATCH}
 --data.eval_batch_size 40 --data.input_size [16,16] --data.crop_ratio 1.0 --data.workers 1
---augment.random_erasing 0.5 --augment.mixup 0.2 --optimizer.name adamw --optimizer.lr 0.005 --ema.decay 0.9
+--augment.random_erasing 0.5 --augment.mixup 0.2 --optimizer.lr 0.05 --ema.decay 0.9
 --train.epochs {EPOCHS} --train.accumulate 3 --train.checkpoint_every 3 --train.log_every 1 --train.resume auto
 --run.device CPU"""
 
