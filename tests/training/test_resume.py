@@ -144,19 +144,19 @@ def test_a_kill_in_graph_mode(tmp_path, monkeypatch):
     _same(whole, broken, 10)
 
 
-def test_the_activation_slope_and_another_folder(tmp_path, monkeypatch):
-    """VanillaNet's slope follows the epoch; the best network of the broken run comes along to the new folder."""
+@pytest.mark.slow
+def test_the_activation_slope_follows_the_epoch(tmp_path, monkeypatch):
     def recipe(*args):
         return _plain(*args, model="tiny_vanilla", train__epochs=3, train__activation_epochs=2)
 
-    whole, broken, moved = tmp_path / "whole", tmp_path / "broken", tmp_path / "moved"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
     fit(recipe(whole))
     with monkeypatch.context() as patch, pytest.raises(Killed):
         _at_step(patch, 13, _kill)
         fit(recipe(broken))
     assert _states(broken) == [5, 10]
-    assert fit(recipe(moved, str(broken / "checkpoints" / "last.ckpt")))["activation_slope"] == 1
-    _same(whole, moved, 15)
+    assert fit(recipe(broken, "auto"))["activation_slope"] == 1
+    _same(whole, broken, 15)
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +182,15 @@ def test_a_finished_run_says_so(done, capsys):
     assert len(list(csv.DictReader(open(done / "metrics.csv")))) == 2 and best["epoch"] in (1, 2)
 
 
-def test_more_epochs_where_the_rates_so_far_stay(done, tmp_path):
-    longer = _plain(tmp_path / "longer", str(done), train__epochs=3)
+def test_more_epochs_in_another_folder(done, tmp_path, monkeypatch):
+    """The rates so far stay what they were; metrics and best network come along."""
+    folder = tmp_path / "longer"
+    longer = _plain(folder, str(done), train__epochs=3)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        _at_step(patch, 1, _kill)
+        fit(longer)
+    assert _states(folder) == [] and len((folder / "metrics.csv").read_text().splitlines()) == 3
+    assert (folder / "checkpoints/best.ckpt").read_bytes() == (done / "checkpoints/best.ckpt").read_bytes()
     fit(longer)
     fit(_plain(tmp_path / "whole", train__epochs=3))
     _same(tmp_path / "whole", tmp_path / "longer", 15)
