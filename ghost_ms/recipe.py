@@ -182,7 +182,9 @@ class TrainConfig:
             draws other masks, as random as the first ones.
         resume: auto goes on from the newest whole checkpoint of run.dir and starts anew where there is none; the path
             of a checkpoint or of another run's folder goes on from that; off starts anew. The result is that of a run
-            that was never broken off, bit by bit on the CPU. What decides the result must not change in between.
+            that was never broken off, bit by bit on the CPU. What decides the result must not change in between; run.*
+            but seed and mode, data.root, data.workers and what is only told or kept may, and train.epochs where the
+            learning rates so far stay what they were (constant, step, multi_step).
         checkpoint_every: steps between two checkpoints within an epoch; 0 for one at the end of each epoch alone.
         keep: newest checkpoints that are kept to go on from; the older ones are there in case the newest is damaged.
     """

@@ -14,7 +14,7 @@ from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
 from ghost_ms.deploy.sidecar import read_sidecar, refuse_foreign_sidecar, sidecar_path, write_sidecar
 from ghost_ms.training.checkpoint import Description
 
-__all__ = ["TOLERANCE", "count_operators", "export_mindir", "export_onnx", "load_mindir", "checkpoint_of_run",
+__all__ = ["TOLERANCE", "checkpoint_of_run", "count_operators", "export_mindir", "export_onnx", "load_mindir",
            "read_sidecar", "run_mindir", "sidecar_path", "write_sidecar"]
 
 #: Largest accepted |difference| / largest |output| between the network and the file.
