@@ -9,7 +9,6 @@ its end, and every parameter and every row of metrics.csv must be those of the u
 """
 import argparse
 import collections
-import csv
 import json
 import os
 import pathlib
@@ -62,24 +61,6 @@ def kill_at_random(folder, draw):
     return kind, done, bool(list(folder.glob("checkpoints/*.tmp*"))), ended
 
 
-def compare(whole, broken):
-    """The number of values compared; AssertionError for the first that differs."""
-    sys.path.insert(0, str(ROOT))
-    from ghost_ms.training.checkpoint import read_checkpoint
-
-    count = 0
-    for name in ("last", "best"):
-        one, other = (read_checkpoint(str(folder / "checkpoints" / f"{name}.ckpt"))[0] for folder in (whole, broken))
-        assert one.keys() == other.keys()
-        for key in one:
-            assert one[key].asnumpy().tobytes() == other[key].asnumpy().tobytes(), (name, key)
-            count += one[key].size
-    rows = [[{**row, "images_per_second": ""} for row in csv.DictReader(open(folder / "metrics.csv"))]
-            for folder in (whole, broken)]
-    assert rows[0] == rows[1] and len(rows[0]) == EPOCHS
-    return count + sum(map(len, rows[0]))
-
-
 def main():
     """Run, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -108,7 +89,10 @@ def main():
         print("not through yet: the same command goes on")
         return
     assert start(broken, subprocess.DEVNULL).wait() == 0
-    print(f"the same bits in {compare(whole, broken):,} values of last.ckpt, best.ckpt and metrics.csv")
+    sys.path.insert(0, str(ROOT))
+    from tests.same import assert_same_runs
+
+    print(f"the same bits in {assert_same_runs(whole, broken):,} values of last.ckpt, best.ckpt and metrics.csv")
 
 
 if __name__ == "__main__":

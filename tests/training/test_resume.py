@@ -11,11 +11,11 @@ from ghost_ms.cli import main
 from ghost_ms.config import AugmentConfig, Config, DataConfig, ModelConfig, RunConfig
 from ghost_ms.recipe import EmaConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig, TrainConfig
 from ghost_ms.training import interrupt, loop, resume
-from ghost_ms.training.checkpoint import read_checkpoint
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped
 from ghost_ms.training.states import states_in
 from ghost_ms.training.step import TrainStep
+from tests.same import assert_same_runs
 from tests.tiny import registered
 
 
@@ -67,21 +67,6 @@ def _kill():
     raise Killed
 
 
-def _same(first, second, steps):
-    """Every parameter bit by bit, and metrics.csv but for the speed."""
-    for name in ("last", "best", f"step-{steps:08d}"):
-        values = [read_checkpoint(str(folder / "checkpoints" / f"{name}.ckpt")) for folder in (first, second)]
-        assert values[0][0].keys() == values[1][0].keys()
-        for key in values[0][0]:
-            one, other = (value[0][key].asnumpy() for value in values)
-            assert one.tobytes() == other.tobytes(), (name, key)
-        metrics = [{**value[1].metrics, "images_per_second": 0} for value in values]
-        assert metrics[0] == metrics[1]
-    rows = [[{**row, "images_per_second": 0} for row in csv.DictReader(open(folder / "metrics.csv"))]
-            for folder in (first, second)]
-    assert rows[0] == rows[1] and rows[0]
-
-
 def _states(folder):
     return list(states_in(str(folder / "checkpoints")))
 
@@ -127,7 +112,7 @@ def test_a_chain_of_mishaps_ends_with_the_same_bits(mode, tmp_path, monkeypatch,
     assert "step-00000009.ckpt' is no whole checkpoint" in said and "taking the one before it" in said
     assert "step-00000008.ckpt', step 3 of epoch 2" in said
     fit(recipe(broken, str(broken)))
-    _same(whole, broken, 15)
+    assert_same_runs(whole, broken, ("last", "best", "step-00000015"))
     assert _states(broken) == [12, 14, 15]
     assert "resume: 'off'" in (broken / "config.yaml").read_text()
 
@@ -141,7 +126,7 @@ def test_a_kill_in_graph_mode(tmp_path, monkeypatch):
         _at_step(patch, 8, _kill)
         fit(_recipe(broken, "auto", **plain))
     fit(_recipe(broken, "auto", **plain))
-    _same(whole, broken, 10)
+    assert_same_runs(whole, broken, ("last", "best", "step-00000010"))
 
 
 @pytest.mark.slow
@@ -156,7 +141,7 @@ def test_the_activation_slope_follows_the_epoch(tmp_path, monkeypatch):
         fit(recipe(broken))
     assert _states(broken) == [5, 10]
     assert fit(recipe(broken, "auto"))["activation_slope"] == 1
-    _same(whole, broken, 15)
+    assert_same_runs(whole, broken, ("last", "best", "step-00000015"))
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +178,7 @@ def test_more_epochs_in_another_folder(done, tmp_path, monkeypatch):
     assert (folder / "checkpoints/best.ckpt").read_bytes() == (done / "checkpoints/best.ckpt").read_bytes()
     fit(longer)
     fit(_plain(tmp_path / "whole", train__epochs=3))
-    _same(tmp_path / "whole", tmp_path / "longer", 15)
+    assert_same_runs(tmp_path / "whole", tmp_path / "longer", ("last", "best", "step-00000015"))
 
 
 @pytest.mark.parametrize("changes, words", [
