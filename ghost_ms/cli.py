@@ -1,6 +1,7 @@
 """The commands `ghost-ms train|eval|export|infer|models|info|...`; train.py and its sisters lead here."""
 import argparse
 import os
+import signal
 import sys
 from typing import List, Optional, Sequence
 
@@ -13,8 +14,13 @@ def train(argv: Sequence[str]) -> int:
 
     recipe, _ = config.parse(config.build_parser("ghost-ms train", train.__doc__), argv)
     from ghost_ms.training.fit import fit
+    from ghost_ms.training.interrupt import Stopped
 
-    best = fit(recipe)
+    try:
+        best = fit(recipe)
+    except Stopped as stopped:
+        # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after this.
+        return 130 if stopped.number == signal.SIGINT else 0
     print(f"best: epoch {best['epoch']}, top-1 {best['test_top1']:.2f} %, top-5 {best['test_top5']:.2f} %; "
           f"results in {recipe.run.dir}")
     return 0
@@ -310,7 +316,7 @@ def _size(pixels: Optional[Sequence[int]]) -> Optional[tuple]:
 def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of the network (`ghost-ms models`)")
     parser.add_argument("--config", help="recipe that names the network")
-    parser.add_argument("--ckpt", help=f"checkpoint; without it, --model and --config, the newest of {QUICKSTART}")
+    parser.add_argument("--ckpt", help=f"checkpoint; without it, --model and --config, the best of {QUICKSTART}")
 
 
 def main(argv: Optional[List[str]] = None) -> int:

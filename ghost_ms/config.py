@@ -130,6 +130,8 @@ class RunConfig:
         profile: trace three steps of the first epoch, from this one on, counted from 1, into profile/ of the run's
             folder; the first step compiles.
         summary: write the metrics for MindInsight too, into summary/ of the run's folder.
+        compile_cache: folder for the compiled training step, from which the next start of the same recipe with the same
+            program takes it; verified on the CPU. One process, without a teacher.
     """
 
     dir: str = "runs/default"
@@ -139,6 +141,7 @@ class RunConfig:
     seed: int = 1
     profile: Optional[int] = None
     summary: bool = False
+    compile_cache: Optional[str] = None
 
 
 @dataclasses.dataclass

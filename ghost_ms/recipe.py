@@ -166,7 +166,7 @@ class PrecisionConfig:
 
 @dataclasses.dataclass
 class TrainConfig:
-    """The length of the training and what it tells.
+    """The length of the training, what it tells, and what it keeps to go on from.
 
     Args:
         epochs: passes over the training images.
@@ -177,7 +177,16 @@ class TrainConfig:
         on_nan: stop at a loss that is not finite, or skip its update.
         max_skipped: updates skipped in a row that still do not stop the run.
         restorable_masks: draw the masks of dropout and drop path from the step's number instead of a state inside the
-            kernel, so that a resumed run draws the same ones; costs some element-wise operators.
+            kernel, so that a resumed run draws the same ones; costs some element-wise operators. By default true on
+            the CPU, and false elsewhere, where not every device has 32-bit unsigned arithmetic: a resumed run then
+            draws other masks, as random as the first ones.
+        resume: auto goes on from the newest whole checkpoint of run.dir and starts anew where there is none; the path
+            of a checkpoint or of another run's folder goes on from that; off starts anew. The result is that of a run
+            that was never broken off, bit by bit on the CPU. What decides the result must not change in between; run.*
+            but seed and mode, data.root, data.workers and what is only told or kept may, and train.epochs where the
+            learning rates so far stay what they were (constant, step, multi_step).
+        checkpoint_every: steps between two checkpoints within an epoch; 0 for one at the end of each epoch alone.
+        keep: newest checkpoints that are kept to go on from; the older ones are there in case the newest is damaged.
     """
 
     epochs: int = 90
@@ -187,7 +196,10 @@ class TrainConfig:
     activation_schedule: str = "linear"
     on_nan: str = "stop"
     max_skipped: int = 10
-    restorable_masks: bool = False
+    restorable_masks: Optional[bool] = None
+    resume: Union[bool, str] = "off"
+    checkpoint_every: int = 0
+    keep: int = 2
 
 
 def check_training(loss: LossConfig, optimizer: OptimizerConfig, schedule: ScheduleConfig, ema: EmaConfig,
@@ -201,13 +213,16 @@ def check_training(loss: LossConfig, optimizer: OptimizerConfig, schedule: Sched
     one_of("precision.dtype", precision.dtype, ("float16", "bfloat16"))
     one_of("train.on_nan", train.on_nan, ("stop", "skip"))
     one_of("train.activation_schedule", train.activation_schedule, ("linear", "cosine"))
-    _at_least_one(**{"train.epochs": train.epochs, "train.log_every": train.log_every,
+    if train.resume is True or train.resume == "":
+        raise ValueError("train.resume must be auto, off, or the path of a checkpoint or of a run's folder")
+    _at_least_one(**{"train.epochs": train.epochs, "train.log_every": train.log_every, "train.keep": train.keep,
                      "train.accumulate": train.accumulate, "precision.scale_window": precision.scale_window,
                      "precision.loss_scale": precision.loss_scale})
     _not_negative(**{"optimizer.lr": optimizer.lr, "optimizer.weight_decay": optimizer.weight_decay,
                      "optimizer.clip_norm": optimizer.clip_norm, "optimizer.clip_value": optimizer.clip_value,
                      "optimizer.clip_agc": optimizer.clip_agc, "schedule.cooldown_epochs": schedule.cooldown_epochs,
                      "train.activation_epochs": train.activation_epochs, "train.max_skipped": train.max_skipped,
+                     "train.checkpoint_every": train.checkpoint_every,
                      "distill.weight": distill.weight, "distill.label_weight": distill.label_weight,
                      **{f"optimizer.group_lr.{name}": factor for name, factor in optimizer.group_lr.items()}})
     share("loss.label_smoothing", loss.label_smoothing)

@@ -2,6 +2,9 @@
 # What the launchers under scripts/ and ascend/ share: starting the processes of a job, watching them, and ending all of
 # them when one fails or the user presses Ctrl-C. Sourced, not run.
 #
+# The first SIGINT, SIGTERM or SIGHUP is handed to the ranks, which save the state of their training and end; those that
+# have not ended STOP_AFTER seconds later, or at the next signal, are ended by force.
+#
 # A job is judged by the exit codes that scripts/worker.py records for each rank, because msrun returns 0 on Ctrl-C, and
 # takes half a minute to end when a worker has failed. Its processes are found by a mark in their environment
 # (GHOST_MS_JOB), because msrun leaves its workers behind when it is ended by SIGTERM.
@@ -14,6 +17,11 @@ TAIL_PID=""
 # workers go on calling a lost scheduler for minutes.
 WATCH_NODE=""
 LOST_AFTER=${LOST_AFTER:-60}
+# The signal that the ranks were asked to stop by, when that was, and the seconds that they have for it. A graph that is
+# being compiled is not interrupted.
+ASKED=""
+ASKED_AT=0
+STOP_AFTER=${STOP_AFTER:-120}
 DRY_RUN=${DRY_RUN:-}
 # Set for a starter whose exit code tells of ranks on other nodes (mpirun); msrun's says nothing that its ranks do not.
 TRUST_CODE=""
@@ -147,11 +155,50 @@ stop_job() {
     signal_job KILL
 }
 
-on_interrupt() {
+end_by_force() {
     # The terminal may be gone already; the processes must end all the same.
     echo "interrupted: ending every process of the job" >&2 || true
     stop_job
     exit 130
+}
+
+# rank_workers: ids of the processes that run scripts/worker.py for a rank; not msrun, mpirun or its scheduler, which
+# would end the ranks.
+rank_workers() {
+    local pid words
+    for pid in $(processes_of_job); do
+        mapfile -d '' -t words 2>/dev/null < "/proc/$pid/cmdline" || continue
+        case "${words[1]:-}" in
+            */scripts/worker.py) ;;
+            *) continue ;;
+        esac
+        grep -qzxF MS_ROLE=MS_SCHED "/proc/$pid/environ" 2>/dev/null || printf '%s\n' "$pid"
+    done
+}
+
+# on_signal NAME: hand the first one to the ranks and go on waiting for them.
+on_signal() {
+    local workers
+    [ -z "$ASKED" ] || end_by_force
+    workers=$(rank_workers)
+    [ -n "$workers" ] || end_by_force
+    ASKED=$1 ASKED_AT=$SECONDS
+    echo "SIG$1: a training saves its state after this step; once more ends every process at once" >&2 || true
+    # All ranks agree on the step; a rank on another host need not have heard of it.
+    # shellcheck disable=SC2086  # one word a process
+    kill -TERM $workers 2>/dev/null || true
+}
+
+# finish_stop FIRST COUNT: how a job ended that was asked to.
+finish_stop() {
+    local rank
+    for rank in $(seq "$1" $(($1 + $2 - 1))); do
+        [ "$(cat "$LOG_DIR/rank_$rank.exit" 2>/dev/null)" = 0 ] || end_by_force
+    done
+    stop_job
+    echo "stopped by SIG$ASKED: every rank ended well; logs in $LOG_DIR"
+    # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after this.
+    [ "$ASKED" = TERM ] || exit 130
 }
 
 # failed_ranks: those that recorded an exit code other than 0, the earliest first.
@@ -230,6 +277,7 @@ watch_job() {
     TAIL_PID=$!
     while kill -0 "$JOB_PID" 2>/dev/null; do
         [ -z "$(failed_ranks)" ] || break
+        [ -z "$ASKED" ] || [ $((SECONDS - ASKED_AT)) -lt "$STOP_AFTER" ] || break
         turn=$((turn + 1))
         if [ $((turn % 5)) = 0 ] && node_is_lost; then
             lost=1
@@ -238,6 +286,13 @@ watch_job() {
         sleep 1 &
         wait $! || true
     done
+    if [ -n "$ASKED" ]; then
+        # tail looks once a second.
+        sleep 1.2
+        kill "$TAIL_PID" 2>/dev/null || true
+        finish_stop "$1" "$2"
+        return
+    fi
     if [ -n "$(failed_ranks)" ]; then
         # The other ranks often say why, a moment later than the first.
         sleep 1
@@ -274,7 +329,9 @@ start() {
         return
     fi
     GHOST_MS_JOB="$$.$RANDOM.$(date +%s)"
-    trap on_interrupt INT TERM HUP
+    trap 'on_signal INT' INT
+    trap 'on_signal TERM' TERM
+    trap 'on_signal HUP' HUP
     echo "logs: $LOG_DIR"
     show "$@" > "$LOG_DIR/command.txt"
     # A process group of its own: Ctrl-C must reach msrun once, through this script.

@@ -87,6 +87,9 @@ def test_print_config_is_a_whole_recipe(capsys):
     ("precision: {level: O4}", ("precision.level", "O")),
     ("train: {on_nan: ignore}", ("train.on_nan", "skip")),
     ("train: {accumulate: 0}", ("train.accumulate", "at least 1")),
+    ("train: {keep: 0}", ("train.keep", "at least 1")),
+    ("train: {checkpoint_every: -1}", ("train.checkpoint_every", "not be negative")),
+    ("train: {resume: true}", ("train.resume", "auto, off, or the path")),
     ("base: 3", ("base must be the path",)),
     ("- a list", ("no recipe",)),
     ("model: {name: [", ("not valid YAML",)),
@@ -99,6 +102,14 @@ def test_a_wrong_recipe_is_one_sentence(text, words, tmp_path):
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["off", "auto", "runs/a/checkpoints/last.ckpt"])
+def test_where_to_go_on_from(word, tmp_path):
+    """YAML reads a bare off as false."""
+    (tmp_path / "recipe.yaml").write_text(f"train: {{resume: {word}}}\n")
+    for recipe in (_parse("--config", str(tmp_path / "recipe.yaml")), _parse("--train.resume", word)):
+        assert recipe.train.resume == word or word == "off" and recipe.train.resume is False
 
 
 def test_unknown_options_and_files():

@@ -14,7 +14,7 @@ from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
 from ghost_ms.deploy.sidecar import read_sidecar, refuse_foreign_sidecar, sidecar_path, write_sidecar
 from ghost_ms.training.checkpoint import Description
 
-__all__ = ["TOLERANCE", "count_operators", "export_mindir", "export_onnx", "load_mindir", "newest_checkpoint",
+__all__ = ["TOLERANCE", "checkpoint_of_run", "count_operators", "export_mindir", "export_onnx", "load_mindir",
            "read_sidecar", "run_mindir", "sidecar_path", "write_sidecar"]
 
 #: Largest accepted |difference| / largest |output| between the network and the file.
@@ -175,13 +175,10 @@ def run_mindir(path: str, images: np.ndarray) -> np.ndarray:
     return load_mindir(path)(ms.Tensor(images)).asnumpy()
 
 
-def newest_checkpoint(folder: str) -> Optional[str]:
-    """The newest checkpoint of a run's folder, or None."""
-    checkpoints = os.path.join(folder, "checkpoints")
-    names = os.listdir(checkpoints) if os.path.isdir(checkpoints) else []
-    paths = [os.path.join(checkpoints, name) for name in names
-             if name.endswith(".ckpt") and not name.endswith(".tmp.ckpt")]
-    return max(paths, key=os.path.getmtime, default=None)
+def checkpoint_of_run(folder: str) -> Optional[str]:
+    """The best checkpoint of a run's folder, else the last one, or None."""
+    paths = [os.path.join(folder, "checkpoints", name) for name in ("best.ckpt", "last.ckpt")]
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _with_suffix(path: str, suffix: str) -> str:

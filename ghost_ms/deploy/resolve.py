@@ -1,4 +1,4 @@
-"""Which network the user means: a checkpoint, a recipe, a name, or the newest quickstart run."""
+"""Which network the user means: a checkpoint, a recipe, a name, or the quickstart run."""
 import dataclasses
 import sys
 from typing import Optional, Sequence
@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 from ghost_ms import config as recipes
 from ghost_ms.config import Config
 from ghost_ms.data.transforms import preprocessing_of
-from ghost_ms.deploy.export import newest_checkpoint
+from ghost_ms.deploy.export import checkpoint_of_run
 from ghost_ms.models import model_card
 from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint
 from ghost_ms.weights.files import class_names
@@ -18,7 +18,7 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
 
     Args:
         model, config, ckpt: what the user gave; a checkpoint of this project describes itself.
-        fallback: folder of a run whose newest checkpoint serves where the user gave nothing.
+        fallback: folder of a run whose best checkpoint serves where the user gave nothing.
         input_size: (height, width), instead of what the network was trained for.
         random_weights: whether a network without a checkpoint is acceptable (a warning says that it is untrained).
 
@@ -26,7 +26,7 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
         ValueError: nothing to go by, or a checkpoint of another network.
     """
     if not (model or config or ckpt):
-        ckpt = newest_checkpoint(fallback)
+        ckpt = checkpoint_of_run(fallback)
         if ckpt:
             print(f"using {ckpt}", file=sys.stderr)
     if not ckpt and not random_weights:

@@ -44,7 +44,8 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
     if config.precision.sync_batchnorm:
         synchronize_batch_norm(net)
     clock = None
-    if config.train.restorable_masks:
+    wanted = config.train.restorable_masks
+    if ms.get_context("device_target") == "CPU" if wanted is None else wanted:
         clock = Parameter(Tensor(0, ms.int32), name="clock", requires_grad=False)
         make_restorable(net, clock, config.run.seed * 4099 + world.rank)
     distillation = None

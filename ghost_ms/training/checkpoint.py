@@ -1,6 +1,8 @@
 """Checkpoints: atomic, checksummed, and telling which network they are of."""
+import contextlib
 import dataclasses
 import json
+import logging
 import os
 from typing import Any, Dict, List, Optional, Union
 
@@ -12,6 +14,8 @@ from ghost_ms.models import create_model
 from ghost_ms.weights.torch_file import read
 
 KEY = "ghost_ms"
+#: What only a training that goes on wants to know.
+PROGRESS = "ghost_ms_progress"
 
 
 @dataclasses.dataclass
@@ -46,28 +50,55 @@ class Description:
         return cls(**{**values, "preprocessing": Preprocessing(**spec)})
 
 
-def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: Description) -> None:
+def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: Description,
+                    progress: Optional[str] = None) -> None:
     """Write a new file and rename it over the old one, which stays valid until then.
 
     Args:
         what: a network, or parameters by name such as the state of a training step.
+        progress: text that `read_state` gives back.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; the old file is untouched.
     """
     temporary = f"{os.path.splitext(path)[0]}.{os.getpid()}.tmp.ckpt"
+    texts = {KEY: description.to_json(), **({} if progress is None else {PROGRESS: progress})}
     try:
         if isinstance(what, dict):
             what = [{"name": name, "data": parameter} for name, parameter in what.items()]
-        ms.save_checkpoint(what, temporary, append_dict={KEY: description.to_json()}, crc_check=True)
+        with _silent():
+            ms.save_checkpoint(what, temporary, append_dict=texts, crc_check=True)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(os.path.dirname(path))
     except (RuntimeError, OSError) as error:
         raise OSError(f"cannot write the checkpoint '{path}': {_first_line(error)}") from None
     finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        # MindSpore writes under a temporary name of its own, and leaves it where that fails.
+        for leftover in (temporary, f"{os.path.splitext(temporary)[0]}.tmp"):
+            if os.path.exists(leftover):
+                os.remove(leftover)
+
+
+@contextlib.contextmanager
+def _silent():
+    """MindSpore logs a failed write as critical and raises it too; the sentence that is raised is enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _sync_folder(folder: str) -> None:
+    """A renamed file outlives a power cut only when its folder is on the disk too."""
+    handle = os.open(folder or ".", os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_checkpoint(path: str) -> tuple:
@@ -76,12 +107,30 @@ def read_checkpoint(path: str) -> tuple:
     Raises:
         FileNotFoundError, ValueError: there is no such file; it is truncated, damaged or no checkpoint.
     """
+    return _read(path)[:2]
+
+
+def read_state(path: str) -> tuple:
+    """(parameters by name, description, text of the progress) of a checkpoint that a training can go on from.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_checkpoint`; or it holds a network alone.
+    """
+    values, description, progress = _read(path)
+    if progress is None:
+        # MindSpore loads a file that is cut between two parameters; the progress is the last entry.
+        raise ValueError(f"'{path}' does not say where its training stood: it holds a network alone (as best.ckpt "
+                         "does), or is cut")
+    return values, description, progress
+
+
+def _read(path: str) -> tuple:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint '{path}'")
     if path.endswith(".safetensors"):
         arrays, metadata = read(path)
         values = {name: ms.Parameter(ms.Tensor(array), name=name) for name, array in arrays.items()}
-        return values, Description.from_json(metadata[KEY]) if KEY in metadata else None
+        return values, Description.from_json(metadata[KEY]) if KEY in metadata else None, None
     try:
         try:
             values = ms.load_checkpoint(path, crc_check=True)
@@ -89,8 +138,8 @@ def read_checkpoint(path: str) -> tuple:
             raise ValueError(f"'{path}' is no whole checkpoint: {_first_line(error)}") from None
     except (RuntimeError, OSError, TypeError) as error:
         raise ValueError(f"'{path}' is no whole checkpoint: {_first_line(error)}") from None
-    text = values.pop(KEY, None)
-    return values, Description.from_json(text) if text is not None else None
+    text, progress = values.pop(KEY, None), values.pop(PROGRESS, None)
+    return values, Description.from_json(text) if text is not None else None, progress
 
 
 def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> None:

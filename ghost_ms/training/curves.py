@@ -1,15 +1,17 @@
 """metrics.csv and curves.png of a run."""
 import csv
 import math
+import os
 from typing import Dict, List
 
 
 def write_metrics(path: str, rows: List[Dict[str, float]]) -> None:
-    """One line an epoch; a cell is empty where an epoch has no such figure."""
-    with open(path, "w", newline="") as file:
+    """One line an epoch, a cell empty where one has no such figure; the old file stays until the new one is whole."""
+    with open(f"{path}.tmp", "w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
+    os.replace(f"{path}.tmp", path)
 
 
 def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:

@@ -1,7 +1,7 @@
-"""What the ranks of a data-parallel run tell each other once an epoch.
+"""What the ranks of a data-parallel run tell each other outside the compiled step.
 
-On CPU MindSpore knows all-reduce of float sums, all-gather and broadcast; only the first is used, so that the same code
-runs everywhere. Gradients are averaged by the compiled step, once an update.
+On CPU MindSpore knows all-reduce of float sums, all-gather and broadcast; only the first two are used, on float32, so
+that the same code runs everywhere. Gradients are averaged by the compiled step, once an update.
 """
 from typing import Iterable, List, Optional, Sequence
 
@@ -26,10 +26,56 @@ def sum_over_ranks(values: List[float], world: World) -> List[float]:
     return list(values) if world.size == 1 else _sum(np.array(values)).astype(np.float64).tolist()
 
 
+def from_main(values: List[float], world: World) -> List[float]:
+    """The values of rank 0, on every rank; float32."""
+    return sum_over_ranks(values if world.is_main else [0.0] * len(values), world)
+
+
+def gather(parameters: Sequence[Parameter], world: World) -> List[np.ndarray]:
+    """Each parameter (of 32-bit numbers) of every rank, as an array (ranks, *shape)."""
+    arrays = [np.ascontiguousarray(p.asnumpy()) for p in parameters]
+    if world.size == 1:
+        return [array[None] for array in arrays]
+    # Integers travel as the float32 of the same bits; nothing is computed on the way.
+    flat = np.concatenate([array.reshape(-1).view(np.float32) for array in arrays])
+    ranks = ops.AllGather()(ms.Tensor(flat)).asnumpy().reshape(world.size, -1)
+    pieces = np.split(ranks, np.cumsum([array.size for array in arrays])[:-1], axis=1)
+    return [np.ascontiguousarray(piece).view(array.dtype).reshape(world.size, *array.shape)
+            for piece, array in zip(pieces, arrays)]
+
+
+class Vote:
+    """Whether any rank says yes, with the same answer on all ranks at the same call.
+
+    The answer of `ask` is that to the call before, which has arrived by now: waiting for the present one would keep the
+    device idle between two steps. One process alone gets its answer at once.
+    """
+
+    def __init__(self, world: World):
+        self.world, self.asked = world, None
+
+    def ask(self, yes: bool) -> bool:
+        """Called by all ranks after the same step."""
+        if self.world.size == 1:
+            return yes
+        before, self.asked = self.asked, ops.AllReduce()(ms.Tensor([float(yes)], ms.float32))
+        return before is not None and float(before.asnumpy()[0]) > 0
+
+    def ask_now(self, yes: bool) -> bool:
+        """The answer to this call, and what the call before has not told yet."""
+        before, self.asked = self.asked, None
+        late = before is not None and float(before.asnumpy()[0]) > 0
+        return sum_over_ranks([float(yes or late)], self.world)[0] > 0
+
+
+def is_statistic(parameter: Parameter) -> bool:
+    """Whether it is a BatchNorm statistic or a running mean of one, which each rank gathers on its own images."""
+    return parameter.name.endswith(("moving_mean", "moving_variance", "ema_statistics"))
+
+
 def average_statistics(parameters: Iterable[Parameter], world: World) -> None:
-    """Give all ranks the mean of the BatchNorm statistics among the parameters, and of the running means (`Ema`), which
-    hold those too: each rank gathered them on its own share of the images."""
-    statistics = [p for p in parameters if p.name.endswith(("moving_mean", "moving_variance")) or p.name == "ema"]
+    """Give all ranks the mean of what each rank gathered on its own share of the images."""
+    statistics = [p for p in parameters if is_statistic(p)]
     if world.size == 1 or not statistics:
         return
     # One message for all: an exchange costs more than the few thousand numbers in it.

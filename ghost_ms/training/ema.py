@@ -10,6 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from ghost_ms.training.distributed import is_statistic
 from ghost_ms.training.flat import as_vector
 
 
@@ -21,19 +22,21 @@ class Ema(nn.Cell):
     step made no update (gradients are accumulated, or were not finite), nothing changes.
 
     Args:
-        net: whose float32 parameters are averaged; the means start as copies.
-
-    Attributes:
-        mean: (N,), the means of all parameters in the order of the network, one after the other.
+        net: whose float32 parameters are averaged; the means start as copies. They are two vectors: 'ema' of the
+            weights, and 'ema_statistics' of BatchNorm's statistics, which ranks do not share.
     """
 
     def __init__(self, net: nn.Cell, decay: float, warmup: bool = True):
         super().__init__(auto_prefix=False)
         self.decay, self.warmup = decay, warmup
         self.map, self.concat = ops.HyperMap(), ops.Concat(0)
-        self.weights = ParameterTuple([weight for weight in net.get_parameters() if weight.dtype == ms.float32])
-        start = np.concatenate([weight.asnumpy().ravel() for weight in self.weights])
-        self.mean = Parameter(Tensor(start), name="ema", requires_grad=False)
+        parameters = [parameter for parameter in net.get_parameters() if parameter.dtype == ms.float32]
+        weights = [parameter for parameter in parameters if not is_statistic(parameter)]
+        statistics = [parameter for parameter in parameters if is_statistic(parameter)]
+        self.groups = tuple(ParameterTuple(group) for group in (weights, statistics) if group)
+        self.vectors = ParameterTuple([
+            Parameter(Tensor(np.concatenate([parameter.asnumpy().ravel() for parameter in group])), name=name,
+                      requires_grad=False) for group, name in zip(self.groups, ("ema", "ema_statistics"))])
         self.counted = Parameter(Tensor(np.zeros(1), ms.int32), name="ema_updates", requires_grad=False)
         self.updates: Optional[Parameter] = None
 
@@ -49,24 +52,31 @@ class Ema(nn.Cell):
         # No branch: the host does not know whether there was an update, and a branch would hold a graph of its own.
         share = share * (updates > self.counted).astype(ms.float32)
         share = ops.depend(share, ops.assign(self.counted, updates))
-        weights = self.concat(self.map(as_vector, self.weights))
-        return ops.assign_sub(self.mean, share * (self.mean - weights))
+        done = ()
+        for index in range(len(self.groups)):
+            values, mean = self.concat(self.map(as_vector, self.groups[index])), self.vectors[index]
+            done += (ops.assign_sub(mean, share * (mean - values)),)
+        return done
 
     def means(self) -> Dict[str, np.ndarray]:
         """The mean of each parameter, by its name."""
-        ends = np.cumsum([weight.size for weight in self.weights])
-        # The array of a parameter is its memory, which the next step changes.
-        parts = np.split(self.mean.asnumpy().copy(), ends[:-1])
-        return {weight.name: part.reshape(weight.shape) for weight, part in zip(self.weights, parts)}
+        found = {}
+        for group, vector in zip(self.groups, self.vectors):
+            ends = np.cumsum([parameter.size for parameter in group])
+            # The array of a parameter is its memory, which the next step changes.
+            parts = np.split(vector.asnumpy().copy(), ends[:-1])
+            found.update({parameter.name: part.reshape(parameter.shape) for parameter, part in zip(group, parts)})
+        return found
 
     @contextlib.contextmanager
     def in_place(self):
         """Let the network hold the means for a while; its own values return afterwards, bit by bit."""
-        kept = [weight.asnumpy().copy() for weight in self.weights]
+        weights = [weight for group in self.groups for weight in group]
+        kept = [weight.asnumpy().copy() for weight in weights]
         try:
-            for weight, mean in zip(self.weights, self.means().values()):
+            for weight, mean in zip(weights, self.means().values()):
                 weight.set_data(Tensor(mean))
             yield
         finally:
-            for weight, value in zip(self.weights, kept):
+            for weight, value in zip(weights, kept):
                 weight.set_data(Tensor(value))

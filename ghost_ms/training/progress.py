@@ -58,18 +58,22 @@ class Reporter:
 
     def _write(self, text: str) -> None:
         if self.log is not None:
-            self.log.write(text + "\n")
-            self.log.flush()
+            try:
+                self.log.write(text + "\n")
+                self.log.flush()
+            except OSError as error:
+                raise OSError(f"cannot write the log '{self.log.name}': {error.strerror}") from None
 
     @contextlib.contextmanager
-    def task(self, title: str, total: int, batch: int):
-        """Progress over `total` steps of `batch` images; yields a function (step, text) to call after each."""
+    def task(self, title: str, total: int, batch: int, first: int = 0):
+        """Progress over `total` steps of `batch` images, `first` of which are done; yields a function (step, text) to
+        call after each."""
         start = time.perf_counter()
 
         def rate(step: int) -> str:
             seconds = max(time.perf_counter() - start, 1e-9)
-            left = (total - step) * seconds / step
-            return f"{step * batch / seconds:.0f} images/s, {int(left) // 60}:{int(left) % 60:02d} left"
+            left = (total - step) * seconds / (step - first)
+            return f"{(step - first) * batch / seconds:.0f} images/s, {int(left) // 60}:{int(left) % 60:02d} left"
 
         if not self.terminal:
             def advance(step: int, text: str) -> None:
@@ -85,7 +89,7 @@ class Reporter:
 
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}")
         with Progress(*columns, transient=True) as bar:
-            handle = bar.add_task(title, total=total, text="compiling" if total else "")
+            handle = bar.add_task(title, total=total, completed=first, text="compiling" if total else "")
 
             def advance(step: int, text: str) -> None:
                 bar.update(handle, completed=step, text=f"{text}, {rate(step)}")

@@ -10,12 +10,12 @@ TRACED = 3
 
 
 @contextlib.contextmanager
-def trace(run: RunConfig, epoch: int, steps: int) -> Iterator[Callable[[], None]]:
+def trace(run: RunConfig, steps: int, fresh: bool) -> Iterator[Callable[[], None]]:
     """Profile steps `run.profile` and those behind it in the first epoch, into profile/ of the run's folder.
 
     Args:
-        epoch: counted from 0.
         steps: of an epoch.
+        fresh: whether this is the first epoch, from its first step on; otherwise nothing is traced.
 
     Yields:
         A function to call after every step.
@@ -23,7 +23,7 @@ def trace(run: RunConfig, epoch: int, steps: int) -> Iterator[Callable[[], None]
     Raises:
         ValueError: the epoch has not so many steps.
     """
-    if run.profile is None or epoch > 0:
+    if run.profile is None or not fresh:
         yield lambda: None
         return
     if run.profile + TRACED - 1 > steps:

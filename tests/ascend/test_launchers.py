@@ -183,14 +183,14 @@ wait' job {command}
 """
 
 
-def _job(tmp_path, command):
+def _job(tmp_path, command, **variables):
     logs = tmp_path / "logs"
     logs.mkdir()
     script = tmp_path / "job.sh"
     quoted = "'" + command.replace("'", "'\\''") + "'"
     script.write_text("#!/usr/bin/env bash\n" + JOB.format(root=ROOT, python=sys.executable, logs=logs, command=quoted))
     return subprocess.Popen(["bash", str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True, preexec_fn=listen), logs
+                            start_new_session=True, preexec_fn=listen, env={**os.environ, **variables}), logs
 
 
 def _left(logs):
@@ -230,7 +230,7 @@ def test_a_rank_that_is_taken_away_with_its_recorder(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_every_process(number, tmp_path):
-    job, logs = _job(tmp_path, "trap '' INT TERM; while true; do sleep 1; done")
+    job, logs = _job(tmp_path, "trap '' INT TERM; while true; do sleep 1; done", STOP_AFTER="1")
     deadline = time.time() + 30
     while time.time() < deadline and len(_left(logs)) < 4:
         time.sleep(0.2)
@@ -238,6 +238,25 @@ def test_an_interrupt_ends_every_process(number, tmp_path):
     os.kill(job.pid, number)
     _, err = job.communicate(timeout=60)
     assert job.returncode == 130 and "ending every process" in err and not _left(logs)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_ranks_may_save_before_they_end(number, code, tmp_path):
+    """The signal reaches each rank as SIGTERM, and the launcher waits for it."""
+    job, logs = _job(tmp_path, "trap 'sleep 2; echo saved $RANK_ID; exit 0' TERM; echo ready; "
+                               "while true; do sleep 0.2; done")
+    deadline = time.time() + 30
+    while time.time() < deadline and not all("ready" in _text(logs / f"worker_{rank}.log") for rank in (0, 1)):
+        time.sleep(0.2)
+    os.kill(job.pid, number)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == code and f"stopped by {number.name}: every rank ended well" in out
+    assert "once more ends every process at once" in err and not _left(logs)
+    assert [_text(logs / f"worker_{rank}.log") for rank in (0, 1)] == ["ready\nsaved 0\n", "ready\nsaved 1\n"]
+
+
+def _text(path):
+    return path.read_text() if path.exists() else ""
 
 
 @pytest.mark.parametrize("log, code, words", [

@@ -2,6 +2,7 @@
 import contextlib
 import csv
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.ascend.conftest import ROOT, listen
+from tests.same import assert_same_runs
 
 RECIPE = """
 model: {{name: vanillanet_5, args: {{unit: 8}}}}
@@ -57,30 +59,70 @@ def test_four_workers_through_the_ascend_launcher(shell, tmp_path):
     assert len(list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))) == 2
 
 
+def _job(recipe, logs, *overrides):
+    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(["bash", ROOT / "scripts/run_distribute_train.sh", recipe, "2", "--log-dir", logs,
+                             *overrides], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+                            preexec_fn=listen)
+
+
+@pytest.mark.slow
+def test_two_workers_go_on_with_the_same_bits(tmp_path):
+    """SIGTERM to the launcher, then SIGKILL to a rank; BatchNorm statistics differ between the ranks all the time."""
+    recipe = _recipe(tmp_path, images=96, epochs=8)
+    options = "--train.checkpoint_every", "2", "--train.resume", "auto", "--train.log_every", "1"
+    whole = _job(recipe, tmp_path / "whole_logs", "--run.dir", str(tmp_path / "whole"), *options)
+    assert whole.wait(timeout=540) == 0
+    job = _job(recipe, tmp_path / "term", *options)
+    _wait_for(tmp_path / "term" / "worker_0.log", "epoch 3/", 400)
+    job.send_signal(signal.SIGTERM)
+    out, err = job.communicate(timeout=120)
+    assert job.returncode == 0 and "stopped by SIGTERM: every rank ended well" in out, err
+    places = [re.findall(r"^stopped by SIGTERM at (.+): saved in '.*last.ckpt'; the same command with --train.resume "
+                         r"auto goes on$", (tmp_path / "term" / f"worker_{rank}.log").read_text(), re.M)
+              for rank in (0, 1)]
+    assert places[0] == places[1] and len(places[0]) == 1
+    job = _job(recipe, tmp_path / "kill", *options)
+    _wait_for(tmp_path / "kill" / "worker_1.log", "epoch 5/", 400)
+    os.kill(_process_of(tmp_path, "1"), signal.SIGKILL)
+    job.communicate(timeout=120)
+    assert job.returncode == 1 and f", {places[0][0]}" in (tmp_path / "kill" / "worker_1.log").read_text()
+    job = _job(recipe, tmp_path / "last", *options)
+    job.communicate(timeout=540)
+    assert job.returncode == 0 and "going on from" in (tmp_path / "last" / "worker_0.log").read_text()
+    assert_same_runs(tmp_path / "whole", tmp_path / "run")
+    assert len(list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))) == 8
+
+
+def _process_of(folder, rank):
+    """Id of the training process of a rank of the job whose recipe lies in the folder."""
+    pids = subprocess.run(["pgrep", "-f", f"train.py --config {folder}"], stdout=subprocess.PIPE, text=True)
+    return next(int(pid) for pid in pids.stdout.split() if "worker.py" not in _command(pid) and _rank(pid) == rank)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill a rank", "interrupt"])
 def test_a_real_job_that_is_broken_off(how, tmp_path):
-    """A rank killed in the middle of training is named; Ctrl-C leaves no process behind. Both free the port."""
+    """A rank killed in the middle of training is named; after Ctrl-C the training is saved and no process is left. Both
+    free the port."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         port = probe.getsockname()[1]
     logs = tmp_path / "logs"
-    job = subprocess.Popen(["bash", ROOT / "scripts/run_distribute_train.sh", _recipe(tmp_path, epochs=5000), "2",
-                            "--log-dir", logs, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           text=True, env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
-                           preexec_fn=listen)
+    job = _job(_recipe(tmp_path, epochs=5000), logs, "--port", str(port))
     _wait_for(logs / "worker_1.log", "epoch 2/", 400)
     broken = time.time()
     if how == "interrupt":
         job.send_signal(signal.SIGINT)
     else:
-        pids = subprocess.run(["pgrep", "-f", f"train.py --config {tmp_path}"], stdout=subprocess.PIPE, text=True)
-        victim = next(pid for pid in pids.stdout.split() if "worker.py" not in _command(pid) and _rank(pid) == "1")
-        os.kill(int(victim), signal.SIGKILL)
-    _, err = job.communicate(timeout=120)
+        os.kill(_process_of(tmp_path, "1"), signal.SIGKILL)
+    out, err = job.communicate(timeout=120)
     assert time.time() - broken < 40
     assert job.returncode == (130 if how == "interrupt" else 1)
-    assert ("ending every process" if how == "interrupt" else "rank 1 failed: it was ended by SIGKILL") in err
+    if how == "interrupt":
+        assert "stopped by SIGINT: every rank ended well" in out and (tmp_path / "run/checkpoints/last.ckpt").exists()
+    else:
+        assert "rank 1 failed: it was ended by SIGKILL" in err
     assert not subprocess.run(["pgrep", "-f", str(tmp_path)], stdout=subprocess.PIPE).stdout
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

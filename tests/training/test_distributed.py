@@ -14,6 +14,7 @@ from ghost_ms import device
 from ghost_ms.training import distributed
 from ghost_ms.training.distributed import average_statistics, gradient_reducer, sum_over_ranks
 from ghost_ms.training.ema import Ema
+from tests.training.two_ranks import BATCH, STEPS, train_plainly
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ("MS_ROLE", "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "OMPI_COMM_WORLD_SIZE")
@@ -63,8 +64,9 @@ def test_processes_that_cannot_meet_say_so(monkeypatch):
         device._join("CPU")
 
 
-def test_two_ranks(tmp_path):
-    """Weights start equal and stay equal, and move by the mean of the two gradients, which is computed by hand here."""
+def test_two_ranks(tmp_path, graph):
+    """Weights start equal and stay equal, and move by the mean of the two gradients, which is computed by hand here;
+    and without BatchNorm two ranks are one with a batch twice as large."""
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
                    "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2",
@@ -76,12 +78,24 @@ def test_two_ranks(tmp_path):
     first, second = (json.loads((tmp_path / f"found_{rank}.json").read_text()) for rank in (0, 1))
     assert (first["rank"], second["rank"], first["size"]) == (0, 1, 2)
     assert first["before"] == second["before"] and first["after"] == second["after"]
-    assert first["sum"] == second["sum"] == [3.0, 20.0]
+    assert first["sum"] == second["sum"] == [3.0, 20.0] and first["main"] == second["main"] == [7.0]
     np.testing.assert_allclose(first["mean"], np.mean([first["local_mean"], second["local_mean"]], 0), rtol=1e-6)
     assert first["mean"] == second["mean"] and first["local_mean"] != second["local_mean"]
     weight = np.array(first["before"])
     gradients = [_gradient(weight, np.random.default_rng(rank).standard_normal((4, 3)) + rank) for rank in (0, 1)]
     np.testing.assert_allclose(first["after"], weight - 0.5 * np.mean(gradients, 0), rtol=1e-4, atol=1e-6)
+    # A rank goes on with its own statistics, sums and gradients, in the middle of an accumulation.
+    assert first["first_mean"] != second["first_mean"]
+    for found in (first, second):
+        assert {"0.moving_mean", "accumulated.1.weight", "loss_sum", "micro_step"} <= set(found["resumed"])
+        assert all(found["resumed"].values()), found["resumed"]
+        # An answer is that to the call before; `ask_now` is told both.
+        assert found["votes"] == [False, True, False, False, True, False, True]
+    alone = train_plainly(device.World())
+    assert first["plain"] == second["plain"]
+    worst = max(abs(np.array(first["plain"][name]) - values).max() for name, values in alone.items())
+    print(f"two ranks of {BATCH} images against one of {2 * BATCH}, {STEPS} steps: largest difference {worst:.1e}")
+    assert worst < 1e-5
 
 
 def _gradient(weight, images):

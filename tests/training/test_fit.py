@@ -169,7 +169,10 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, capsys):
     best = fit(recipe)
     folder = tmp_path / "run"
     assert sorted(os.listdir(folder)) == ["checkpoints", "config.yaml", "curves.png", "log.txt", "metrics.csv"]
-    assert sorted(os.listdir(folder / "checkpoints")) == ["best.ckpt", "last.ckpt"]
+    assert sorted(os.listdir(folder / "checkpoints")) == ["best.ckpt", "last.ckpt", "step-00000028.ckpt",
+                                                          "step-00000032.ckpt"]
+    # A second name, not a second file.
+    assert os.path.samefile(folder / "checkpoints" / "last.ckpt", folder / "checkpoints" / "step-00000032.ckpt")
     rows = list(csv.DictReader(open(folder / "metrics.csv")))
     assert len(rows) == 8 and float(rows[-1]["train_loss"]) < 0.7 * float(rows[0]["train_loss"])
     assert max(float(row["test_top1"]) for row in rows) == best["test_top1"]
@@ -191,8 +194,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
     values = []
     for name in ("a", "b"):
         recipe = _small_run(tmp_path / name, epochs=1)
-        # The masks of dropout come of a state inside its kernel, which a second run in one process does not reset.
-        recipe.model.args = {"drop_rate": 0.0}
+        recipe.model.args = {"drop_rate": 0.2, "drop_path_rate": 0.2}
         fit(recipe)
         values.append(read_checkpoint(str(tmp_path / name / "checkpoints" / "last.ckpt"))[0])
     for name in values[0]:

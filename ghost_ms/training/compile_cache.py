@@ -1,0 +1,87 @@
+"""MindSpore's cache of compiled graphs, for the training step, in folders of our own.
+
+MindSpore looks only at whether the source text has changed: other arguments of a network, another constant or another
+input shape silently reuse the old graph, and graphs are told apart by the order in which they are compiled. So a step
+has a folder that is named by everything its graph depends on, holds no other graph, and is used only when its files are
+those that were there after they had been written.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Iterator, Optional, Sequence
+
+import mindspore as ms
+
+import ghost_ms
+from ghost_ms.config import Config
+from ghost_ms.device import World
+from ghost_ms.training.checkpoint import Description
+from ghost_ms.training.resume import FREE, flat
+
+#: Keys that may change during a training, and yet are in the graph.
+IN_GRAPH = frozenset(("train.epochs", "train.on_nan"))
+
+
+def step_folder(config: Config, description: Description, rates: Sequence[float], target: str,
+                world: World) -> Optional[str]:
+    """The folder of a recipe's step under `run.compile_cache`; None where that is not set.
+
+    Raises:
+        ValueError: a training with a teacher, whose file the graph depends on, or with several ranks.
+    """
+    if not config.run.compile_cache:
+        return None
+    if config.distill.teacher is not None or world.size > 1:
+        what = "several ranks" if world.size > 1 else "a teacher (distill.teacher)"
+        raise ValueError(f"run.compile_cache does not go with {what}; leave it out")
+    keys = {key: value for key, value in flat(config).items()
+            if key in IN_GRAPH or key not in FREE and (not key.startswith("run.") or key in ("run.seed", "run.mode"))}
+    parts = [keys, description.args, description.preprocessing.input_size, list(rates), target, ms.__version__]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for path in sorted(pathlib.Path(ghost_ms.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return os.path.join(config.run.compile_cache, digest.hexdigest()[:16])
+
+
+class CompileCache:
+    """Lets the first call of a step take its graph from a folder, or leave it there.
+
+    Args:
+        folder: see `step_folder`; None for no cache.
+    """
+
+    def __init__(self, folder: Optional[str]):
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def first_call(self) -> Iterator[None]:
+        """Around the first call; around later ones it does nothing."""
+        folder, self.folder = self.folder, None
+        if folder is None:
+            yield
+            return
+        seal = os.path.join(folder, "seal")
+        if not os.path.isfile(seal) or pathlib.Path(seal).read_text() != _content(folder):
+            # Half written, or damaged since.
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"cannot write into run.compile_cache '{folder}' ({error.strerror})") from None
+        ms.set_context(enable_compile_cache=True, compile_cache_path=folder)
+        try:
+            yield
+        finally:
+            ms.set_context(enable_compile_cache=False)
+        with open(f"{seal}.{os.getpid()}", "w") as file:
+            file.write(_content(folder))
+        os.replace(f"{seal}.{os.getpid()}", seal)
+
+
+def _content(folder: str) -> str:
+    """A line a file: its name and checksum."""
+    files = sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file() and "seal" not in path.name)
+    return "".join(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files)

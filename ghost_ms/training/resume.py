@@ -1,0 +1,225 @@
+"""Going on with a training that was broken off: where it stood, whether the recipe is still its own, what to load.
+
+Everything that the next step depends on lies in one checkpoint file, written whole or not at all: the parameters of the
+step (`TrainStep.state`), and the `Progress` that only Python knows. Order, augmentation and masks need no state: they
+are functions of the seed and of the place in the training.
+
+On several ranks, what differs between them (BatchNorm statistics, which are averaged at the end of an epoch alone, and
+sums over a rank's own images) is saved for each: averaging at a checkpoint instead would make the result depend on when
+checkpoints are written, and on when a run is interrupted.
+"""
+import dataclasses
+import json
+import os
+import zlib
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import mindspore as ms
+from mindspore import Parameter
+
+from ghost_ms.config import Config
+from ghost_ms.device import World
+from ghost_ms.training.checkpoint import Description, read_state
+from ghost_ms.training.distributed import from_main, gather, is_statistic
+from ghost_ms.training.states import states_in
+from ghost_ms.training.step import TrainStep
+
+#: Keys of the recipe that may be others when a training goes on: none decides what is learned from here on, or what
+#: does is checked apart (train.epochs). Of the section run only seed and mode must stay.
+FREE = frozenset((
+    "model.pretrained", "data.root", "data.workers", "data.eval_batch_size", "data.max_corrupt_share", "train.epochs",
+    "train.log_every", "train.on_nan", "train.max_skipped", "train.resume", "train.checkpoint_every", "train.keep"))
+#: First part of the names of parameters that hold a value for every rank, (ranks, *shape).
+RANKS = "ranks."
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands, beside its parameters.
+
+    Args:
+        epoch: whole epochs done, evaluation included.
+        step: steps done of the next one; all of them where only the evaluation is missing.
+        seconds: that these took.
+        waited: seconds of them that went by until images came.
+        rows: of metrics.csv.
+        recipe: 'section.key' -> value.
+        ranks: that train together.
+        images: of the training split.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    rows: List[Dict[str, float]] = dataclasses.field(default_factory=list)
+    recipe: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    ranks: int = 1
+    images: int = 0
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    def steps(self, per_epoch: int) -> int:
+        """Steps done since the start of the training."""
+        return self.epoch * per_epoch + self.step
+
+    def place(self) -> str:
+        """In words."""
+        return f"the end of epoch {self.epoch}" if self.step == 0 else f"step {self.step} of epoch {self.epoch + 1}"
+
+
+@dataclasses.dataclass
+class Found:
+    """A state to go on from.
+
+    Args:
+        path: of its file.
+        values: parameters by name.
+        description, progress: see there.
+        notes: on what was passed over on the way to it.
+    """
+
+    path: str
+    values: Dict[str, Parameter]
+    description: Description
+    progress: Progress
+    notes: List[str]
+
+
+def flat(config: Config) -> Dict[str, Any]:
+    """'section.key' -> value, as it comes back from JSON."""
+    sections = json.loads(json.dumps(dataclasses.asdict(config)))
+    return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
+
+
+def find(config: Config, world: World) -> Optional[Found]:
+    """The state that `train.resume` asks for, the same on all ranks; None to start anew.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none where a path was given, or all are damaged.
+    """
+    resume = config.train.resume
+    if resume in ("off", False):
+        return None
+    folder = os.path.join(config.run.dir if resume == "auto" else resume, "checkpoints")
+    given = resume != "auto" and os.path.isfile(resume)
+    chosen = -1
+    notes: List[str] = []
+    if world.is_main:
+        paths = [(0, resume)] if given else list(states_in(folder).items())[::-1]
+        if resume != "auto" and not paths:
+            raise FileNotFoundError(f"train.resume is '{resume}', but there is no such checkpoint and no run's folder "
+                                    "with any")
+        chosen, notes = _newest_whole(paths)
+    chosen = int(from_main([chosen], world)[0])
+    if chosen < 0:
+        return None
+    path = resume if given else states_in(folder).get(chosen)
+    _check_same_file(path, folder, world)
+    values, description, progress = read_state(path)
+    return Found(path, values, description, Progress(**json.loads(progress)), notes)
+
+
+def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
+    """(steps of the first state that can be read, or -1 where there is none at all; what is wrong with those before).
+    """
+    notes: List[str] = []
+    for steps, path in paths:
+        try:
+            read_state(path)
+            return steps, notes
+        except ValueError as error:
+            notes.append(str(error))
+    if notes:
+        more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
+        raise ValueError(f"{notes[0]}{more}; there is no whole checkpoint to go on from: start anew with "
+                         "--train.resume off")
+    return -1, notes
+
+
+def _check_same_file(path: Optional[str], folder: str, world: World) -> None:
+    """ValueError on a rank that does not see the very file that rank 0 goes on from."""
+    if world.size == 1:
+        return
+    check = 0
+    if path is not None:
+        with open(path, "rb") as file:
+            check = zlib.crc32(file.read())
+    halves = [float(check >> 16), float(check & 0xFFFF)]
+    if from_main(halves, world) != halves:
+        raise ValueError(f"rank {world.rank} does not find the checkpoint that rank 0 goes on from under '{folder}'; "
+                         "all ranks must see the same run.dir")
+
+
+def check_unchanged(found: Found, config: Config, world: World, images: int, classes: Sequence[str],
+                    rates: Callable[[int], Sequence[float]], updates: Callable[[Progress], int]) -> None:
+    """Nothing that decides the result differs from the training that is gone on with.
+
+    Args:
+        images, classes: of the training split.
+        rates: epochs -> learning rate of every update.
+        updates: progress -> updates done.
+
+    Raises:
+        ValueError: names the first key that differs, with both values.
+    """
+    progress, was = found.progress, f"'{found.path}' comes of a training with"
+    remedy = (f"; set it back, or start a new training with these weights (--train.resume off --model.pretrained "
+              f"{found.path})")
+    if progress.ranks != world.size:
+        raise ValueError(f"this training has {world.size} rank(s), but {was} {progress.ranks}; start as many")
+    defaults, now = flat(Config()), flat(config)
+    for key, value in now.items():
+        before = progress.recipe.get(key, defaults[key])
+        free = key in FREE or key.startswith("run.") and key not in ("run.seed", "run.mode")
+        if not free and value != before:
+            raise ValueError(f"{key} is {value}, but {was} {before}{remedy}")
+    if progress.images != images:
+        raise ValueError(f"there are {images} training images, but {was} {progress.images}{remedy}")
+    if list(found.description.classes) != list(classes):
+        raise ValueError(f"the data has other classes than that of '{found.path}'{remedy}")
+    epochs, done = progress.recipe["train.epochs"], updates(progress)
+    if config.train.epochs != epochs and list(rates(epochs)[:done]) != list(rates(config.train.epochs)[:done]):
+        raise ValueError(f"train.epochs is {config.train.epochs}, but {was} {epochs}, and its learning rates so far "
+                         f"would have been others (schedule.name {config.schedule.name}){remedy}")
+
+
+def _differing(step: TrainStep) -> List[Parameter]:
+    """What each rank has of its own: statistics, sums and counters of its images, gradients not yet reduced."""
+    own = [p for p in step.state().values() if is_statistic(p)]
+    own += [step.loss_sum, step.correct_sum, step.finite_steps, step.bad_step, step.bad_run, step.longest_bad_run]
+    # Between two updates the sums are zeros, and large.
+    if step.accumulate > 1 and int(step.micro_step.asnumpy()):
+        own += list(step.accumulated)
+    return own
+
+
+def whole_state(step: TrainStep, world: World) -> Dict[str, Parameter]:
+    """`TrainStep.state`, and beside it what other ranks have of their own; called by all ranks."""
+    state = dict(step.state())
+    if world.size > 1:
+        own = _differing(step)
+        for parameter, values in zip(own, gather(own, world)):
+            state[RANKS + parameter.name] = Parameter(ms.Tensor(values), name=RANKS + parameter.name)
+    return state
+
+
+def load_state(step: TrainStep, found: Found, rank: int) -> None:
+    """Fill a freshly built step; before it is compiled.
+
+    Raises:
+        ValueError: the file holds other parameters than the step; nothing was loaded.
+    """
+    state, values = step.state(), found.values
+    held = {name for name in values if not name.startswith(RANKS)}
+    wrong = [name for name in state if name not in values or tuple(state[name].shape) != tuple(values[name].shape)]
+    if wrong or held - set(state):
+        name = (wrong + sorted(held - set(state)))[0]
+        raise ValueError(f"'{found.path}' does not fit this training, although its recipe does ({name}): it is of "
+                         "another version of the program; start anew with --train.resume off")
+    for name, parameter in state.items():
+        value = values[name].asnumpy()
+        if RANKS + name in values:
+            value = values[RANKS + name].asnumpy()[rank]
+        parameter.set_data(ms.Tensor(value, parameter.dtype))

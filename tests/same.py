@@ -1,0 +1,31 @@
+"""Whether two runs ended with the same bits."""
+import csv
+
+#: Columns of metrics.csv that tell of the machine.
+MEASURED = {"images_per_second", "seconds", "peak_mb", "data_wait"}
+
+
+def _learned(row):
+    return {key: value for key, value in row.items() if key not in MEASURED}
+
+
+def assert_same_runs(first, second, names=("last", "best")):
+    """Every parameter of the named checkpoints bit by bit, their metrics, and metrics.csv; the number of values.
+
+    Args:
+        first, second: folders of the runs.
+    """
+    from ghost_ms.training.checkpoint import read_checkpoint
+
+    count = 0
+    for name in names:
+        (one, told), (other, told_too) = (read_checkpoint(str(folder / "checkpoints" / f"{name}.ckpt"))
+                                          for folder in (first, second))
+        assert one.keys() == other.keys()
+        for key in one:
+            assert one[key].asnumpy().tobytes() == other[key].asnumpy().tobytes(), (name, key)
+            count += one[key].size
+        assert _learned(told.metrics) == _learned(told_too.metrics)
+    rows = [[_learned(row) for row in csv.DictReader(open(folder / "metrics.csv"))] for folder in (first, second)]
+    assert rows[0] == rows[1] and rows[0]
+    return count + sum(map(len, rows[0]))
