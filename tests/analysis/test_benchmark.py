@@ -80,11 +80,13 @@ def test_without_a_published_accuracy_there_is_nothing_to_plot(monkeypatch):
         plots.require_published(["ghostnet_100"])
 
 
-def test_command_measures_every_backend(tmp_path, capsys):
+@pytest.mark.parametrize("wanted", [("mindspore", "onnx"), pytest.param(benchmark.BACKENDS, marks=pytest.mark.slow)],
+                         ids=["two", "all"])
+def test_command_measures_backends(wanted, tmp_path, capsys):
     path, plot = tmp_path / "bench.csv", tmp_path / "bench.png"
     assert tuple(bench_worker.BACKENDS) == benchmark.BACKENDS
     pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
-    backends = [name for name in benchmark.BACKENDS if name != "lite" or lite.lite_python()]
+    backends = [name for name in wanted if name != "lite" or lite.lite_python()]
     assert main(["bench", "shufflenetv2_x0_5", "--backend", *backends, "--input_size", "32", "--rounds", "1",
                  "--threads", "2", "--output", str(path), "--plot", str(plot)]) == 0
     assert Image.open(plot).size == (1040, 715)
