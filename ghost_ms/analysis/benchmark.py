@@ -97,8 +97,8 @@ class _Worker:
         if not result.error:
             out, _ = self.process.communicate()
             self._take(json.loads(out))
-            # Quartiles take two values.
-            low, result.median_ms, high = statistics.quantiles(self.times * 2 if len(self.times) == 1 else self.times, n=4)
+            times = self.times if len(self.times) > 1 else 2 * self.times  # Quartiles take two values.
+            low, result.median_ms, high = statistics.quantiles(times, n=4)
             result.low_ms, result.high_ms = low, high
             result.images_per_second = 1e3 * result.batch / result.median_ms
         self.process.kill()
