@@ -73,7 +73,8 @@ class Training:
             if self.world.is_main:
                 write_course(self.config.run.dir, rows)
             self.reporter.line(_summary(rows[-1], epochs, best is rows[-1]))
-            if self.progress.epoch < epochs and self.vote.ask_now(self.interruption.number > 0):
+            # Asked after the last epoch too: no answer may be under way when the process ends.
+            if self.vote.ask_now(self.interruption.number > 0) and self.progress.epoch < epochs:
                 self._stop()
         return best
 
