@@ -15,7 +15,7 @@
 #   LOST_AFTER=60     in the environment: seconds without an answer after which a node takes node 0 for lost
 #   --bind, --server-ip, --log-dir, --dry-run, OVERRIDES   as in ascend/run_distribute_train.sh
 # Every node needs this project under the same path. With --hosts, one node's failure ends all of them.
-# DEVICE_TARGET=CPU runs the same on CPUs. 
+# DEVICE_TARGET=CPU runs the same on CPUs.
 # Ctrl-C ends every process on every node; a training saves its state first.
 
 # shellcheck source=ascend/common.sh

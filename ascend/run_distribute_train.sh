@@ -16,7 +16,7 @@
 #   --log-dir D       folder for one log a rank (default: a new one under runs/logs)
 #   --dry-run         print exactly what would run
 #   OVERRIDES         keys of the recipe, such as --train.epochs 2
-# DEVICE_TARGET=CPU runs the same on the CPU. PYTHON=/path/to/python chooses the interpreter. 
+# DEVICE_TARGET=CPU runs the same on the CPU. PYTHON=/path/to/python chooses the interpreter.
 # SIGTERM and Ctrl-C: the training saves its state and ends; twice, every process ends at once.
 
 # shellcheck source=ascend/common.sh

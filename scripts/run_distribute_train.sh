@@ -8,7 +8,7 @@
 #   --timeout S   seconds in which all processes must have met (default 300)
 #   --dry-run     print what would run
 #   OVERRIDES     keys of the recipe, such as --train.epochs 2
-# data.batch_size counts for each process. PYTHON=/path/to/python chooses the interpreter. 
+# data.batch_size counts for each process. PYTHON=/path/to/python chooses the interpreter.
 # SIGTERM and Ctrl-C: the training saves its state and ends; twice, every process ends at once.
 
 # shellcheck source=scripts/launch.sh
