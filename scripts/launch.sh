@@ -237,7 +237,12 @@ report_failure() {
 
 # finish FIRST COUNT: judge the ranks FIRST .. FIRST+COUNT-1, which ran here.
 finish() {
-    local rank failed missing=""
+    local rank failed missing="" well=0
+    for rank in $(seq "$1" $(($1 + $2 - 1))); do
+        [ "$(cat "$LOG_DIR/rank_$rank.exit" 2>/dev/null)" != 0 ] || well=$((well + 1))
+    done
+    # The work is done where every rank says so, whatever the scheduler says of how one of them left.
+    [ "$well" != "$2" ] || return 0
     failed=$(failed_ranks)
     # The scheduler complains whenever a worker is lost; the worker's own error is the cause.
     rank=$(printf '%s\n' "$failed" | grep -v scheduler | head -n 1 || true)

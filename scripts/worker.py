@@ -5,6 +5,9 @@ the output goes to RECORDS/worker_N.log, where msrun would have put it. The exit
 RECORDS/rank_N.exit (minus the signal where one ended it). A rank without that file was ended from outside together with
 this process. So a launcher knows which rank failed first, which msrun's exit code does not tell.
 
+MindSpore now and then crashes while a process of a CPU job leaves. The command makes the file that GHOST_MS_DONE names
+when its work is done; a crash after that is told in the log, and counts as a good end.
+
 Needs Python alone, not MindSpore.
 """
 import json
@@ -55,6 +58,17 @@ def run(command: List[str], environment: Dict[str, str]) -> int:
     return child.wait()
 
 
+def judge(code: int, done: str) -> int:
+    """The exit code of a command, 0 for a crash after it had made the file `done`."""
+    finished = os.path.exists(done)
+    if finished:
+        os.remove(done)
+    if not (finished and -code in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)):
+        return code
+    print(f"ghost-ms: the work was done when MindSpore crashed on leaving ({signal.Signals(-code).name})", flush=True)
+    return 0
+
+
 def main(argv: List[str]) -> int:
     """Read the arguments, run, record."""
     folder, *options = argv[:argv.index("--")]
@@ -71,8 +85,11 @@ def main(argv: List[str]) -> int:
         log = os.open(os.path.join(folder, f"worker_{name}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(log, 1)
         os.dup2(log, 2)
+    done = os.path.join(folder, f"rank_{name}.done")
+    if os.path.exists(done):
+        os.remove(done)
     try:
-        code = run(command, environment)
+        code = judge(run(command, {**environment, "GHOST_MS_DONE": done}), done)
     except OSError as error:
         print(f"ghost-ms: error: cannot start {command[0]}: {error.strerror}", file=sys.stderr)
         code = 127

@@ -49,6 +49,17 @@ def test_dry_run_of_one_host(shell, tmp_path):
     assert not any(path.name != "tools" for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("ranks, code", [({0: 0, 1: 0}, 0), ({0: 0}, 1), ({0: 0, 1: -11}, 1)])
+def test_the_ranks_decide_and_not_the_scheduler(ranks, code, tmp_path):
+    """MindSpore's scheduler complains of a rank that crashed on leaving, after its work was done."""
+    for name, value in {**ranks, "scheduler": 1}.items():
+        (tmp_path / f"rank_{name}.exit").write_text(f"{value}\n")
+    (tmp_path / "scheduler.log").write_text("The total number of timed out node is 1.\n")
+    done = subprocess.run(["bash", "-c", f". scripts/launch.sh; PYTHON={sys.executable} LOG_DIR={tmp_path}; finish 0 2"],
+                          cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code and ("error: " in done.stderr) == bool(code)
+
+
 def test_dry_run_on_cards(shell, tmp_path):
     done = shell("ascend/run_distribute_train.sh", tmp_path, ROOT / "configs/quickstart.yaml", "--devices", "0,1,4",
                  "--dry-run", "--log-dir", "/l", "--port", "9000", "--optimizer.lr=0.2", HCCL_CONNECT_TIMEOUT="300")

@@ -26,6 +26,16 @@ def test_the_end_of_a_rank_is_recorded(code, recorded, returned, tmp_path):
     assert os.listdir(tmp_path) == ["rank_5.exit"]
 
 
+@pytest.mark.parametrize("done, number, recorded", [(True, 11, 0), (False, 11, -11), (True, 9, -9)])
+def test_a_crash_after_the_work_is_a_good_end(done, number, recorded, tmp_path):
+    (tmp_path / "rank_5.done").write_text("of an earlier job")
+    code = "import os; " + "open(os.environ['GHOST_MS_DONE'], 'w'); " * done + f"os.kill(os.getpid(), {number})"
+    result = _run(tmp_path, "worker.py", "--", sys.executable, "-c", code, RANK_ID="5")
+    assert result.returncode == (128 - recorded if recorded else 0) and os.listdir(tmp_path) == ["rank_5.exit"]
+    assert (tmp_path / "rank_5.exit").read_text() == f"{recorded}\n"
+    assert ("MindSpore crashed on leaving (SIGSEGV)" in result.stdout) == (recorded == 0)
+
+
 def test_a_command_that_is_not_there(tmp_path):
     done = _run(tmp_path, "worker.py", "--log", "--", "/nowhere/python", RANK_ID="0")
     assert done.returncode == 127 and (tmp_path / "rank_0.exit").read_text() == "127\n"
