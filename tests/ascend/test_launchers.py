@@ -55,8 +55,8 @@ def test_the_ranks_decide_and_not_the_scheduler(ranks, code, tmp_path):
     for name, value in {**ranks, "scheduler": 1}.items():
         (tmp_path / f"rank_{name}.exit").write_text(f"{value}\n")
     (tmp_path / "scheduler.log").write_text("The total number of timed out node is 1.\n")
-    done = subprocess.run(["bash", "-c", f". scripts/launch.sh; PYTHON={sys.executable} LOG_DIR={tmp_path}; finish 0 2"],
-                          cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = f". scripts/launch.sh; PYTHON={sys.executable} LOG_DIR={tmp_path}; finish 0 2"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert done.returncode == code and ("error: " in done.stderr) == bool(code)
 
 
