@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import nn
 from PIL import Image
 
+from ghost_ms.analysis.files import whole_file
 from ghost_ms.analysis.saliency import (Neighbours, attention_rollout, chosen_neighbours, default_method, grad_cam)
 from ghost_ms.data.transforms import normalize, to_pillow
 from ghost_ms.training.checkpoint import Description
@@ -99,15 +100,8 @@ def draw(seen: Image.Image, found: Union[Neighbours, np.ndarray], title: str, sa
     else:
         heat = heat_map(found, size)
         right.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.5 * heat)
-    temporary = f"{output}.{os.getpid()}.tmp"
-    try:
+    with whole_file(output) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
-        os.replace(temporary, output)
-    except OSError as error:
-        raise OSError(f"cannot write '{output}': {error.strerror}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def _draw_neighbours(axes, found: Neighbours, size: Tuple[int, int]) -> None:

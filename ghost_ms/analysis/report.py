@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from ghost_ms import __version__
 from ghost_ms.analysis import charts
+from ghost_ms.analysis.files import whole_file
 from ghost_ms.analysis.mistakes import Judgement, Mistake, judge_run
 from ghost_ms.models import list_models, model_card
 from ghost_ms.models.registry import ModelCard, describe
@@ -143,16 +144,8 @@ def page(runs: Sequence[Run], benches: Sequence[Bench]) -> str:
 
 def write(path: str, text: str) -> None:
     """Write the page under a temporary name, then rename it."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"cannot write '{path}': {error.strerror}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _many(count: int, what: str) -> str:
