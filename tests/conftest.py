@@ -36,8 +36,9 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     for item in items:
         slow = item.get_closest_marker("slow")
-        if slow and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason="--slow runs it"))
+        if slow:
+            item.add_marker(pytest.mark.timeout(7200) if config.getoption("--slow") else
+                            pytest.mark.skip(reason="--slow runs it"))
         # Before pytest looks at -m, which is why this hook comes first.
         if not slow and is_quick(item.path):
             item.add_marker(pytest.mark.quick)
