@@ -22,6 +22,10 @@ LOST_AFTER=${LOST_AFTER:-60}
 ASKED=""
 ASKED_AT=0
 STOP_AFTER=${STOP_AFTER:-120}
+# The seconds that a rank whose work is done, and the starter of ranks that all ended well, have for leaving: MindSpore's
+# processes wait for each other without a limit when they leave.
+export LEAVE_AFTER=${LEAVE_AFTER:-120}
+ALL_ENDED_AT=""
 DRY_RUN=${DRY_RUN:-}
 # Set for a starter whose exit code tells of ranks on other nodes (mpirun); msrun's says nothing that its ranks do not.
 TRUST_CODE=""
@@ -126,33 +130,42 @@ show() {
 # processes_of_job: ids of all processes on this host that carry the mark of this job.
 processes_of_job() {
     local path
-    for path in $(grep -alszF "GHOST_MS_JOB=$GHOST_MS_JOB" /proc/[0-9]*/environ 2>/dev/null || true); do
+    # A process that hangs in its driver may keep a reader of its /proc entry waiting too.
+    for path in $(timeout 20 grep -alszF "GHOST_MS_JOB=$GHOST_MS_JOB" /proc/[0-9]*/environ 2>/dev/null || true); do
         path=${path#/proc/}
         path=${path%/environ}
         printf '%s\n' "$path"
     done
 }
 
+# signal_job NAME: to every process of the job, and to the group of the starter where /proc does not show them.
 signal_job() {
     local pid
     for pid in $(processes_of_job); do
         kill "-$1" "$pid" 2>/dev/null || true
     done
+    [ -z "$JOB_PID" ] || kill "-$1" -- "-$JOB_PID" 2>/dev/null || true
+}
+
+# job_ends SECONDS: whether no process of the job is left within that time.
+job_ends() {
+    local end=$((SECONDS + $1))
+    while kill -0 "$JOB_PID" 2>/dev/null || [ -n "$(processes_of_job)" ]; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.5
+    done
 }
 
 # End every process of the job: politely, then by force.
 stop_job() {
-    local _
     trap '' INT TERM HUP
     # msrun knows what to do on SIGINT alone.
-    [ -z "$JOB_PID" ] || kill -INT "$JOB_PID" 2>/dev/null || true
-    for _ in 1 2 3 4 5 6; do
-        [ -n "$(processes_of_job)" ] || return 0
-        sleep 0.5
-    done
+    kill -INT "$JOB_PID" 2>/dev/null || true
+    job_ends 3 && return
     signal_job TERM
-    sleep 1
+    job_ends 1 && return
     signal_job KILL
+    job_ends 10 || echo "error: process $(processes_of_job | head -n 1) of the job cannot be ended; see dmesg" >&2
 }
 
 end_by_force() {
@@ -191,10 +204,7 @@ on_signal() {
 
 # finish_stop FIRST COUNT: how a job ended that was asked to.
 finish_stop() {
-    local rank
-    for rank in $(seq "$1" $(($1 + $2 - 1))); do
-        [ "$(cat "$LOG_DIR/rank_$rank.exit" 2>/dev/null)" = 0 ] || end_by_force
-    done
+    [ "$(ranks_that_ended_well "$1" "$2")" = "$2" ] || end_by_force
     stop_job
     echo "stopped by SIG$ASKED: every rank ended well; logs in $LOG_DIR"
     # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after this.
@@ -235,14 +245,20 @@ report_failure() {
     fi
 }
 
-# finish FIRST COUNT: judge the ranks FIRST .. FIRST+COUNT-1, which ran here.
-finish() {
-    local rank failed missing="" well=0
+# ranks_that_ended_well FIRST COUNT: how many of these have recorded 0.
+ranks_that_ended_well() {
+    local rank well=0
     for rank in $(seq "$1" $(($1 + $2 - 1))); do
         [ "$(cat "$LOG_DIR/rank_$rank.exit" 2>/dev/null)" != 0 ] || well=$((well + 1))
     done
+    printf '%s\n' "$well"
+}
+
+# finish FIRST COUNT: judge the ranks FIRST .. FIRST+COUNT-1, which ran here.
+finish() {
+    local rank failed missing=""
     # The work is done where every rank says so, whatever the scheduler says of how one of them left.
-    [ "$well" != "$2" ] || return 0
+    [ "$(ranks_that_ended_well "$1" "$2")" != "$2" ] || return 0
     failed=$(failed_ranks)
     # The scheduler complains whenever a worker is lost; the worker's own error is the cause.
     rank=$(printf '%s\n' "$failed" | grep -v scheduler | head -n 1 || true)
@@ -275,6 +291,14 @@ node_is_lost() {
     [ -n "${LAST_SEEN:-}" ] && [ $((SECONDS - LAST_SEEN)) -ge "$LOST_AFTER" ]
 }
 
+# leaves_too_late FIRST COUNT: whether the ranks all ended well, and their starter has had its time to leave. mpirun's
+# waits for ranks on other nodes, which may have work left.
+leaves_too_late() {
+    [ -z "$TRUST_CODE" ] && [ "$(ranks_that_ended_well "$1" "$2")" = "$2" ] || return 1
+    ALL_ENDED_AT=${ALL_ENDED_AT:-$SECONDS}
+    [ $((SECONDS - ALL_ENDED_AT)) -ge "$LEAVE_AFTER" ]
+}
+
 # watch_job FIRST COUNT: wait for the job; end all of it as soon as one rank fails.
 watch_job() {
     local code=0 shown=$1 turn=0 lost=""
@@ -283,6 +307,7 @@ watch_job() {
     while kill -0 "$JOB_PID" 2>/dev/null; do
         [ -z "$(failed_ranks)" ] || break
         [ -z "$ASKED" ] || [ $((SECONDS - ASKED_AT)) -lt "$STOP_AFTER" ] || break
+        ! leaves_too_late "$1" "$2" || break
         turn=$((turn + 1))
         if [ $((turn % 5)) = 0 ] && node_is_lost; then
             lost=1
@@ -305,7 +330,8 @@ watch_job() {
         [ -z "$WATCH_NODE" ] || node_answers || lost=1
     fi
     stop_job
-    wait "$JOB_PID" 2>/dev/null || code=$?
+    # One that cannot be ended is not waited for.
+    kill -0 "$JOB_PID" 2>/dev/null || wait "$JOB_PID" 2>/dev/null || code=$?
     # tail looks once a second.
     sleep 1.2
     kill "$TAIL_PID" 2>/dev/null || true
@@ -333,6 +359,8 @@ start() {
         show "$@"
         return
     fi
+    # Not exported: what this script itself starts is no process of the job.
+    export -n GHOST_MS_JOB
     GHOST_MS_JOB="$$.$RANDOM.$(date +%s)"
     trap 'on_signal INT' INT
     trap 'on_signal TERM' TERM
