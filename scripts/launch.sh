@@ -87,6 +87,20 @@ with socket.socket() as probe:
 END
 }
 
+# reserve_port PORT: whether no other launcher of this user has chosen it. A scheduler takes many seconds before it opens
+# its port; the lock lasts as long as any process of the job.
+reserve_port() {
+    local file lock
+    file=${TMPDIR:-/tmp}/ghost_ms.$(id -u).port_$1
+    # Where no file can be made, it is left to chance.
+    { : > "$file"; } 2>/dev/null || return 0
+    exec {lock}> "$file"
+    flock -n "$lock" || {
+        exec {lock}>&-
+        return 1
+    }
+}
+
 # choose_port WANTED: sets MASTER_PORT to WANTED, which must be free, or else to the first free one from 8118 on.
 # shellcheck disable=SC2034  # the launchers read it
 choose_port() {
@@ -100,7 +114,7 @@ choose_port() {
         return
     fi
     for port in $(seq 8118 8217); do
-        if [ -n "$DRY_RUN" ] || port_is_free "$port"; then
+        if [ -n "$DRY_RUN" ] || { port_is_free "$port" && reserve_port "$port"; }; then
             MASTER_PORT=$port
             return
         fi

@@ -167,6 +167,23 @@ def test_a_port_in_use(shell):
     assert done.returncode == 1 and re.fullmatch(r"error: port \d+ is in use here; choose another .*\n", done.stderr)
 
 
+def test_launchers_that_start_together_take_different_ports(tmp_path):
+    """The port of the first stays taken while any of its processes lives, before and after its scheduler listens."""
+    choose = f"set -e; cd {ROOT}; . scripts/launch.sh; PYTHON={sys.executable} choose_port ''; echo $MASTER_PORT"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(["bash", "-c", choose + "; read -r _; exec sleep 1"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True, env=environment) as first:
+        ports = [int(first.stdout.readline())]
+        ports += [int(subprocess.run(["bash", "-c", choose], stdout=subprocess.PIPE, text=True, timeout=60,
+                                     env=environment).stdout) for _ in range(2)]
+        first.communicate("\n", timeout=60)
+    last = subprocess.run(["bash", "-c", choose], stdout=subprocess.PIPE, text=True, timeout=60, env=environment)
+    assert ports[0] < ports[1] == ports[2] and int(last.stdout) == ports[0]
+    nowhere = subprocess.run(["bash", "-c", choose], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             timeout=60, env={**os.environ, "TMPDIR": "/nowhere"})
+    assert int(nowhere.stdout) >= 8118 and nowhere.stderr == ""
+
+
 @pytest.mark.parametrize("recording, devices, words", [
     ("910b2_busy", "4,5", "card 4 is in use by process 27451"),
     ("910b2_sick", "3", "card 3 (910B2) is in state Critical"),

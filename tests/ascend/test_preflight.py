@@ -9,6 +9,7 @@ import preflight
 import pytest
 
 from tests.ascend.conftest import ROOT
+from tests.processes import free_port
 
 
 def _states(text):
@@ -40,16 +41,11 @@ def look(shell, server, tmp_path):
     """look(...) runs preflight.sh on that server with CANN's environment loaded."""
     def run(*arguments, **variables):
         variables = {"ASCEND_HOME_PATH": str(server / "usr/local/Ascend/ascend-toolkit/latest"), "ASCEND_OPP_PATH": "x",
-                     "HOME": str(tmp_path), **variables}
-        return shell("ascend/preflight.sh", "--sysroot", server, "--port", _free_port(), *arguments, **variables)
+                     # Unlike the default, no outgoing connection is given one of these.
+                     "HOME": str(tmp_path), "HCCL_IF_BASE_PORT": "61500", **variables}
+        return shell("ascend/preflight.sh", "--sysroot", server, "--port", free_port(), *arguments, **variables)
 
     return run
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_server_that_is_ready(look, tmp_path):

@@ -9,6 +9,7 @@ import time
 import pytest
 import worker
 
+from tests import processes
 from tests.ascend.conftest import ROOT
 
 SHOW = "import os; print(*(os.environ.get(n) for n in ('RANK_ID', 'RANK_SIZE', 'DEVICE_ID', 'ASCEND_WORK_PATH')))"
@@ -104,3 +105,10 @@ def test_ranks_of_a_rank_table(tmp_path):
     assert (tmp_path / "worker_2.log").read_text() == f"2 4 0 {tmp_path}/rank_2\n"
     assert (tmp_path / "worker_3.log").read_text() == f"3 4 5 {tmp_path}/rank_3\n"
     assert [(tmp_path / f"rank_{rank}.exit").read_text() for rank in (2, 3)] == ["0\n", "1\n"]
+
+
+def test_what_a_test_leaves_behind_is_ended(tmp_path):
+    left = subprocess.Popen(["setsid", "sleep", "60"])
+    assert processes.marked(tmp_path) == [left.pid]
+    processes.end_marked(tmp_path)
+    assert left.wait(timeout=30) == -signal.SIGKILL and processes.marked(tmp_path) == []
