@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.ascend.conftest import ROOT, listen
+from tests.processes import free_port
 from tests.same import assert_same_runs
 
 RECIPE = """
@@ -105,9 +106,7 @@ def _process_of(folder, rank):
 def test_a_real_job_that_is_broken_off(how, tmp_path):
     """A rank killed in the middle of training is named; after Ctrl-C the training is saved and no process is left. Both
     free the port."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     logs = tmp_path / "logs"
     job = _job(_recipe(tmp_path, epochs=5000), logs, "--port", str(port))
     _wait_for(logs / "worker_1.log", "epoch 2/", 400)
