@@ -221,7 +221,7 @@ def as_script(lines, folder):
 @pytest.mark.slow
 def test_every_command_runs(project):
     """In the order of the README, in one shell, with networks of full size."""
-    needs_lite = lite.find_python() is None
+    needs_lite = lite.lite_python() is None
     lines = [line for line in LINES if line not in ELSEWHERE
              and not (needs_lite and re.search(r"^ghost-ms lite|--backend.* lite", line))]
     script = as_script(["python train.py --config configs/quickstart.yaml", *lines], project)
