@@ -39,6 +39,8 @@ def evaluate(argv: Sequence[str]) -> int:
     beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(ckpt))), "config.yaml")
     if not given and os.path.isfile(beside):
         recipe, _ = config.parse(parser, ["--config", beside, *argv])
+    if not os.path.isfile(ckpt):
+        raise FileNotFoundError(f"there is no checkpoint '{ckpt}'; name one with --ckpt")
     from ghost_ms import device
     from ghost_ms.data.datasets import open_source
     from ghost_ms.data.loader import evaluation_batches
@@ -326,6 +328,19 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ckpt", help=f"checkpoint; without it, --model and --config, the best of {QUICKSTART}")
 
 
+def _sentence(error: Exception) -> str:
+    """What to tell the user of an error; Python's own words for missing packages and files lack the remedy."""
+    if isinstance(error, ModuleNotFoundError):
+        version = "" if (3, 9) <= sys.version_info[:2] <= (3, 12) else \
+            f", and this is Python {sys.version_info[0]}.{sys.version_info[1]}: MindSpore 2.8 is for 3.9 to 3.12"
+        return (f"the package '{error.name}' is not installed for {sys.executable}{version}; run "
+                "`source .venv/bin/activate` where scripts/quickstart.sh has made .venv, or `pip install -c "
+                "constraints.txt .` in the folder of ghost_ms")
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"cannot open '{error.filename}': {error.strerror}"
+    return str(error)
+
+
 def main(argv: Optional[List[str]] = None) -> int:
     """Run one command; bad input ends in one sentence on standard error and exit code 1."""
     argv = sys.argv[1:] if argv is None else argv
@@ -357,10 +372,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         # The reader of a pipe (`| head`) has seen enough; without this Python complains once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError, ModuleNotFoundError) as error:
         if os.environ.get("GHOST_MS_TRACEBACK"):
             raise
-        print(f"ghost-ms: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"ghost-ms: error: {' '.join(_sentence(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("ghost-ms: interrupted", file=sys.stderr)

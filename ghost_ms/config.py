@@ -4,7 +4,9 @@ Every key can be overridden on the command line (`--optimizer.lr 0.1`). An unkno
 stops the run before any work, with a sentence that names the key, the file and the nearest valid name.
 """
 import dataclasses
+import difflib
 import os
+import pathlib
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -263,7 +265,7 @@ def _options(parser) -> List[str]:
 def _check_file(path: str, extra: set) -> Dict[str, Any]:
     """The content of one recipe file, whose keys are known; no type has been looked at yet."""
     if not os.path.isfile(path):
-        raise ValueError(f"there is no recipe '{path}'; the shipped ones are under configs/")
+        raise ValueError(f"there is no recipe '{path}' in {os.getcwd()}{_nearest_recipe(path)}")
     with open(path) as file:
         try:
             recipe = yaml.safe_load(file)
@@ -285,12 +287,22 @@ def _check_file(path: str, extra: set) -> Dict[str, Any]:
     return recipe
 
 
+def _nearest_recipe(path: str) -> str:
+    """'; did you mean ...?' with the shipped recipe of the most similar name, for the end of a sentence."""
+    folder = pathlib.Path(__file__).parents[1] / "configs"
+    shipped = {recipe.stem: recipe for recipe in folder.rglob("*.yaml")}
+    near = difflib.get_close_matches(pathlib.Path(path).stem, shipped, n=1)
+    if not near:
+        return "; the shipped ones are under configs/"
+    found = shipped[near[0]].relative_to(folder.parent)
+    return f"; did you mean '{found if found.is_file() else shipped[near[0]]}'?"
+
+
 def _sentence(message: str, parser, files: Sequence[str]) -> str:
     """One sentence of the parser's report."""
     unknown = re.search(r"[Uu]nrecognized arguments?: (\S+)", message)
     if unknown:
-        option = unknown.group(1).split("=")[0]
-        return f"unknown option '{option}'{nearest(option.lstrip('-'), _options(parser), prefix='--')}"
+        return _unknown_option(unknown.group(1).split("=")[0], _options(parser))
     key = re.search(r"[Kk]ey \"([\w.]+)\"", message) or re.search(r"--([\w.]+)", message)
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     reason = lines[-1] if len(lines) > 1 else lines[0]
@@ -298,6 +310,16 @@ def _sentence(message: str, parser, files: Sequence[str]) -> str:
     reason = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", reason).replace(". Got value: ", ", got ")
     where = f" ({', '.join(files)})" if files else ""
     return f"{key.group(1) if key else 'recipe'}{where}: {' '.join(reason.split())}"
+
+
+def _unknown_option(option: str, known: Sequence[str]) -> str:
+    """The sentence about a word that is no option; --lr finds --optimizer.lr."""
+    if not option.startswith("-"):
+        return f"'{option}' stands alone; a recipe is named with --config, all else by its key, as in --train.epochs 3"
+    name = option.lstrip("-")
+    near = [key for key in known if key.rpartition(".")[2] == name] or difflib.get_close_matches(name, known, 1, 0.6)
+    hint = f"did you mean {' or '.join(repr(f'--{key}') for key in near)}?" if near else "--help lists all"
+    return f"unknown option '{option}'; {hint}"
 
 
 def _check_values(config: Config) -> None:
@@ -349,8 +371,6 @@ def _check_augment(augment: AugmentConfig) -> None:
         if any(jitter):
             raise ValueError("augment.auto_augment and augment.color_jitter are alternatives; "
                              "set augment.color_jitter to 0")
-
-
 
 
 def _plain(value):

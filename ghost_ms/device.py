@@ -95,6 +95,14 @@ def _one_thread_a_kernel() -> None:
     ms.device_context.cpu.op_tuning.threads_num(1)
 
 
+def _check_numpy() -> None:
+    """With NumPy 2 MindSpore's data pipeline fails in the middle of a run, with a report that names another cause."""
+    import numpy as np
+
+    if int(np.__version__.split(".")[0]) > 1:
+        raise ValueError(f"NumPy {np.__version__} is installed and MindSpore needs one below 2: pip install 'numpy<2'")
+
+
 def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: int = 1,
           join: bool = False) -> str:
     """Choose the device and mode of this process, and seed it; returns the device's name.
@@ -107,9 +115,10 @@ def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: i
         join: meet the other processes if a launcher started this one among several; `world` then tells its rank.
 
     Raises:
-        ValueError: the device is not there; the sentence says what is installed and what is needed.
+        ValueError: the device is not there, or NumPy is too new; the sentence says what is installed and needed.
     """
     global _world
+    _check_numpy()
     import mindspore as ms
 
     if join and launched():

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -133,6 +134,16 @@ def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys, monkeypa
 
 @pytest.mark.parametrize("argv,words", [
     (["fly"], ("no command 'fly'", "train")),
+    (["train", "configs/quickstart.yaml"], ("'configs/quickstart.yaml' stands alone", "--config")),
+    (["train", "--lr", "1"], ("unknown option '--lr'; did you mean '--optimizer.lr'?",)),
+    (["train", "--name", "x"], ("did you mean '--model.name' or '--loss.name' or",)),
+    (["train", "--wingspan", "1"], ("unknown option '--wingspan'; --help lists all",)),
+    (["train", "--config", "ghostnet_100_imagenett.yaml"], ("did you mean", "ghostnet/ghostnet_100_imagenet.yaml")),
+    (["train", "--config", "x.yaml"], ("no recipe 'x.yaml' in /", "are under configs/")),
+    (["train"], ("data.root is not set", "configs/quickstart.yaml needs none")),
+    (["eval"], ("no checkpoint 'runs/default/checkpoints/best.ckpt'", "--ckpt")),
+    (["models", "--update", "/nowhere/README.md"], ("cannot open '/nowhere/README.md': No such file",)),
+    (["export", "--ckpt", str(ROOT / "README.md")], ("ends neither in .ckpt nor", "ghost-ms weights convert")),
     (["models", "nothing*"], ("no model matches 'nothing*'",)),
     (["train", "--data.root", "/nowhere"], ("no data folder '/nowhere'",)),
     (["train", *SMALL, "--model.name", "ghostnet_10"], ("no model 'ghostnet_10'", "nearest are ghostnet_1")),
@@ -171,9 +182,26 @@ def test_bad_files(project, tmp_path, capsys):
            "is a checkpoint of tiny, not of ghostnet_100")
     _fails(capsys, ["eval", *SMALL, "--model.args", "{width: 1}", "--ckpt", best], "width")
     _fails(capsys, ["eval", *SMALL, "--model.name", "ghostnet_100", "--ckpt", best],
-           "not a checkpoint of this GhostNet")
+           "is a checkpoint of tiny, not of ghostnet_100", "--config", "--model.name tiny")
     _fails(capsys, ["export", "--ckpt", best, "--output", "/proc/x/y.mindir"], "cannot write '/proc/x/y.mindir'")
     assert sorted(os.listdir(tmp_path)) == ["cut.ckpt", "text.png"]
+
+
+def test_an_environment_that_lacks_something(project, monkeypatch, capsys):
+    monkeypatch.setattr(np, "__version__", "2.2.6")
+    _fails(capsys, ["infer", "--image", BOOT], "NumPy 2.2.6 is installed", "pip install 'numpy<2'")
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "jsonargparse", None)
+    said = _fails(capsys, ["train"],
+                  f"'jsonargparse' is not installed for {sys.executable};", "source .venv/bin/activate")
+    assert "and this is Python" not in said
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    _fails(capsys, ["train"], "and this is Python 3.13: MindSpore 2.8 is for 3.9 to 3.12;")
+
+
+def test_the_package_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "ghost_ms", "fly"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("ghost-ms: error: there is no command 'fly'")
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "export", "infer"])

@@ -73,10 +73,11 @@ def _whole(config: DataConfig, split: str) -> Source:
     if config.dataset == "synthetic":
         return _synthetic(config, split)
     if config.root is None:
-        raise ValueError(f"data.root is not set: give the folder of the {config.dataset} data set (--data.root DIR)")
+        raise ValueError(f"data.root is not set: give the folder of the {config.dataset} data set (--data.root DIR); "
+                         "--config configs/quickstart.yaml needs none")
     root = pathlib.Path(config.root).expanduser()
     if not root.is_dir():
-        raise FileNotFoundError(f"there is no data folder '{root}' (data.root)")
+        raise FileNotFoundError(f"there is no data folder '{root}' (--data.root, seen from {os.getcwd()})")
     if config.dataset == "image_folder":
         return _image_folder(root, split)
     if config.dataset in ("cifar10", "cifar100"):
@@ -130,8 +131,11 @@ def _synthetic(config: DataConfig, split: str) -> Source:
 def _image_folder(root: pathlib.Path, split: str) -> Source:
     folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
     if folder is None:
+        near = next((place for place in (root.resolve().parent, *sorted(filter(pathlib.Path.is_dir, root.iterdir())))
+                     if all(any((place / name).is_dir() for name in names) for names in SPLITS.values())), None)
         raise FileNotFoundError(f"{root} holds no folder {' or '.join(SPLITS[split])}; an image_folder data set has "
-                                "train/CLASS/IMAGE and val/CLASS/IMAGE")
+                                "train/CLASS/IMAGE and val/CLASS/IMAGE"
+                                + (f"; did you mean --data.root {near}?" if near else ""))
     files = {entry.name: sorted(file.path for file in os.scandir(entry.path) if file.name.endswith(EXTENSIONS))
              for entry in os.scandir(folder) if entry.is_dir()}
     classes = sorted(files)

@@ -21,7 +21,7 @@ def require_onnx() -> None:
         for package in ("onnx", "onnxruntime"):
             importlib.import_module(package)
     except ImportError as error:
-        raise ValueError(f"ONNX needs the package {error.name}: pip install 'ghost-ms[deploy]'") from None
+        raise ValueError(f"ONNX needs the package {error.name}: pip install onnx onnxruntime 'numpy<2'") from None
 
 
 def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):

@@ -131,6 +131,9 @@ def _read(path: str) -> tuple:
         arrays, metadata = read(path)
         values = {name: ms.Parameter(ms.Tensor(array), name=name) for name, array in arrays.items()}
         return values, Description.from_json(metadata[KEY]) if KEY in metadata else None, None
+    if not path.endswith(".ckpt"):
+        raise ValueError(f"'{path}' ends neither in .ckpt nor in .safetensors; `ghost-ms weights convert` makes a "
+                         "checkpoint of a PyTorch file")
     try:
         try:
             values = ms.load_checkpoint(path, crc_check=True)
@@ -166,6 +169,9 @@ def restore(path: str, description: Optional[Description] = None) -> tuple:
         description: of the network; needed for a file that does not describe itself, otherwise it overrides.
     """
     values, own = read_checkpoint(path)
+    if own is not None and description is not None and own.model != description.model:
+        raise ValueError(f"'{path}' is a checkpoint of {own.model}, not of {description.model}; give the recipe it was "
+                         f"trained by (--config), or --model.name {own.model}")
     description = description or own
     if description is None:
         raise ValueError(f"'{path}' does not say which network it is of; name it with --model or --config")

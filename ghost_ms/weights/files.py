@@ -9,6 +9,8 @@ from typing import Dict, List, Mapping, Optional, Tuple
 import mindspore as ms
 import numpy as np
 from mindspore import nn
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from ghost_ms.models import create_model, model_card
 from ghost_ms.models.registry import ModelCard
@@ -203,19 +205,19 @@ def write(out, arrays: Mapping[str, np.ndarray], description: str) -> None:
         raise ValueError(f"{out} has to end in .ckpt or .safetensors")
     temporary = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
     try:
+        # Where the folder cannot be written Python says so in words; MindSpore logs it as critical before it raises.
+        temporary.touch()
         if out.suffix == ".ckpt":
             parameters = [{"name": name, "data": ms.Tensor(value)} for name, value in arrays.items()]
             ms.save_checkpoint(parameters, str(temporary), append_dict={DESCRIPTION: description}, crc_check=True)
         else:
-            from safetensors.numpy import save_file
-
             save_file({name: np.array(value, order="C") for name, value in arrays.items()}, temporary,
                       {DESCRIPTION: description, "format": "pt"})
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, out)
-    except (RuntimeError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except (RuntimeError, OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OSError(f"cannot write {out}: {reason}") from None
     finally:
         if temporary.exists():

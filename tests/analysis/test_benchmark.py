@@ -85,11 +85,12 @@ def test_without_a_published_accuracy_there_is_nothing_to_plot(monkeypatch):
 def test_command_measures_backends(wanted, tmp_path, capsys):
     path, plot = tmp_path / "bench.csv", tmp_path / "bench.png"
     assert tuple(bench_worker.BACKENDS) == benchmark.BACKENDS
-    pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
     backends = [name for name in wanted if name != "lite" or lite.lite_python()]
     assert main(["bench", "shufflenetv2_x0_5", "--backend", *backends, "--input_size", "32", "--rounds", "1",
                  "--threads", "2", "--output", str(path), "--plot", str(plot)]) == 0
-    assert Image.open(plot).size == (1040, 715)
+    with Image.open(plot) as picture:
+        assert picture.size == (1040, 715)
     rows = list(csv.DictReader(path.open()))
     assert [row["backend"] for row in rows] == backends
     for row in rows:

@@ -96,7 +96,8 @@ def test_the_plot_has_a_line_for_every_run_and_mean(folder, monkeypatch):
 
 def test_the_plot_is_written(folder, capsys):
     assert main(["runs", str(folder / "runs" / "a"), "-o", str(folder / "all.png")]) == 0
-    assert Image.open(folder / "all.png").size == (1560, 480)
+    with Image.open(folder / "all.png") as picture:
+        assert picture.size == (1560, 480)
     assert main(["runs", str(folder / "runs" / "a"), "-o", "all.txt"]) == 1
     assert "--output is 'all.txt'; it ends in .png, .svg, .pdf" in capsys.readouterr().err
 

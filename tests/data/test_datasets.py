@@ -197,6 +197,14 @@ def test_modes_of_files(folder):
     np.testing.assert_allclose(images[4:9, :, 16, 16] * 255, 60, atol=2)
 
 
+def test_a_folder_beside_the_data_set_is_told_from_it(folder, tmp_path_factory):
+    outer = tmp_path_factory.mktemp("outer")
+    (outer / "pets").symlink_to(folder)
+    for wrong, meant in ((folder / "train", folder), (outer, outer / "pets")):
+        with pytest.raises(FileNotFoundError, match=f"no folder train or .*; did you mean --data.root {meant}\\?"):
+            open_source(DataConfig("image_folder", str(wrong)), "train")
+
+
 def test_folders_that_are_no_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no data folder"):
         open_source(DataConfig("image_folder", str(tmp_path / "nowhere")), "train")

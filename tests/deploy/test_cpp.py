@@ -23,8 +23,8 @@ from ghost_ms.training.checkpoint import Description
 from tests import tiny
 from tests.deploy.test_export import _description
 
-onnx = pytest.importorskip("onnx", reason="needs pip install 'ghost-ms[deploy]'")
-pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
+onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
+pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
 
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCES = ROOT / "ghost_ms" / "deploy" / "cpp"

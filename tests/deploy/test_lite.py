@@ -15,8 +15,8 @@ from ghost_ms.deploy.export import export_onnx
 from ghost_ms.deploy.verify_worker import randomize_statistics
 from tests.deploy.test_export import _description
 
-onnx = pytest.importorskip("onnx", reason="needs pip install 'ghost-ms[deploy]'")
-pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
+onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
+pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from ghost_ms.deploy.onnx_lite import lower_for_lite  # noqa: E402

@@ -12,7 +12,7 @@ from ghost_ms.deploy.onnx_operators import OPERATORS
 from ghost_ms.layers import DynamicConv2d, SingleGroupNorm, upsample_nearest
 from ghost_ms.layers.graph import DynamicGraphConv
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
 
 
 class Case(nn.Cell):

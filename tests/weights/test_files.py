@@ -155,6 +155,13 @@ def test_damaged_checkpoint_and_wrong_endings(state, tmp_path):
         files.to_torch(path, tmp_path / "b.safetensors")
 
 
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+def test_a_folder_that_cannot_be_written(ending, capfd):
+    with pytest.raises(OSError, match=f"cannot write /proc/a.{ending}: [A-Z][^\\[]*$"):
+        files.write(f"/proc/a.{ending}", {"x": np.zeros(2, np.float32)}, "{}")
+    assert not capfd.readouterr().err
+
+
 def test_pretrained(state, tmp_path, monkeypatch, caplog):
     path = _file(tmp_path, state)
     monkeypatch.setattr(fetch, "fetch", lambda release: path)
