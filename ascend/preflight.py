@@ -139,6 +139,15 @@ def check_npus(wanted: Optional[List[int]]) -> Tuple[List[Row], List[npu.Chip]]:
     return rows, chips
 
 
+def _link(tool: str, device: int) -> str:
+    """What hccn_tool says of a card's link; a driver that hangs keeps it waiting for ever."""
+    try:
+        return subprocess.run([tool, "-i", str(device), "-link", "-g"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+    except subprocess.TimeoutExpired:
+        return "no answer"
+
+
 def check_network(chips: Sequence[npu.Chip], sysroot: str) -> List[Row]:
     """Cards that train over several servers need addresses and a link (Ascend 910 and later; 310P has no network)."""
     rows = []
@@ -158,8 +167,7 @@ def check_network(chips: Sequence[npu.Chip], sysroot: str) -> List[Row]:
             rows.append(Row(f"network of NPU {chip.device}", WARN, f"{address}; link unknown",
                             "hccn_tool is not on PATH"))
             continue
-        said = subprocess.run([tool, "-i", str(chip.device), "-link", "-g"], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True).stdout
+        said = _link(tool, chip.device)
         up = re.search(r"link status\s*:\s*UP", said, re.I)
         rows.append(Row(f"network of NPU {chip.device}", OK, f"{address}, link up") if up else
                     Row(f"network of NPU {chip.device}", WARN, f"{address}, link down",
@@ -245,6 +253,10 @@ def show(rows: Sequence[Row], title: str) -> None:
     print(flush=True)
 
 
+#: Seconds for the checks of a host; each of its tools has a minute of its own.
+ANSWER_AFTER = 900
+
+
 def look_at_hosts(options: argparse.Namespace, call: Callable = subprocess.run) -> Dict[str, int]:
     """Run this script on every host; exit codes by host. A host that cannot be reached counts as failed."""
     hosts = [line.split("#")[0].strip() for line in _read(options.hosts).splitlines()]
@@ -255,11 +267,14 @@ def look_at_hosts(options: argparse.Namespace, call: Callable = subprocess.run) 
                  *([options.dataset] if options.dataset else [])]
         before = time.time()
         command = " ".join(map(shlex.quote, words)) + "; echo code $? time $(date +%s)"
-        done = call([*shlex.split(options.remote_shell), host, command], stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+        try:
+            said = call([*shlex.split(options.remote_shell), host, command], stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, timeout=ANSWER_AFTER).stdout
+        except subprocess.TimeoutExpired:
+            said = f"no answer within {ANSWER_AFTER} s"
         print(f"=== {host}")
-        end = re.search(r"code (\d+) time (\d+)\s*$", done.stdout)
-        print(done.stdout[:end.start()] if end else done.stdout)
+        end = re.search(r"code (\d+) time (\d+)\s*$", said)
+        print(said[:end.start()] if end else said)
         codes[host] = int(end.group(1)) if end else 255
         if end is None:
             print(f"  {host} did not answer: set up ssh without a password (ssh-copy-id {host})")

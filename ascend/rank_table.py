@@ -37,6 +37,9 @@ def address_by_tool(device: int) -> str:
     except FileNotFoundError:
         raise ValueError(f"card {device} has no address in {HCCN}, and there is no hccn_tool on PATH (it comes with "
                          "the driver)") from None
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"hccn_tool did not say card {device}'s address within 60 s: the driver hangs; restart the "
+                         "server") from None
     match = re.search(r"ipaddr\s*:\s*(\S+)", done.stdout)
     if not match:
         raise ValueError(f"card {device} has no address; {remedy}")

@@ -49,21 +49,36 @@ node_arguments() {
     done
 }
 
-stop_nodes() {
-    local pid
-    trap '' INT TERM HUP
-    for pid in "${NODE_PIDS[@]}"; do
-        kill -TERM "$pid" 2>/dev/null || true
+# nodes_end SECONDS: whether every remote shell has ended within that time.
+nodes_end() {
+    local pid left=1 end=$((SECONDS + $1))
+    while [ -n "$left" ]; do
+        left=""
+        for pid in "${NODE_PIDS[@]}"; do
+            ! kill -0 "$pid" 2>/dev/null || left=$pid
+        done
+        [ -z "$left" ] || [ "$SECONDS" -lt "$end" ] || return 1
+        [ -z "$left" ] || sleep 0.5
     done
-    wait
+}
+
+# End the remote shells; what they run ends with them, or sees that its terminal is gone, and may save its state first.
+stop_nodes() {
+    trap 'kill -KILL "${NODE_PIDS[@]}" 2>/dev/null || true' INT TERM HUP
+    kill -TERM "${NODE_PIDS[@]}" 2>/dev/null || true
+    if ! nodes_end $((STOP_AFTER + 10)); then
+        kill -KILL "${NODE_PIDS[@]}" 2>/dev/null || true
+        nodes_end 10 || true
+    fi
+    [ -z "$NODES_TAIL" ] || kill "$NODES_TAIL" 2>/dev/null || true
 }
 
 # One remote shell a node. The first that fails decides; the others are ended by closing their shells.
 start_nodes() {
     local index code=0 failed="" words command shell reason
     read -ra shell <<< "$REMOTE_SHELL"
-    NODE_PIDS=()
-    trap 'echo "interrupted: ending every node" >&2 || true; stop_nodes; exit 130' INT TERM HUP
+    NODE_PIDS=() NODES_TAIL=""
+    trap 'echo "interrupted: ending every node; once more ends them at once" >&2 || true; stop_nodes; exit 130' INT TERM HUP
     for index in "${!hosts[@]}"; do
         words=(env DEVICE_TARGET="$DEVICE_TARGET" PYTHON="$PYTHON" bash "$ROOT/ascend/run_cluster_train.sh"
             "${NODE_ARGUMENTS[@]+"${NODE_ARGUMENTS[@]}"}" --node-rank "$index" --nodes "${#hosts[@]}"
@@ -79,7 +94,8 @@ start_nodes() {
     [ -z "$DRY_RUN" ] || return 0
     echo "logs: $LOG_DIR (node_N.log, and a folder a node on the node itself)"
     tail -n +1 -F "$LOG_DIR/node_0.log" --pid=$$ 2>/dev/null &
-    local tail_pid=$! left=${#NODE_PIDS[@]}
+    NODES_TAIL=$!
+    local left=${#NODE_PIDS[@]}
     while [ "$left" -gt 0 ] && [ -z "$failed" ]; do
         sleep 1 &
         wait $! || true
@@ -92,11 +108,10 @@ start_nodes() {
             fi
         done
     done
-    kill "$tail_pid" 2>/dev/null || true
+    # When one has failed, its peers may know more; they have a moment to say it.
+    [ -z "$failed" ] || sleep 2
+    stop_nodes
     if [ -n "$failed" ]; then
-        # Its peers may know more; they have a moment to say it.
-        sleep 2
-        stop_nodes
         echo "--- last lines of $LOG_DIR/node_$failed.log" >&2
         tail -n 15 "$LOG_DIR/node_$failed.log" | sed 's/^/    /' >&2
         reason=$(grep -a '^error:' "$LOG_DIR/node_$failed.log" | tail -n 1 | tr -d '\r' | sed 's/^error: //' || true)

@@ -283,6 +283,13 @@ def quantize(argv: Sequence[str]) -> int:
     return run_quantize(build_parser("ghost-ms quantize", quantize.__doc__).parse_args(argv))
 
 
+def verify(argv: Sequence[str]) -> int:
+    """Write networks in every format, run the files, compare and time them; the README's table of formats."""
+    from ghost_ms.deploy.verify_command import run_verify
+
+    return run_verify("ghost-ms verify", verify.__doc__, argv)
+
+
 def plan(argv: Sequence[str]) -> int:
     """Compute how long a training takes on many cards, and what it costs."""
     from ghost_ms.analysis import plan as planner
@@ -299,7 +306,7 @@ def runs(argv: Sequence[str]) -> int:
 
 COMMANDS = {"train": train, "eval": evaluate, "export": export, "infer": infer, "explain": explain, "models": models,
             "info": info, "weights": weights, "runs": runs, "report": report, "bench": bench, "plan": plan,
-            "lite": lite, "quantize": quantize}
+            "lite": lite, "quantize": quantize, "verify": verify}
 
 
 def _no_model(pattern: str) -> List[str]:

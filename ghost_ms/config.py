@@ -59,6 +59,7 @@ class DataConfig:
         interpolation: bilinear or bicubic; by default the card's.
         max_corrupt_share: share of an epoch's training images that may be unreadable and are replaced by the next
             good ones; more stops the run. 0 allows none. An unreadable image of the test split always stops it.
+        train_share: share of the training images of every class that is used, always the same ones.
         synthetic_size: images of each split of the synthetic data set.
         synthetic_classes: classes of the synthetic data set.
     """
@@ -74,6 +75,7 @@ class DataConfig:
     crop_ratio: Optional[float] = None
     interpolation: Optional[str] = None
     max_corrupt_share: float = 0.01
+    train_share: float = 1.0
     synthetic_size: int = 256
     synthetic_classes: int = 10
 
@@ -339,6 +341,8 @@ def _check_values(config: Config) -> None:
     for key in ("horizontal_flip", "random_erasing", "mix_probability", "mix_switch_probability"):
         share(f"augment.{key}", getattr(config.augment, key))
     share("data.max_corrupt_share", config.data.max_corrupt_share)
+    if not 0 < config.data.train_share <= 1:
+        raise ValueError(f"data.train_share must be more than 0 and at most 1, not {config.data.train_share}")
     _check_augment(config.augment)
     check_training(config.loss, config.optimizer, config.schedule, config.ema, config.distill, config.precision,
                    config.train)

@@ -1,30 +1,13 @@
 #!/usr/bin/env bash
-# What the launchers under scripts/ and ascend/ share: starting the processes of a job, watching them, and ending all of
-# them when one fails or the user presses Ctrl-C. Sourced, not run.
-#
-# The first SIGINT, SIGTERM or SIGHUP is handed to the ranks, which save the state of their training and end; those that
-# have not ended STOP_AFTER seconds later, or at the next signal, are ended by force.
-#
-# A job is judged by the exit codes that scripts/worker.py records for each rank, because msrun returns 0 on Ctrl-C, and
-# takes half a minute to end when a worker has failed. Its processes are found by a mark in their environment
-# (GHOST_MS_JOB), because msrun leaves its workers behind when it is ended by SIGTERM.
+# What the launchers under scripts/ and ascend/ share: checks, ports, logs, and starting the processes of a job.
+# Sourced, not run.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-JOB_PID=""
-TAIL_PID=""
-# "ADDRESS PORT" of node 0, watched by the other nodes, and the seconds of silence after which they give up. MindSpore's
-# workers go on calling a lost scheduler for minutes.
-WATCH_NODE=""
-LOST_AFTER=${LOST_AFTER:-60}
-# The signal that the ranks were asked to stop by, when that was, and the seconds that they have for it. A graph that is
-# being compiled is not interrupted.
-ASKED=""
-ASKED_AT=0
-STOP_AFTER=${STOP_AFTER:-120}
 DRY_RUN=${DRY_RUN:-}
-# Set for a starter whose exit code tells of ranks on other nodes (mpirun); msrun's says nothing that its ranks do not.
-TRUST_CODE=""
+
+# shellcheck source=scripts/watch.sh
+. "$ROOT/scripts/watch.sh"
 
 die() {
     echo "error: $*" >&2
@@ -83,6 +66,20 @@ with socket.socket() as probe:
 END
 }
 
+# reserve_port PORT: whether no other launcher of this user has chosen it. A scheduler takes many seconds before it opens
+# its port; the lock lasts as long as any process of the job.
+reserve_port() {
+    local file lock
+    file=${TMPDIR:-/tmp}/ghost_ms.$(id -u).port_$1
+    # Where no file can be made, it is left to chance.
+    { : > "$file"; } 2>/dev/null || return 0
+    exec {lock}> "$file"
+    flock -n "$lock" || {
+        exec {lock}>&-
+        return 1
+    }
+}
+
 # choose_port WANTED: sets MASTER_PORT to WANTED, which must be free, or else to the first free one from 8118 on.
 # shellcheck disable=SC2034  # the launchers read it
 choose_port() {
@@ -96,7 +93,7 @@ choose_port() {
         return
     fi
     for port in $(seq 8118 8217); do
-        if [ -n "$DRY_RUN" ] || port_is_free "$port"; then
+        if [ -n "$DRY_RUN" ] || { port_is_free "$port" && reserve_port "$port"; }; then
             MASTER_PORT=$port
             return
         fi
@@ -123,206 +120,6 @@ show() {
     printf '\n'
 }
 
-# processes_of_job: ids of all processes on this host that carry the mark of this job.
-processes_of_job() {
-    local path
-    for path in $(grep -alszF "GHOST_MS_JOB=$GHOST_MS_JOB" /proc/[0-9]*/environ 2>/dev/null || true); do
-        path=${path#/proc/}
-        path=${path%/environ}
-        printf '%s\n' "$path"
-    done
-}
-
-signal_job() {
-    local pid
-    for pid in $(processes_of_job); do
-        kill "-$1" "$pid" 2>/dev/null || true
-    done
-}
-
-# End every process of the job: politely, then by force.
-stop_job() {
-    local _
-    trap '' INT TERM HUP
-    # msrun knows what to do on SIGINT alone.
-    [ -z "$JOB_PID" ] || kill -INT "$JOB_PID" 2>/dev/null || true
-    for _ in 1 2 3 4 5 6; do
-        [ -n "$(processes_of_job)" ] || return 0
-        sleep 0.5
-    done
-    signal_job TERM
-    sleep 1
-    signal_job KILL
-}
-
-end_by_force() {
-    # The terminal may be gone already; the processes must end all the same.
-    echo "interrupted: ending every process of the job" >&2 || true
-    stop_job
-    exit 130
-}
-
-# rank_workers: ids of the processes that run scripts/worker.py for a rank; not msrun, mpirun or its scheduler, which
-# would end the ranks.
-rank_workers() {
-    local pid words
-    for pid in $(processes_of_job); do
-        mapfile -d '' -t words 2>/dev/null < "/proc/$pid/cmdline" || continue
-        case "${words[1]:-}" in
-            */scripts/worker.py) ;;
-            *) continue ;;
-        esac
-        grep -qzxF MS_ROLE=MS_SCHED "/proc/$pid/environ" 2>/dev/null || printf '%s\n' "$pid"
-    done
-}
-
-# on_signal NAME: hand the first one to the ranks and go on waiting for them.
-on_signal() {
-    local workers
-    [ -z "$ASKED" ] || end_by_force
-    workers=$(rank_workers)
-    [ -n "$workers" ] || end_by_force
-    ASKED=$1 ASKED_AT=$SECONDS
-    echo "SIG$1: a training saves its state after this step; once more ends every process at once" >&2 || true
-    # All ranks agree on the step; a rank on another host need not have heard of it.
-    # shellcheck disable=SC2086  # one word a process
-    kill -TERM $workers 2>/dev/null || true
-}
-
-# finish_stop FIRST COUNT: how a job ended that was asked to.
-finish_stop() {
-    local rank
-    for rank in $(seq "$1" $(($1 + $2 - 1))); do
-        [ "$(cat "$LOG_DIR/rank_$rank.exit" 2>/dev/null)" = 0 ] || end_by_force
-    done
-    stop_job
-    echo "stopped by SIG$ASKED: every rank ended well; logs in $LOG_DIR"
-    # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after this.
-    [ "$ASKED" = TERM ] || exit 130
-}
-
-# failed_ranks: those that recorded an exit code other than 0, the earliest first.
-failed_ranks() {
-    local file
-    for file in $(ls -tr "$LOG_DIR"/rank_*.exit 2>/dev/null || true); do
-        if [ "$(cat "$file")" != 0 ]; then
-            file=$(basename "$file" .exit)
-            printf '%s\n' "${file#rank_}"
-        fi
-    done
-}
-
-log_of() {
-    if [ "$1" = scheduler ]; then
-        printf '%s\n' "$LOG_DIR/scheduler.log"
-    else
-        printf '%s\n' "$LOG_DIR/worker_$1.log"
-    fi
-}
-
-# report_failure RANK: what the rank said last, and one sentence that says what it means.
-report_failure() {
-    local log code reason
-    log=$(log_of "$1")
-    code=$(cat "$LOG_DIR/rank_$1.exit" 2>/dev/null || echo unknown)
-    reason=$("$PYTHON" "$ROOT/scripts/explain.py" "$log" "$code")
-    echo "--- last lines of $log" >&2
-    grep -av '^\[INFO\]' "$log" 2>/dev/null | tail -n 15 | cut -c 1-300 | sed 's/^/    /' >&2 || true
-    if [ "$1" = scheduler ]; then
-        echo "error: the scheduler failed: $reason" >&2
-    else
-        echo "error: rank $1 failed: $reason" >&2
-    fi
-}
-
-# finish FIRST COUNT: judge the ranks FIRST .. FIRST+COUNT-1, which ran here.
-finish() {
-    local rank failed missing="" well=0
-    for rank in $(seq "$1" $(($1 + $2 - 1))); do
-        [ "$(cat "$LOG_DIR/rank_$rank.exit" 2>/dev/null)" != 0 ] || well=$((well + 1))
-    done
-    # The work is done where every rank says so, whatever the scheduler says of how one of them left.
-    [ "$well" != "$2" ] || return 0
-    failed=$(failed_ranks)
-    # The scheduler complains whenever a worker is lost; the worker's own error is the cause.
-    rank=$(printf '%s\n' "$failed" | grep -v scheduler | head -n 1 || true)
-    rank=${rank:-$(printf '%s\n' "$failed" | head -n 1)}
-    if [ -n "$rank" ]; then
-        report_failure "$rank"
-        return 1
-    fi
-    for rank in $(seq "$1" $(($1 + $2 - 1))); do
-        [ -f "$LOG_DIR/rank_$rank.exit" ] || missing="$missing $rank"
-    done
-    if [ -n "$missing" ]; then
-        report_failure "${missing# *}" 2>&1 | grep -v '^error:' >&2 || true
-        echo "error: rank${missing} ended from outside, without a word of its own (killed, or another node gave up)" >&2
-        return 1
-    fi
-}
-
-# node_answers: whether the scheduler's port of node 0 can be reached now.
-node_answers() {
-    timeout 5 bash -c "exec 3<>/dev/tcp/${WATCH_NODE% *}/${WATCH_NODE#* }" 2>/dev/null
-}
-
-# node_is_lost: whether node 0, once seen, has not answered for LOST_AFTER seconds.
-node_is_lost() {
-    [ -n "$WATCH_NODE" ] || return 1
-    if node_answers; then
-        LAST_SEEN=$SECONDS
-    fi
-    [ -n "${LAST_SEEN:-}" ] && [ $((SECONDS - LAST_SEEN)) -ge "$LOST_AFTER" ]
-}
-
-# watch_job FIRST COUNT: wait for the job; end all of it as soon as one rank fails.
-watch_job() {
-    local code=0 shown=$1 turn=0 lost=""
-    tail -n +1 -F "$(log_of "$shown")" --pid="$JOB_PID" 2>/dev/null | grep -av --line-buffered '^\[INFO\]' &
-    TAIL_PID=$!
-    while kill -0 "$JOB_PID" 2>/dev/null; do
-        [ -z "$(failed_ranks)" ] || break
-        [ -z "$ASKED" ] || [ $((SECONDS - ASKED_AT)) -lt "$STOP_AFTER" ] || break
-        turn=$((turn + 1))
-        if [ $((turn % 5)) = 0 ] && node_is_lost; then
-            lost=1
-            break
-        fi
-        sleep 1 &
-        wait $! || true
-    done
-    if [ -n "$ASKED" ]; then
-        # tail looks once a second.
-        sleep 1.2
-        kill "$TAIL_PID" 2>/dev/null || true
-        finish_stop "$1" "$2"
-        return
-    fi
-    if [ -n "$(failed_ranks)" ]; then
-        # The other ranks often say why, a moment later than the first.
-        sleep 1
-        # MindSpore ends its workers, without a word, when their scheduler is lost.
-        [ -z "$WATCH_NODE" ] || node_answers || lost=1
-    fi
-    stop_job
-    wait "$JOB_PID" 2>/dev/null || code=$?
-    # tail looks once a second.
-    sleep 1.2
-    kill "$TAIL_PID" 2>/dev/null || true
-    if [ -n "$lost" ]; then
-        echo "error: node 0 (${WATCH_NODE% *}) does not answer any more: its host is down, its job has ended," \
-            "or the network between the nodes is cut" >&2
-        return 1
-    fi
-    finish "$1" "$2" || return 1
-    if [ -n "$TRUST_CODE" ] && [ "$code" != 0 ]; then
-        tail -n 15 "$LOG_DIR/launcher.log" | sed 's/^/    /' >&2
-        echo "error: the ranks of this node ended well, but mpirun reports exit code $code for another" >&2
-        return 1
-    fi
-    echo "done: every rank ended well; logs in $LOG_DIR"
-}
-
 # start FIRST COUNT COMMAND...: run the command that starts ranks FIRST .. FIRST+COUNT-1 on this host, and wait.
 # With DRY_RUN it prints what would run instead: the variables that were set on the way, and the command.
 start() {
@@ -333,6 +130,8 @@ start() {
         show "$@"
         return
     fi
+    # Not exported: what this script itself starts is no process of the job.
+    export -n GHOST_MS_JOB
     GHOST_MS_JOB="$$.$RANDOM.$(date +%s)"
     trap 'on_signal INT' INT
     trap 'on_signal TERM' TERM

@@ -1,9 +1,11 @@
 """`start_ranks.py RECORDS SIZE RANK:DEVICE ... [--bind FILE] -- COMMAND ...`: the ranks of a rank table on this server.
 
 Starts one scripts/worker.py a rank, each with RANK_ID, DEVICE_ID and RANK_SIZE, as HCCL's rank table wants them, and
-waits for all. What the operator compiler writes goes into a folder of each rank's own (ASCEND_WORK_PATH).
+waits for all. What the operator compiler writes goes into a folder of each rank's own (ASCEND_WORK_PATH). A signal to
+this process ends the ranks.
 """
 import os
+import signal
 import subprocess
 import sys
 from typing import List
@@ -19,7 +21,15 @@ def main(argv: List[str]) -> int:
     if "--bind" in ranks:
         at = ranks.index("--bind")
         ranks, options = ranks[:at], ranks[at:]
-    started = []
+    started: List[subprocess.Popen] = []
+
+    def forward(*_):
+        # Whichever it is: SIGTERM is what a training saves its state on.
+        for process in started:
+            process.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
     for local, pair in enumerate(ranks):
         rank, device = pair.split(":")
         work = os.path.join(records, f"rank_{rank}")

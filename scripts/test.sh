@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/setup_env.sh
 setup_env "[deploy,dev]"
 # MindSpore Lite needs a Python 3.7; its tests say so and are skipped where there is none.
-bash scripts/setup_lite.sh || true
+timeout 900 bash scripts/setup_lite.sh < /dev/null || true
 cores=$(nproc)
 # One kernel thread a process: the processes share the cores, and results repeat. (nproc would then say 1.)
 export OMP_NUM_THREADS=1

@@ -5,8 +5,9 @@ the output goes to RECORDS/worker_N.log, where msrun would have put it. The exit
 RECORDS/rank_N.exit (minus the signal where one ended it). A rank without that file was ended from outside together with
 this process. So a launcher knows which rank failed first, which msrun's exit code does not tell.
 
-MindSpore now and then crashes while a process of a CPU job leaves. The command makes the file that GHOST_MS_DONE names
-when its work is done; a crash after that is told in the log, and counts as a good end.
+MindSpore now and then crashes, or hangs, while a process of a CPU job leaves. The command makes the file that
+GHOST_MS_DONE names when its work is done; a crash after that is told in the log, and counts as a good end, and one that
+has not left LEAVE_AFTER seconds (120) later is ended by force, which counts as one too.
 
 Needs Python alone, not MindSpore.
 """
@@ -15,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Dict, List, Optional
 
 
@@ -44,29 +46,50 @@ def bind(path: str, local_rank: int) -> None:
         os.sched_setaffinity(0, cores[local_rank])
 
 
-def run(command: List[str], environment: Dict[str, str]) -> int:
-    """Run the command to its end; a signal to this process ends the command too."""
+def run(command: List[str], environment: Dict[str, str], done: str, leave_after: float) -> int:
+    """Run the command to its end, or for so many seconds after it made the file `done`.
+
+    A signal to this process is handed to the command. The exit code is minus the signal that ended the command, and 0
+    for a crash or an end by force after its work.
+    """
     child: Optional[subprocess.Popen] = None
+    early: List[int] = []
 
     def forward(number, _):
-        if child is not None and child.poll() is None:
+        if child is None:
+            early.append(number)
+        elif child.poll() is None:
             child.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, forward)
     child = subprocess.Popen(command, env=environment)
-    return child.wait()
+    for number in early:
+        child.send_signal(number)
+    leaves_since = None
+    while True:
+        try:
+            return judge(child.wait(timeout=1), os.path.exists(done))
+        except subprocess.TimeoutExpired:
+            leaves_since = leaves_since or (time.monotonic() if os.path.exists(done) else None)
+        if leaves_since is not None and time.monotonic() - leaves_since >= leave_after:
+            child.kill()
+            print(f"ghost-ms: the work was done, but MindSpore did not leave within {leave_after:g} s", flush=True)
+            return 0
 
 
-def judge(code: int, done: str) -> int:
-    """The exit code of a command, 0 for a crash after it had made the file `done`."""
-    finished = os.path.exists(done)
-    if finished:
-        os.remove(done)
+def judge(code: int, finished: bool) -> int:
+    """The exit code of a command, 0 for a crash after its work."""
     if not (finished and -code in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)):
         return code
     print(f"ghost-ms: the work was done when MindSpore crashed on leaving ({signal.Signals(-code).name})", flush=True)
     return 0
+
+
+def remove(path: str) -> None:
+    """Remove a file that may not be there."""
+    if os.path.exists(path):
+        os.remove(path)
 
 
 def main(argv: List[str]) -> int:
@@ -86,13 +109,13 @@ def main(argv: List[str]) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
     done = os.path.join(folder, f"rank_{name}.done")
-    if os.path.exists(done):
-        os.remove(done)
+    remove(done)
     try:
-        code = judge(run(command, {**environment, "GHOST_MS_DONE": done}), done)
+        code = run(command, {**environment, "GHOST_MS_DONE": done}, done, float(environment.get("LEAVE_AFTER", 120)))
     except OSError as error:
         print(f"ghost-ms: error: cannot start {command[0]}: {error.strerror}", file=sys.stderr)
         code = 127
+    remove(done)
     record(folder, name, code)
     return 128 - code if code < 0 else code
 

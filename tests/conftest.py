@@ -5,6 +5,7 @@ import mindspore as ms
 import pytest
 
 from ghost_ms import device
+from tests import processes
 
 
 TESTS = pathlib.Path(__file__).parent
@@ -51,6 +52,14 @@ def pynative():
     ms.set_seed(1)
     yield
     ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+@pytest.fixture
+def no_process_left(tmp_path, monkeypatch):
+    """What the test has started ends with it, also where it ran into a limit and its children do not see it."""
+    monkeypatch.setenv(processes.MARK, str(tmp_path))
+    yield
+    processes.end_marked(tmp_path)
 
 
 @pytest.fixture

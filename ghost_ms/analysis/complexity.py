@@ -31,6 +31,7 @@ class Layer:
         output: shape of what it gave last; None where it is never called.
         params: trainable parameters that it holds itself.
         macs, activations: of the operators that it calls itself.
+        depthwise: MACs among them of convolutions with one input channel a filter.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Layer:
     params: int = 0
     macs: int = 0
     activations: int = 0
+    depthwise: int = 0
 
 
 def _convolution(_, x: Tensor, weight: Tensor, *__) -> int:
@@ -47,6 +49,10 @@ def _convolution(_, x: Tensor, weight: Tensor, *__) -> int:
 
 def _product(primitive, a: Tensor, *_) -> int:
     return a.shape[-2] if getattr(primitive, "transpose_a", False) else a.shape[-1]
+
+
+def _is_depthwise(primitive, _: Tensor, weight: Tensor, *__) -> bool:
+    return isinstance(primitive, ops.Conv2D) and primitive.group > 1 and weight.shape[1] == 1
 
 
 #: Operators that are counted; each function gives the MACs of one element of the output.
@@ -67,13 +73,14 @@ def _caller() -> str:
 
 
 @contextlib.contextmanager
-def _watched(record: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Call `record` with MACs and output of every counted operator while this lasts."""
+def _watched(record: Callable[[int, Tensor, bool], None]) -> Iterator[None]:
+    """Call `record` with MACs and output of every counted operator, and whether it is a depthwise convolution, while
+    this lasts."""
     def wrap(run: Callable, each: Callable[..., int]) -> Callable:
         def call(primitive, *args):
             output = run(primitive, *args)
             if _caller() not in RESAMPLING:
-                record(output.size * each(primitive, *args), output)
+                record(output.size * each(primitive, *args), output, _is_depthwise(primitive, *args))
             return output
         return call
 
@@ -112,8 +119,9 @@ def count_layers(net: nn.Cell, channels: int, input_size: Tuple[int, int]) -> Li
             done[name] = None
         return hook
 
-    def record(macs: int, output: Tensor) -> None:
+    def record(macs: int, output: Tensor, depthwise: bool) -> None:
         stack[-1].macs += macs
+        stack[-1].depthwise += macs * depthwise
         stack[-1].activations += output.size
 
     for name, cell in net.cells_and_names():
@@ -149,14 +157,14 @@ def part_of(layers: Sequence[Layer], depth: int) -> List[Layer]:
         # A list of cells is never called itself; what its last cell gave stands for it.
         part.output = shapes[name].output or layer.output or part.output
         part.params, part.macs = part.params + layer.params, part.macs + layer.macs
-        part.activations += layer.activations
+        part.activations, part.depthwise = part.activations + layer.activations, part.depthwise + layer.depthwise
     return [part for part in parts.values() if part.params or part.macs]
 
 
 def total(layers: Sequence[Layer]) -> Layer:
     """The sum of all layers."""
-    return Layer("", "total", None, sum(layer.params for layer in layers), sum(layer.macs for layer in layers),
-                 sum(layer.activations for layer in layers))
+    return Layer("", "total", None, *(sum(getattr(layer, name) for layer in layers)
+                                      for name in ("params", "macs", "activations", "depthwise")))
 
 
 def main(argv: Sequence[str]) -> None:

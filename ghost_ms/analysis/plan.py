@@ -3,6 +3,9 @@
 Four things bound a step of data-parallel training: arithmetic, memory traffic, the all-reduce of the gradients, and the
 input pipeline. Each is computed from the network and a few figures of the hardware, every one of which is printed with
 its source and can be replaced. Nothing here has been checked on an NPU; ascend/README.md says what has been checked.
+
+On a CPU a fifth counts most: MindSpore's kernels for depthwise convolutions multiply at a small share of the rate of
+others. There the layers also take turns, so that arithmetic and memory traffic add up.
 """
 import argparse
 import dataclasses
@@ -30,6 +33,9 @@ class Hardware:
     Args:
         peak: FLOP/s of a card at the precision of training.
         efficiency: share of it that convolutional training reaches.
+        depthwise: share of it that depthwise convolutions reach; None where nothing is known of them, and they count as
+            others.
+        overlap: whether arithmetic and memory traffic of a step go on at the same time.
         memory: bytes/s of the card's memory.
         link: bytes/s that a card sends to its neighbour inside a server.
         network: bytes/s of a card's own network port, between servers.
@@ -48,6 +54,8 @@ class Hardware:
     server: Figure
     activation: Figure
     cores: Figure
+    depthwise: Optional[Figure] = None
+    overlap: bool = True
 
 
 _SHARED = dict(
@@ -92,6 +100,7 @@ class Job:
 
     Args:
         params, macs, activations: of one image through the network; activations in elements.
+        depthwise: MACs among them of depthwise convolutions.
         batch: images of a step on each card.
         cards: how many.
         epochs, images: length of the recipe and of an epoch.
@@ -105,17 +114,25 @@ class Job:
     cards: int
     epochs: int
     images: float
+    depthwise: float = 0.0
 
 
 @dataclasses.dataclass
 class Step:
-    """Seconds of each part of a step: arithmetic at the peak and as it is reached, memory, all-reduce, input."""
+    """Seconds of each part of a step: arithmetic at the peak and as it is reached, memory, all-reduce, input.
+
+    Args:
+        depthwise: part of `compute`.
+        overlap: see `Hardware`.
+    """
 
     peak: float
     compute: float
     memory: float
     all_reduce: float
     input: float
+    depthwise: float = 0.0
+    overlap: bool = True
 
     @property
     def fastest(self) -> float:
@@ -125,7 +142,12 @@ class Step:
     @property
     def expected(self) -> float:
         """Arithmetic as it is reached, then the all-reduce; only the input is prepared at the same time."""
-        return max(self.input, max(self.compute, self.memory) + self.all_reduce)
+        return max(self.input, self.work + self.all_reduce)
+
+    @property
+    def work(self) -> float:
+        """What one card does by itself."""
+        return max(self.compute, self.memory) if self.overlap else self.compute + self.memory
 
 
 def all_reduce_seconds(gradients: float, cards: int, hardware: Hardware) -> float:
@@ -148,14 +170,18 @@ def step_of(job: Job, hardware: Hardware, decode: Figure = DECODE, measured: Opt
         decode: images/s that one CPU core prepares.
         measured: seconds of a step on one card, which then stands for arithmetic and memory together.
     """
-    flop = 2 * job.macs * job.batch * BACKWARD.value
+    flop = 2 * job.batch * BACKWARD.value / hardware.peak.value
     traffic = (job.activations * job.batch * hardware.activation.value * PASSES.value
                + job.params * 4 * PARAMETER_PASSES.value)
-    peak, memory = flop / hardware.peak.value, traffic / hardware.memory.value
-    compute = measured if measured is not None else peak / hardware.efficiency.value
-    return Step(min(peak, compute), compute, min(memory, compute) if measured is not None else memory,
-                all_reduce_seconds(4.0 * job.params, job.cards, hardware),
-                job.batch / (decode.value * hardware.cores.value))
+    peak, memory = flop * job.macs, traffic / hardware.memory.value
+    apart = job.depthwise if hardware.depthwise is not None else 0.0
+    depthwise = flop * apart / hardware.depthwise.value if apart else 0.0
+    compute = flop * (job.macs - apart) / hardware.efficiency.value + depthwise
+    overlap = hardware.overlap
+    if measured is not None:
+        compute, depthwise, memory, overlap = measured, 0.0, min(memory, measured), True
+    return Step(min(peak, compute), compute, memory, all_reduce_seconds(4.0 * job.params, job.cards, hardware),
+                job.batch / (decode.value * hardware.cores.value), depthwise, overlap)
 
 
 def count_activations(net, channels: int, input_size: Tuple[int, int]) -> float:
@@ -181,18 +207,20 @@ def count_activations(net, channels: int, input_size: Tuple[int, int]) -> float:
 def report(job: Job, hardware: Hardware, step: Step, decode: Figure, price: Optional[float],
            measured: Optional[float]) -> str:
     """The plan as text: assumptions with sources, then the parts of a step, then speed, days and cost."""
-    figures = {"peak": hardware.peak, "efficiency": hardware.efficiency, "memory": hardware.memory,
-               "backward": BACKWARD, "passes over activations": PASSES, "passes over parameters": PARAMETER_PASSES,
+    figures = {"peak": hardware.peak, "efficiency": hardware.efficiency, "depthwise": hardware.depthwise,
+               "memory": hardware.memory, "backward": BACKWARD, "passes over activations": PASSES,
+               "passes over parameters": PARAMETER_PASSES,
                "activation": hardware.activation, "link inside a server": hardware.link,
                "network between servers": hardware.network, "latency": hardware.latency, "server": hardware.server,
                "CPU": hardware.cores, "decoding": decode, "epoch": Figure(job.images, "images", IMAGENET.source)}
     if job.images != IMAGENET.value:
         figures["epoch"] = Figure(job.images, "images", GIVEN)
     if measured is not None:
-        for name in ("peak", "efficiency", "memory", "backward", "activation", "passes over activations",
+        for name in ("peak", "efficiency", "depthwise", "memory", "backward", "activation", "passes over activations",
                      "passes over parameters"):
             del figures[name]
         figures["step on one card"] = Figure(measured, "s", GIVEN)
+    figures = {name: figure for name, figure in figures.items() if figure is not None}
     lines = [f"{job.model}: {job.params / 1e6:.2f} M parameters, {job.macs / 1e6:,.0f} M MACs, "
              f"{job.activations / 1e6:.1f} M activations an image; {job.cards} cards, {job.batch} images each",
              "", "assumptions:"]
@@ -201,6 +229,8 @@ def report(job: Job, hardware: Hardware, step: Step, decode: Figure, price: Opti
               for name, figure in figures.items()]
     lines += ["", "a step, ms:", f"  arithmetic  {1e3 * step.compute:10.2f}" +
               (f"  (at the peak {1e3 * step.peak:.2f})" if measured is None else "  (measured, with memory)")]
+    if step.depthwise:
+        lines.append(f"    depthwise {1e3 * step.depthwise:10.2f}  (of it)")
     if measured is None:
         lines.append(f"  memory      {1e3 * step.memory:10.2f}")
     lines += [f"  all-reduce  {1e3 * step.all_reduce:10.2f}", f"  input       {1e3 * step.input:10.2f}",
@@ -220,9 +250,10 @@ def report(job: Job, hardware: Hardware, step: Step, decode: Figure, price: Opti
 
 def bound(step: Step) -> str:
     """Which part decides the expected step."""
-    if step.input >= max(step.compute, step.memory) + step.all_reduce:
+    if step.input >= step.work + step.all_reduce:
         return "the input pipeline"
-    parts = {"arithmetic": step.compute, "memory": step.memory, "the all-reduce": step.all_reduce}
+    parts = {"arithmetic": step.compute - step.depthwise, "depthwise convolutions": step.depthwise,
+             "memory": step.memory, "the all-reduce": step.all_reduce}
     return max(parts, key=lambda name: parts[name])
 
 
@@ -291,11 +322,11 @@ def run(options: argparse.Namespace) -> List[str]:
     measured = None if options.step_ms is None else options.step_ms / 1e3
     device.setup("CPU", mode="pynative")
     net = create_model(model, input_size=size)
-    activations = count_activations(net, 3, size)
-    macs = card.macs if size == tuple(card.input_size) else total(count_layers(net, 3, size)).macs
+    activations, counted = count_activations(net, 3, size), total(count_layers(net, 3, size))
+    macs = card.macs if size == tuple(card.input_size) else counted.macs
     texts = []
     for cards in options.cards:
-        job = Job(model, card.params, macs, activations, batch, cards, epochs, options.images)
+        job = Job(model, card.params, macs, activations, batch, cards, epochs, options.images, counted.depthwise)
         step = step_of(job, hardware, decode, measured)
         texts.append(report(job, hardware, step, decode, options.price, measured))
     return texts

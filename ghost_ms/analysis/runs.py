@@ -3,6 +3,7 @@ import argparse
 import csv
 import glob
 import os
+import statistics
 import sys
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -12,6 +13,7 @@ from ghost_ms.models.table import as_text
 
 #: Keys of a recipe that always differ and tell nothing.
 IGNORED = ("run.dir",)
+SEED = "run.seed"
 FORMATS = (".png", ".svg", ".pdf")
 
 
@@ -140,6 +142,35 @@ def results(runs: Sequence[Run]) -> List[List[str]]:
         [label] + [cell(run) for _, cell in COLUMNS] for label, run in zip(labels(runs), runs)]
 
 
+def over_seeds(runs: Sequence[Run]) -> List[List[str]]:
+    """A line for all runs of one recipe that differ in their seed: mean and sample deviation, header first."""
+    groups: Dict[Tuple[Tuple[str, str], ...], List[int]] = {}
+    for index, run in enumerate(runs):
+        recipe = tuple(sorted((key, _shown(value)) for key, value in run.recipe.items()
+                              if key not in (*IGNORED, SEED)))
+        groups.setdefault(recipe, []).append(index)
+    names = labels(runs)
+    table = [["runs", "seeds", "last top-1 (%)", "best top-1 (%)", "last EMA top-1 (%)"]]
+    for members in groups.values():
+        seeds = {_shown(runs[index].recipe.get(SEED)) for index in members}
+        if len(seeds) == len(members) > 1:
+            table.append([", ".join(names[index] for index in members), str(len(members))] + [
+                _spread([value(runs[index]) for index in members])
+                for value in (_last("test_top1"), _of_best("test_top1", "test_top1"), _last("ema_top1"))])
+    return table
+
+
+def _last(key: str) -> Callable[[Run], Optional[float]]:
+    return lambda run: run.rows[-1].get(key)
+
+
+def _spread(values: Sequence[Optional[float]]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "-"
+    return f"{statistics.mean(known):.2f} ± {statistics.stdev(known):.2f}"
+
+
 def differences(runs: Sequence[Run]) -> List[List[str]]:
     """A line for every key of the recipe that is not the same in all runs, a column a run, header first."""
     keys = dict.fromkeys(key for run in runs for key in run.recipe if key not in IGNORED)
@@ -193,6 +224,9 @@ def main(argv: Sequence[str], description: Optional[str]) -> int:
     if len(runs) > 1:
         table = differences(runs)
         print(f"\nrecipes differ in:\n{as_text(table)}" if len(table) > 1 else "\nthe recipes are the same")
+    groups = over_seeds(runs)
+    if len(groups) > 1:
+        print(f"\nover seeds, mean ± sample deviation:\n{as_text(groups)}")
     if options.output:
         draw(options.output, runs)
     for complaint in complaints:

@@ -48,12 +48,26 @@ class Source:
 
 
 def open_source(config: DataConfig, split: str) -> Source:
-    """The 'train' or 'test' split of the data set that a recipe names.
+    """The 'train' or 'test' split of the data set that a recipe names; of the former, the share that it asks for.
 
     Raises:
         ValueError, FileNotFoundError: the folder is missing, or holds no such data set; the sentence says what it
             should hold.
     """
+    source = _whole(config, split)
+    return source if split == "test" or config.train_share == 1 else _part(source, config.train_share)
+
+
+def _part(source: Source, share: float) -> Source:
+    """The same share of every class, at least one image; which ones does not depend on the seed of a run."""
+    order = np.random.default_rng(0).permutation(source.size)
+    groups = [order[source.labels[order] == label] for label in range(len(source.classes))]
+    kept = np.sort(np.concatenate([group[:max(1, round(share * len(group)))] for group in groups]))
+    return dataclasses.replace(source, labels=source.labels[kept], read=lambda sample: source.read(kept[sample]),
+                               paths=[source.paths[sample] for sample in kept] if source.paths else ())
+
+
+def _whole(config: DataConfig, split: str) -> Source:
     if config.dataset == "embedded":
         return _embedded(split)
     if config.dataset == "synthetic":

@@ -50,12 +50,17 @@ def arrange(names: Sequence[str], order: str = "name", family: Optional[str] = N
     return [row["name"] for row in rows]
 
 
+def size_text(size: Sequence[int]) -> str:
+    """224, or 160x192 where the sides differ."""
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"
+
+
 def _cells(card: ModelCard) -> Dict[str, str]:
-    height, width = card.input_size
     activations = _activations().get(card.name)
     return {"model": card.name, "params (M)": f"{card.params / 1e6:.2f}", "MACs (M)": f"{card.macs / 1e6:,.0f}",
             "activations (M)": "-" if activations is None else f"{activations / 1e6:.1f}",
-            "input": str(height) if height == width else f"{height}x{width}",
+            "input": size_text(card.input_size),
             "top-1 published": "-" if card.top1 is None else f"{card.top1:g}",
             "weights": "released" if card.weights else "none released", "arXiv": card.paper}
 

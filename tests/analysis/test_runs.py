@@ -138,3 +138,18 @@ def test_peak_memory_is_what_the_system_says():
         pytest.skip("no /proc")
     high = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     assert peak_memory() == pytest.approx(int(high.split()[1]) * 1024 / 1e6, rel=0.02)
+
+
+def test_runs_that_differ_in_their_seed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for seed, accuracies in ((1, (60.0, 50.0)), (2, (40.0, 53.0)), (3, (41.0, 56.0))):
+        rows = [_row(epoch, top1, ema_top1=top1 + 2 * seed) for epoch, top1 in enumerate(accuracies, 1)]
+        _write(tmp_path / f"plain-{seed}", rows, model={"name": "tiny"}, run={"dir": f"plain-{seed}", "seed": seed})
+    _write(tmp_path / "other", [_row(1, 30.0)], model={"name": "tiny"}, optimizer={"lr": 1}, run={"seed": 1})
+    assert main(["runs", "other", "plain-*"]) == 0
+    printed = capsys.readouterr().out
+    assert "over seeds, mean ± sample deviation:" in printed
+    # Last 50, 53, 56; best 60, 53, 56; averaged weights 52, 57, 62.
+    assert _cells(printed)[-1] == ["plain-1, plain-2, plain-3", "3", "53.00 ± 3.00", "56.33 ± 3.51", "57.00 ± 5.00"]
+    assert main(["runs", "other", "plain-1"]) == 0
+    assert "over seeds" not in capsys.readouterr().out

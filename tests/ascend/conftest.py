@@ -21,6 +21,11 @@ def listen():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def _ends_with_the_test(no_process_left):
+    """Whatever a launcher left behind."""
+
+
 @pytest.fixture
 def tool(tmp_path):
     """tool(name, script) puts a shell script of that name first on PATH; returns the folder."""

@@ -1,6 +1,8 @@
 """What the launchers would run, what they refuse, and how a job's end is judged; nothing here trains."""
 import os
+import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -21,7 +23,8 @@ SCRIPTS = sorted(str(path.relative_to(ROOT)) for folder in ("scripts", "ascend")
 def test_shellcheck():
     files = [str(path) for folder in ("scripts", "ascend", ".ci") for path in sorted((ROOT / folder).iterdir())
              if path.suffix == ".sh" or path.name == "run"]
-    done = subprocess.run(["shellcheck", "-x", *files], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(["shellcheck", "-x", *files], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                          timeout=300)
     assert done.returncode == 0, done.stdout
 
 
@@ -56,7 +59,8 @@ def test_the_ranks_decide_and_not_the_scheduler(ranks, code, tmp_path):
         (tmp_path / f"rank_{name}.exit").write_text(f"{value}\n")
     (tmp_path / "scheduler.log").write_text("The total number of timed out node is 1.\n")
     command = f". scripts/launch.sh; PYTHON={sys.executable} LOG_DIR={tmp_path}; finish 0 2"
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=60)
     assert done.returncode == code and ("error: " in done.stderr) == bool(code)
 
 
@@ -77,7 +81,8 @@ def test_dry_run_by_rank_table_and_by_mpirun(shell, tmp_path):
     made = shell("ascend/run_distribute_train.sh", "--start", "rank-table", "--dry-run")
     assert "needs a rank table" in made.stderr
     subprocess.run([sys.executable, ROOT / "ascend/rank_table.py", "make", "--server-ip", "10.0.0.1", "--devices",
-                    "2,3", "--hccn", _hccn(tmp_path), "-o", table], check=True, stdout=subprocess.DEVNULL)
+                    "2,3", "--hccn", _hccn(tmp_path), "-o", table], check=True, stdout=subprocess.DEVNULL,
+                   timeout=60)
     done = shell("ascend/run_distribute_train.sh", table, ckpt, "--start", "rank-table", "--server-ip", "10.0.0.1",
                  "--dry-run", "--log-dir", "/l", "--bind", "none")
     assert f"export RANK_TABLE_FILE={table}" in done.stdout and "ASCEND_RT_VISIBLE_DEVICES" not in done.stdout
@@ -162,6 +167,23 @@ def test_a_port_in_use(shell):
     assert done.returncode == 1 and re.fullmatch(r"error: port \d+ is in use here; choose another .*\n", done.stderr)
 
 
+def test_launchers_that_start_together_take_different_ports(tmp_path):
+    """The port of the first stays taken while any of its processes lives, before and after its scheduler listens."""
+    choose = f"set -e; cd {ROOT}; . scripts/launch.sh; PYTHON={sys.executable} choose_port ''; echo $MASTER_PORT"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(["bash", "-c", choose + "; read -r _; exec sleep 1"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True, env=environment) as first:
+        ports = [int(first.stdout.readline())]
+        ports += [int(subprocess.run(["bash", "-c", choose], stdout=subprocess.PIPE, text=True, timeout=60,
+                                     env=environment).stdout) for _ in range(2)]
+        first.communicate("\n", timeout=60)
+    last = subprocess.run(["bash", "-c", choose], stdout=subprocess.PIPE, text=True, timeout=60, env=environment)
+    assert ports[0] < ports[1] == ports[2] and int(last.stdout) == ports[0]
+    nowhere = subprocess.run(["bash", "-c", choose], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             timeout=60, env={**os.environ, "TMPDIR": "/nowhere"})
+    assert int(nowhere.stdout) >= 8118 and nowhere.stderr == ""
+
+
 @pytest.mark.parametrize("recording, devices, words", [
     ("910b2_busy", "4,5", "card 4 is in use by process 27451"),
     ("910b2_sick", "3", "card 3 (910B2) is in state Critical"),
@@ -186,20 +208,23 @@ JOB = """
 PYTHON={python}
 export PYTHON
 LOG_DIR={logs}
-start 0 2 bash -c '
+{before}
+start 0 2 bash -c '{starter_begins}
 for rank in 0 1; do
     RANK_ID=$rank setsid {python} {root}/scripts/worker.py {logs} --log -- bash -c "$1" &
 done
-wait' job {command}
+wait
+{starter_ends}' job {command}
 """
 
 
-def _job(tmp_path, command, **variables):
+def _job(tmp_path, command, before="", starter_begins="", starter_ends="", **variables):
     logs = tmp_path / "logs"
     logs.mkdir()
     script = tmp_path / "job.sh"
-    quoted = "'" + command.replace("'", "'\\''") + "'"
-    script.write_text("#!/usr/bin/env bash\n" + JOB.format(root=ROOT, python=sys.executable, logs=logs, command=quoted))
+    script.write_text("#!/usr/bin/env bash\n" + JOB.format(
+        root=ROOT, python=sys.executable, logs=logs, command=shlex.quote(command), before=before,
+        starter_begins=starter_begins, starter_ends=starter_ends))
     return subprocess.Popen(["bash", str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             start_new_session=True, preexec_fn=listen, env={**os.environ, **variables}), logs
 
@@ -237,6 +262,29 @@ def test_a_rank_that_is_taken_away_with_its_recorder(tmp_path):
     job, logs = _job(tmp_path, "[ $RANK_ID = 0 ] || { sleep 1; kill -9 -- -$(ps -o pgid= $$ | tr -d ' '); }")
     _, err = job.communicate(timeout=60)
     assert job.returncode == 1 and "error: rank 1 ended from outside" in err
+
+
+def test_a_starter_that_does_not_leave(tmp_path):
+    """msrun waits for its scheduler without a limit."""
+    job, logs = _job(tmp_path, "exit 0", starter_ends="sleep 300", LEAVE_AFTER="1")
+    started = time.time()
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 0 and "done: every rank ended well" in out and err == ""
+    assert time.time() - started < 30 and not _left(logs)
+
+
+def test_a_starter_that_heeds_no_signal_where_proc_shows_nothing(tmp_path):
+    """Its ranks are in groups of their own, and those that nobody can find are left."""
+    job, logs = _job(tmp_path, "[ $RANK_ID = 1 ] && exit 3; sleep 20", before="processes_of_job() { :; }",
+                     starter_begins='trap "" INT TERM')
+    started = time.time()
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 1 and "error: rank 1 failed: it ended with exit code 3" in err
+    assert time.time() - started < 20 and not any("job.sh" in _command(pid) for pid in _left(logs))
+
+
+def _command(pid):
+    return pathlib.Path(f"/proc/{pid}/cmdline").read_text() if os.path.exists(f"/proc/{pid}") else ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -312,6 +360,27 @@ def test_a_failing_node_ends_the_others(shell, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: node 1 (10.0.0.2) failed: rank 1 failed: the card is full"
     assert not _left(remote)
+
+
+@pytest.mark.parametrize("heeds", ["TERM", "nothing"])
+def test_an_interrupt_of_a_cluster(heeds, tmp_path):
+    """The remote shells are ended, and one that heeds no signal does not keep the launcher waiting (10 s more than
+    STOP_AFTER, so 1 s here)."""
+    (tmp_path / "hosts").write_text("10.0.0.1\n10.0.0.2\n")
+    remote = tmp_path / "remote.sh"
+    remote.write_text("#!/bin/bash\n" + ("trap '' TERM HUP\n" if heeds == "nothing" else "") +
+                      f"touch {tmp_path}/started.$1\nexec sleep 300\n")
+    remote.chmod(0o755)
+    job = subprocess.Popen(["bash", ROOT / "ascend/run_cluster_train.sh", "--hosts", tmp_path / "hosts",
+                            "--remote-shell", remote, "--log-dir", tmp_path / "logs"], stderr=subprocess.PIPE,
+                           stdout=subprocess.PIPE, text=True, preexec_fn=listen,
+                           env={**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "STOP_AFTER": "-9"})
+    deadline = time.time() + 30
+    while time.time() < deadline and len(list(tmp_path.glob("started.*"))) < 2:
+        time.sleep(0.2)
+    job.send_signal(signal.SIGTERM)
+    _, err = job.communicate(timeout=30)
+    assert job.returncode == 130 and err.startswith("interrupted: ending every node") and not _left(tmp_path)
 
 
 def test_a_host_that_cannot_be_reached(shell, tmp_path):

@@ -9,6 +9,7 @@ import preflight
 import pytest
 
 from tests.ascend.conftest import ROOT
+from tests.processes import free_port
 
 
 def _states(text):
@@ -40,16 +41,11 @@ def look(shell, server, tmp_path):
     """look(...) runs preflight.sh on that server with CANN's environment loaded."""
     def run(*arguments, **variables):
         variables = {"ASCEND_HOME_PATH": str(server / "usr/local/Ascend/ascend-toolkit/latest"), "ASCEND_OPP_PATH": "x",
-                     "HOME": str(tmp_path), **variables}
-        return shell("ascend/preflight.sh", "--sysroot", server, "--port", _free_port(), *arguments, **variables)
+                     # Unlike the default, no outgoing connection is given one of these.
+                     "HOME": str(tmp_path), "HCCL_IF_BASE_PORT": "61500", **variables}
+        return shell("ascend/preflight.sh", "--sysroot", server, "--port", free_port(), *arguments, **variables)
 
     return run
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_server_that_is_ready(look, tmp_path):
@@ -129,18 +125,22 @@ def test_no_npu_here(shell, tmp_path):
 def test_several_hosts(tmp_path, capsys):
     """Each host runs the script; one that does not answer, and one whose clock is off, count as failed."""
     hosts = tmp_path / "hosts"
-    hosts.write_text("10.0.0.1  # first\nroot@10.0.0.2\n\n10.0.0.3\n10.0.0.4\n")
+    hosts.write_text("10.0.0.1  # first\nroot@10.0.0.2\n\n10.0.0.3\n10.0.0.4\n10.0.0.5\n")
     answers = {"10.0.0.1": f"table\ncode 0 time {int(time.time())}\n", "root@10.0.0.2": "Permission denied\n",
                "10.0.0.3": f"code 0 time {int(time.time()) - 3600}\n", "10.0.0.4": f"code 1 time {int(time.time())}\n"}
     seen = []
 
-    def call(words, **_):
+    def call(words, timeout, **_):
         seen.append(words)
+        if words[2] == "10.0.0.5":
+            raise subprocess.TimeoutExpired(words, timeout)
         return subprocess.CompletedProcess(words, 0, stdout=answers[words[2]])
 
     options = argparse.Namespace(hosts=str(hosts), port=8118, devices="0,1", dataset="/data set", remote_shell="ssh -q")
-    assert preflight.look_at_hosts(options, call) == {"10.0.0.1": 0, "root@10.0.0.2": 255, "10.0.0.3": 1, "10.0.0.4": 1}
+    assert preflight.look_at_hosts(options, call) == {"10.0.0.1": 0, "root@10.0.0.2": 255, "10.0.0.3": 1, "10.0.0.4": 1,
+                                                      "10.0.0.5": 255}
     printed = capsys.readouterr().out
+    assert "=== 10.0.0.5\nno answer within 900 s\n" in printed
     assert "root@10.0.0.2 did not answer" in printed and "clock of 10.0.0.3 differs by -360" in printed
     assert seen[0][:2] == ["ssh", "-q"]
     assert f"{ROOT}/ascend/preflight.py --port 8118 --devices 0,1 '/data set'" in seen[0][3]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.ascend.conftest import ROOT, listen
+from tests.processes import free_port
 from tests.same import assert_same_runs
 
 RECIPE = """
@@ -105,9 +106,7 @@ def _process_of(folder, rank):
 def test_a_real_job_that_is_broken_off(how, tmp_path):
     """A rank killed in the middle of training is named; after Ctrl-C the training is saved and no process is left. Both
     free the port."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     logs = tmp_path / "logs"
     job = _job(_recipe(tmp_path, epochs=5000), logs, "--port", str(port))
     _wait_for(logs / "worker_1.log", "epoch 2/", 400)
@@ -180,38 +179,75 @@ def _kill_host(name):
             os.kill(int(pid), signal.SIGKILL)
 
 
-def _nodes(hosts, tmp_path):
-    recipe = _recipe(tmp_path, images=640, epochs=5000)
+def _nodes(hosts, recipe, logs, *options):
     environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "OMP_NUM_THREADS": "1",
                    "LOST_AFTER": "30"}
     return [subprocess.Popen(["ip", "netns", "exec", name, "bash", ROOT / "ascend/run_cluster_train.sh", recipe,
                               "--node-rank", str(rank), "--nodes", "2", "--master-addr", "10.77.0.1", "--workers", "1",
-                              "--log-dir", tmp_path / f"node_{rank}"],
+                              "--log-dir", logs / f"node_{rank}", *options],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
             for rank, name in enumerate(hosts)]
+
+
+def _break(event, hosts):
+    """Cut the link or kill a host; returns the nodes that are left."""
+    if event == "link cut":
+        subprocess.run(["ip", "-n", hosts[1], "link", "set", "veth0", "down"], check=True, timeout=60)
+        return [0, 1]
+    dead = int(event.split()[-2])
+    _kill_host(hosts[dead])
+    return [1 - dead]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("event", ["link cut", "host of node 0 dies", "host of node 1 dies"])
 def test_two_hosts_that_lose_each_other(event, hosts, tmp_path):
     """The nodes that are left end within 90 s, each with one sentence that says what happened."""
-    nodes = _nodes(hosts, tmp_path)
+    nodes = _nodes(hosts, _recipe(tmp_path, images=640, epochs=5000), tmp_path)
     _wait_for(tmp_path / "node_1" / "worker_1.log", "epoch 2/", 400)
     started = time.time()
-    if event == "link cut":
-        subprocess.run(["ip", "-n", hosts[1], "link", "set", "veth0", "down"], check=True)
-        left = [0, 1]
-    else:
-        dead = int(event.split()[-2])
-        _kill_host(hosts[dead])
-        left = [1 - dead]
-    for rank in left:
+    for rank in _break(event, hosts):
         _, err = nodes[rank].communicate(timeout=180)
         last = err.strip().splitlines()[-1]
         print(f"{event}: node {rank} ended after {time.time() - started:.0f} s: {last}")
         assert nodes[rank].returncode == 1 and last.startswith("error: ")
         assert any(words in last for words in ("lost in the middle of an exchange", "does not answer any more")), last
         assert time.time() - started < 90
+
+
+EPOCHS = 14
+EXACT = "--train.checkpoint_every", "2", "--train.resume", "auto", "--train.log_every", "1"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of two ranks that nothing broke."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = _job(_recipe(folder, 96, EPOCHS), folder / "logs", *EXACT)
+    out, err = done.communicate(timeout=540)
+    assert done.returncode == 0, out + err
+    return folder / "run"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("event", ["link cut", "host of node 0 dies", "host of node 1 dies"])
+def test_two_hosts_that_meet_again_go_on_with_the_same_bits(event, whole, hosts, tmp_path):
+    """After the loss of the link or of a host in the middle of training the same commands go on, and end with the
+    weights, moments, statistics and metrics of a run that nothing broke."""
+    recipe = _recipe(tmp_path, 96, EPOCHS)
+    nodes = _nodes(hosts, recipe, tmp_path / "first", *EXACT)
+    _wait_for(tmp_path / "first/node_1/worker_1.log", "epoch 4/", 400)
+    for rank in _break(event, hosts):
+        nodes[rank].communicate(timeout=180)
+        assert nodes[rank].returncode == 1
+    subprocess.run(["ip", "-n", hosts[1], "link", "set", "veth0", "up"], check=True, timeout=60)
+    nodes = _nodes(hosts, recipe, tmp_path / "second", *EXACT)
+    for node in nodes:
+        out, err = node.communicate(timeout=400)
+        assert node.returncode == 0, out + err
+    log = (tmp_path / "second/node_0/worker_0.log").read_text()
+    assert 3 <= int(re.search(r"^going on from '.*', .* epoch (\d+)$", log, re.M).group(1)) < EPOCHS
+    assert_same_runs(whole, tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -47,6 +47,24 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_a_share_of_the_training_images_is_the_same_of_every_class(folder):
+    whole = open_source(DataConfig("embedded"), "train")
+    part, less = (open_source(DataConfig("embedded", train_share=share), "train") for share in (0.1, 0.05))
+    assert np.bincount(part.labels).tolist() == [70] * 10 and part.classes == whole.classes
+    names = {whole.read(index).tobytes(): label for index, label in enumerate(whole.labels)}
+    assert all(names[part.read(index).tobytes()] == label for index, label in enumerate(part.labels))
+    assert {less.read(index).tobytes() for index in range(less.size)} \
+        < {part.read(index).tobytes() for index in range(part.size)}, "more is what is there and others"
+    assert open_source(DataConfig("embedded", train_share=0.1), "test").size == 1000
+    files = open_source(DataConfig("image_folder", str(folder), train_share=0.4), "train")
+    assert files.labels.tolist() == [0, 0, 1, 1]
+    assert all(os.path.basename(os.path.dirname(path)) == files.classes[label]
+               for path, label in zip(files.paths, files.labels))
+    with open(files.name(3), "rb") as file:
+        assert files.read(3) == file.read()
+    assert open_source(DataConfig("image_folder", str(folder), train_share=0.01), "train").size == 2
+
+
 def test_embedded_is_balanced_and_disjoint():
     splits = {split: open_source(DataConfig("embedded"), split) for split in ("train", "test")}
     assert [s.size for s in splits.values()] == [7000, 1000] and len(splits["train"].classes) == 10

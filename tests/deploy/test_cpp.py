@@ -18,9 +18,10 @@ from ghost_ms.deploy import lite
 from ghost_ms.deploy.export import export_onnx
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.sidecar import write_sidecar
+from ghost_ms.deploy.verify_worker import randomize_statistics
 from ghost_ms.training.checkpoint import Description
 from tests import tiny
-from tests.deploy.test_export import _description, randomize_statistics
+from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
 pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")

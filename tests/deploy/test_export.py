@@ -11,21 +11,9 @@ from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import export
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.fuse import count_cells, fold_batchnorm, to_deploy_form
+from ghost_ms.deploy.verify_worker import randomize_statistics
 from ghost_ms.models import create_model
 from ghost_ms.training.checkpoint import Description
-
-
-def randomize_statistics(net, seed=0):
-    """Running statistics and affine parameters as a trained network has them, not 0 and 1."""
-    draw = np.random.default_rng(seed)
-    for _, cell in net.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d):
-            size = cell.num_features
-            cell.moving_mean.set_data(ms.Tensor(0.1 * draw.standard_normal(size), ms.float32))
-            for parameter in (cell.moving_variance, cell.gamma):
-                parameter.set_data(ms.Tensor(draw.uniform(0.5, 1.5, size), ms.float32))
-            cell.beta.set_data(ms.Tensor(0.1 * draw.standard_normal(size), ms.float32))
-    return net
 
 
 def _description(name, size=(64, 64), **args):

@@ -12,7 +12,8 @@ import pytest
 from ghost_ms.cli import main
 from ghost_ms.deploy import lite, predict
 from ghost_ms.deploy.export import export_onnx
-from tests.deploy.test_export import _description, randomize_statistics
+from ghost_ms.deploy.verify_worker import randomize_statistics
+from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
 pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")

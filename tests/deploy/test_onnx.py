@@ -12,6 +12,7 @@ from ghost_ms import create_model, list_models, model_card
 from ghost_ms.cli import main
 from ghost_ms.deploy import export, lite, onnx_export, predict
 from ghost_ms.deploy.form import Form
+from ghost_ms.deploy.verify_worker import randomize_statistics
 from ghost_ms.models.cmt import CMT
 from ghost_ms.models.hire_mlp import HireMlp
 from ghost_ms.models.parameternet import ParameterNet
@@ -20,7 +21,7 @@ from ghost_ms.models.pyramid_vig import PyramidViG
 from ghost_ms.models.snnmlp import SnnMlp
 from ghost_ms.models.vig import ViG
 from ghost_ms.models.wavemlp import WaveMlp
-from tests.deploy.test_export import _description, randomize_statistics
+from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
 pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")

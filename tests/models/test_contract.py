@@ -8,7 +8,7 @@ from mindspore import nn, ops
 
 from ghost_ms import create_model, list_models, model_card
 from ghost_ms.deploy.fuse import count_cells, to_deploy_form
-from tests.deploy.test_export import randomize_statistics
+from ghost_ms.deploy.verify_worker import randomize_statistics
 
 #: Small sizes keep the suite quick; every network takes them.
 SQUARE, WIDE = (64, 64), (64, 96)

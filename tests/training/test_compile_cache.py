@@ -86,7 +86,7 @@ def test_a_cached_step_does_what_a_fresh_one_does(tmp_path):
                  "--data.crop_ratio", "1.0", "--data.workers", "1", "--train.epochs", "2", "--ema.decay", "0.9",
                  "--run.device", "CPU", "--run.dir", str(tmp_path / name), *options]
         done = subprocess.run([sys.executable, str(ROOT / "tests/training/tiny_train.py"), *words], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=540,
                               env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stdout
         values = read_checkpoint(str(tmp_path / name / "checkpoints" / "last.ckpt"))[0]

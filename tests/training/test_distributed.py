@@ -14,6 +14,7 @@ from ghost_ms import device
 from ghost_ms.training import distributed
 from ghost_ms.training.distributed import average_statistics, gradient_reducer, sum_over_ranks
 from ghost_ms.training.ema import Ema
+from tests.processes import free_port
 from tests.training.two_ranks import BATCH, STEPS, train_plainly
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -64,13 +65,13 @@ def test_processes_that_cannot_meet_say_so(monkeypatch):
         device._join("CPU")
 
 
-def test_two_ranks(tmp_path, graph):
+def test_two_ranks(tmp_path, graph, no_process_left):
     """Weights start equal and stay equal, and move by the mean of the two gradients, which is computed by hand here;
     and without BatchNorm two ranks are one with a batch twice as large."""
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
                    "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2",
-                           "--local_worker_num=2", f"--master_port={20000 + os.getpid() % 20000}", "--join=True",
+                           "--local_worker_num=2", f"--master_port={free_port()}", "--join=True",
                            "--cluster_time_out=300", f"--log_dir={tmp_path}", str(ROOT / "tests/training/two_ranks.py"),
                            str(tmp_path)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=540)

@@ -1,0 +1,180 @@
+"""Every variant in every format that a device runs: written, run, compared, timed; the table in the README.
+
+Each variant is taken by a process of its own (`verify_worker`), so that one that fails, or whose runtime crashes, costs
+its own row and no other. The results are a CSV file that is written anew after each variant; the table is made of it.
+"""
+import concurrent.futures
+import csv
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from ghost_ms.analysis.benchmark import heading
+from ghost_ms.deploy.export import TOLERANCE
+from ghost_ms.models import list_models
+from ghost_ms.models.table import as_markdown
+
+FORMATS = ("mindir", "onnx", "lite")
+#: Seconds that a variant may take in all.
+LIMIT = 3600
+
+
+@dataclasses.dataclass
+class Row:
+    """What was found of one variant, batch 1 at its published size; None where there is nothing.
+
+    Args:
+        compile_s: processor seconds of the first call in graph mode from Python, deploy form.
+        mindspore_ms, onnx_ms, lite_ms: median of a call in MindSpore's graph mode, ONNX Runtime, MindSpore Lite.
+        mindir, onnx, lite: largest difference between the file's output and the network's, relative to the largest
+            output.
+        mindir_mb, onnx_mb, lite_mb: size of the file.
+        note: why there is no figure, a sentence for each format without one.
+        taken: processor, versions, and how many at a time.
+    """
+
+    model: str
+    input_size: str = ""
+    compile_s: Optional[float] = None
+    mindspore_ms: Optional[float] = None
+    mindir: Optional[float] = None
+    mindir_mb: Optional[float] = None
+    onnx: Optional[float] = None
+    onnx_mb: Optional[float] = None
+    onnx_ms: Optional[float] = None
+    lite: Optional[float] = None
+    lite_mb: Optional[float] = None
+    lite_ms: Optional[float] = None
+    note: str = ""
+    taken: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Whether every file gives the network's numbers."""
+        return all(value is not None and value <= TOLERANCE for value in (self.mindir, self.onnx, self.lite))
+
+
+def verify(names: Sequence[str], path: str, jobs: int = 1, threads: int = 1,
+           advance: Callable[[Row], None] = lambda row: None) -> Dict[str, Row]:
+    """Take variants through all formats; the rows of the others that `path` holds are kept.
+
+    Args:
+        path: CSV file of the results; written after each variant.
+        jobs: variants at the same time, each on cores of its own.
+        threads: cores of each.
+        advance: called with each new row.
+
+    Returns:
+        All rows of the file by name.
+    """
+    rows = read(path) if os.path.isfile(path) else {}
+    taken = f"{heading()}; {jobs} at a time, {threads} {'cores' if threads > 1 else 'core'} each"
+    free = list(range(jobs))
+
+    def take(name: str) -> Row:
+        place = free.pop()
+        try:
+            return _one(name, threads, place)
+        finally:
+            free.append(place)
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for done in concurrent.futures.as_completed([pool.submit(take, name) for name in names]):
+            row = dataclasses.replace(done.result(), taken=taken)
+            rows[row.model] = row
+            write(path, rows)
+            advance(row)
+    return rows
+
+
+def _one(name: str, threads: int, place: int) -> Row:
+    command = [sys.executable, "-m", "ghost_ms.deploy.verify_worker", name, str(threads), str(place)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT,
+                              env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+    except subprocess.TimeoutExpired:
+        return Row(name, note=f"took longer than {LIMIT} s")
+    # What was found before a crash counts.
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    row = Row(name)
+    for answer in answers:
+        for key, value in answer.items():
+            setattr(row, key, f"{row.note} {value}".strip() if key == "note" else value)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        died = signal.Signals(-done.returncode).name if done.returncode < 0 else (lines or ["no reason given"])[-1]
+        row.note = f"{row.note} The process ended early: {died}.".strip()
+    return row
+
+
+def read(path: str) -> Dict[str, Row]:
+    """The rows of a file that `write` wrote, by name; ValueError where it is another file."""
+    kinds = {field.name: field.type for field in dataclasses.fields(Row)}
+    with open(path, newline="", encoding="utf-8") as file:
+        lines = csv.DictReader(file)
+        if lines.fieldnames != list(kinds):
+            raise ValueError(f"'{path}' is no file of `ghost-ms verify`; name another one with --results")
+        rows = [Row(**{key: value if kinds[key] is str else (float(value) if value else None)
+                       for key, value in line.items()}) for line in lines]
+    return {row.model: row for row in rows}
+
+
+def write(path: str, rows: Dict[str, Row]) -> None:
+    """Every figure in full, a line a variant in the order of names; the old file stays until the new one is whole."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"{value:.4g}" if isinstance(value, float) else value
+                      for key, value in dataclasses.asdict(rows[name]).items()} for name in sorted(rows))
+    temporary = f"{path}.{os.getpid()}.tmp"
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(temporary, "w", encoding="utf-8") as out:
+        out.write(file.getvalue())
+    os.replace(temporary, path)
+
+
+COLUMNS: Tuple[Tuple[str, Callable[[Row], str]], ...] = (
+    ("model", lambda row: row.model),
+    ("input", lambda row: row.input_size),
+    ("compile (s)", lambda row: _number(row.compile_s, ".1f")),
+    ("MindSpore (ms)", lambda row: _number(row.mindspore_ms, ".1f")),
+    ("MINDIR differs", lambda row: _number(row.mindir, ".0e")),
+    ("MB", lambda row: _number(row.mindir_mb, ".1f")),
+    ("ONNX differs", lambda row: _number(row.onnx, ".0e")),
+    ("MB", lambda row: _number(row.onnx_mb, ".1f")),
+    ("ONNX Runtime (ms)", lambda row: _number(row.onnx_ms, ".1f")),
+    ("Lite differs", lambda row: _number(row.lite, ".0e")),
+    ("MB", lambda row: _number(row.lite_mb, ".1f")),
+    ("Lite (ms)", lambda row: _number(row.lite_ms, ".1f")),
+)
+
+
+def _number(value: Optional[float], form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def as_table(rows: Dict[str, Row]) -> str:
+    """The table in Markdown, where its rows were taken above it and why there are holes below it."""
+    ordered = [rows[name] for name in sorted(rows)]
+    table = as_markdown([[title for title, _ in COLUMNS]] + [[cell(row) for _, cell in COLUMNS] for row in ordered])
+    missing = [name for name in list_models("*") if name not in rows]
+    notes = [f"- {row.model}: {row.note}" for row in ordered if row.note]
+    notes += [f"- not taken yet: {', '.join(missing)}"] if missing else []
+    taken = ".\n".join(sorted({row.taken for row in ordered}))
+    return "\n\n".join([f"{taken}.", table, *(["\n".join(notes)] if notes else [])])
+
+
+def chosen(patterns: Sequence[str], rows: Dict[str, Row], missing: bool) -> List[str]:
+    """Names that patterns stand for; with `missing` only those that have no good row yet."""
+    names: List[str] = []
+    for pattern in patterns:
+        found = list_models(pattern)
+        if not found:
+            raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
+        names += [name for name in found if name not in names]
+    return [name for name in names if not (missing and name in rows and rows[name].well)]

@@ -1,0 +1,45 @@
+"""The command `ghost-ms verify`."""
+import argparse
+import os
+import sys
+from typing import Sequence
+
+from ghost_ms.deploy import verify
+
+
+def run_verify(prog: str, description: str, argv: Sequence[str]) -> int:
+    """Parse the arguments and carry the command out; 1 where a file differs or could not be made."""
+    parser = argparse.ArgumentParser(prog, description=description)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'; "
+                                                                   "none: only write the table of the results")
+    parser.add_argument("--results", default="formats.csv", metavar="FILE.csv",
+                        help="where the results are kept; rows of other models stay (default formats.csv)")
+    parser.add_argument("--missing", action="store_true", help="pass over models that have a good row already")
+    parser.add_argument("--jobs", type=int, default=1, help="models at the same time (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="cores of each (default 1)")
+    parser.add_argument("--update", metavar="FILE", help="put the table between the marks <!-- formats --> and "
+                                                         "<!-- /formats --> of a file, such as README.md")
+    options = parser.parse_args(argv)
+    for key in ("jobs", "threads"):
+        if getattr(options, key) < 1:
+            raise ValueError(f"--{key} is {getattr(options, key)}; it is 1 or more")
+    if not options.models and not os.path.isfile(options.results):
+        raise FileNotFoundError(f"there is no file '{options.results}'; name models to take")
+    from ghost_ms.models.table import update
+
+    rows = verify.read(options.results) if os.path.isfile(options.results) else {}
+    names = verify.chosen(options.models, rows, options.missing)
+    rows = verify.verify(names, options.results, options.jobs, options.threads,
+                         lambda row: print(_line(row), file=sys.stderr, flush=True))
+    text = verify.as_table(rows)
+    if options.update:
+        update(options.update, "formats", text)
+    else:
+        print(text)
+    return 0 if all(rows[name].well for name in names) else 1
+
+
+def _line(row: verify.Row) -> str:
+    found = ", ".join(f"{form} {'-' if value is None else format(value, '.0e')}"
+                      for form, value in (("MINDIR", row.mindir), ("ONNX", row.onnx), ("Lite", row.lite)))
+    return f"{row.model}: {found}{'; ' + row.note if row.note else ''}"

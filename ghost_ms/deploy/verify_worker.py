@@ -1,0 +1,150 @@
+"""One variant through all formats in one process: the working half of `ghost-ms verify`.
+
+Prints what it finds as JSON, a line a step, so that what comes before a crash is not lost.
+"""
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any, Callable, List, Tuple
+
+import numpy as np
+
+from ghost_ms.analysis.bench_worker import prepare
+from ghost_ms.models import model_card
+from ghost_ms.models.table import size_text
+
+#: Seconds of timed calls, and how many at least and at most.
+SECONDS, AT_LEAST, AT_MOST = 1.5, 5, 100
+
+
+def randomize_statistics(net: Any, seed: int = 0) -> Any:
+    """Give BatchNorm the statistics and affine parameters that a trained network has, not 0 and 1; returns `net`."""
+    import mindspore as ms
+    from mindspore import nn
+
+    draw = np.random.default_rng(seed)
+    for _, cell in net.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            size = cell.num_features
+            cell.moving_mean.set_data(ms.Tensor(0.1 * draw.standard_normal(size), ms.float32))
+            for parameter in (cell.moving_variance, cell.gamma):
+                parameter.set_data(ms.Tensor(draw.uniform(0.5, 1.5, size), ms.float32))
+            cell.beta.set_data(ms.Tensor(0.1 * draw.standard_normal(size), ms.float32))
+    return net
+
+
+def main(name: str, threads: int, place: int) -> None:
+    """Take a variant through all formats on the cores [place * threads, (place + 1) * threads)."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # What libraries print must not mix with the answers.
+    _take_cores(threads, place)
+
+    def tell(**facts: Any) -> None:
+        print(json.dumps(facts), file=out, flush=True)
+
+    tell(input_size=size_text(model_card(name).input_size))
+    with tempfile.TemporaryDirectory() as folder:
+        _mindspore(name, os.path.join(folder, "net.mindir"), tell)
+        path = os.path.join(folder, "net.onnx")
+        images, expected = _onnx(name, path, threads, tell)
+        if os.path.isfile(path):
+            _lite(path, os.path.join(folder, "net.ms"), threads, images, expected, tell)
+
+
+def _take_cores(threads: int, place: int) -> None:
+    """No more cores than threads, whatever the pools of a library count; those of another job are left to it."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        start = place * threads % len(cores)
+        os.sched_setaffinity(0, (cores + cores)[start:start + threads])
+
+
+def _network(name: str) -> tuple:
+    """(network with initial weights and random running statistics, its description)."""
+    import mindspore as ms
+
+    from ghost_ms import device
+    from ghost_ms.deploy.resolve import describe
+
+    device.setup("CPU")
+    ms.set_seed(0)
+    description = describe(name)
+    return randomize_statistics(description.build()).set_train(False), description
+
+
+def _mindspore(name: str, path: str, tell: Callable[..., None]) -> None:
+    import mindspore as ms
+
+    from ghost_ms.deploy.export import export_mindir
+
+    net, description = _network(name)
+    try:
+        found = export_mindir(net, description, path)
+    except (ValueError, OSError) as error:
+        tell(note=f"MINDIR: {error}.")
+        return
+    tell(mindir=found["relative"], mindir_mb=os.path.getsize(path) / 1e6)
+    os.remove(path)
+    images = ms.Tensor(_images(description))
+    # The export has left it in its deploy form.
+    answer, measure, _ = prepare(lambda: net(images).asnumpy())
+    tell(compile_s=answer["compile_s"], mindspore_ms=_median(measure))
+
+
+def _onnx(name: str, path: str, threads: int, tell: Callable[..., None]) -> Tuple[np.ndarray, np.ndarray]:
+    """Returns images and what the network gives for them before anything is folded."""
+    import mindspore as ms
+
+    from ghost_ms.deploy.export import export_onnx
+    from ghost_ms.deploy.onnx_export import load_onnx
+
+    net, description = _network(name)
+    images = _images(description)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    expected = net(ms.Tensor(images)).asnumpy()
+    try:
+        found = export_onnx(net, description, path)
+    except (ValueError, OSError) as error:
+        tell(note=f"ONNX: {error}.")
+        return images, expected
+    run = load_onnx(path, threads)
+    _, measure, _ = prepare(lambda: run(images))
+    tell(onnx=found["relative"], onnx_mb=os.path.getsize(path) / 1e6, onnx_ms=_median(measure))
+    return images, expected
+
+
+def _lite(source: str, target: str, threads: int, images: np.ndarray, expected: np.ndarray,
+          tell: Callable[..., None]) -> None:
+    from ghost_ms.deploy.lite import LiteModel, convert
+
+    try:
+        convert(source, target)
+        with LiteModel(target, threads) as model:
+            output = model(images)
+            milliseconds = _median(model.time)
+    except (ValueError, OSError) as error:
+        tell(note=f"Lite: {str(error).replace(source, 'it').replace(target, 'it')}.")
+        return
+    difference = float(np.abs(output.reshape(expected.shape) - expected).max() / np.abs(expected).max())
+    tell(lite=difference, lite_mb=os.path.getsize(target) / 1e6, lite_ms=milliseconds)
+
+
+def _images(description: Any) -> np.ndarray:
+    from ghost_ms.deploy.form import Form
+
+    return Form().example(description.preprocessing, 1)
+
+
+def _median(measure: Callable[[int], List[float]]) -> float:
+    """Milliseconds of a call, warm."""
+    warm = min(measure(2))
+    return statistics.median(measure(int(max(AT_LEAST, min(AT_MOST, 1e3 * SECONDS / warm)))))
+
+
+if __name__ == "__main__":
+    begin = time.perf_counter()
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    print(f"{sys.argv[1]}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)

@@ -1,0 +1,89 @@
+"""`ghost-ms verify`: rows of real files, kept through interruptions and crashes, and the table made of them."""
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from ghost_ms.cli import main
+from ghost_ms.deploy import lite, verify
+from ghost_ms.deploy.verify import Row
+from ghost_ms.models import list_models, model_card
+
+GOOD = Row("tinynet_e", "106", 10.5, 9.0, 1e-6, 8.1, 2e-6, 8.2, 7.5, 3e-6, 8.3, 4.25, "", "a machine")
+FILE = "<!-- formats -->\n<!-- /formats -->\n"
+
+
+def test_a_variant_in_every_format(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime", reason="needs pip install 'ghost-ms[deploy]'")
+    if lite.lite_python() is None:
+        pytest.skip("no MindSpore Lite: bash scripts/setup_lite.sh")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text(f"before\n{FILE}after\n")
+    verify.write("formats.csv", {"ghostnet_050": dataclasses.replace(GOOD, model="ghostnet_050")})
+    assert main(["verify", "lego_vgg16", "--update", "page.md"]) == 0
+    rows = verify.read("formats.csv")
+    row = rows["lego_vgg16"]
+    assert set(rows) == {"ghostnet_050", "lego_vgg16"} and row.well and row.input_size == "32" and not row.note
+    assert max(row.mindir, row.onnx, row.lite) > 0, "rounding alone makes a difference"
+    assert min(row.mindspore_ms, row.onnx_ms, row.lite_ms, row.compile_s) > 0
+    for size in (row.mindir_mb, row.onnx_mb, row.lite_mb):
+        assert size == pytest.approx(4e-6 * model_card("lego_vgg16").deploy_params, rel=0.02), "a number is four bytes"
+    page = (tmp_path / "page.md").read_text()
+    assert page.startswith("before\n") and page.endswith("after\n") and "| lego_vgg16 | 32 |" in page
+    assert "1 at a time, 1 core each" in page and "a machine" in page
+    assert "lego_vgg16: MINDIR" in capsys.readouterr().err
+
+
+def test_rows_survive_the_file(tmp_path):
+    path = str(tmp_path / "new" / "rows.csv")
+    rows = {"tinynet_e": GOOD, "snnmlp_t": Row("snnmlp_t", mindir=1e-6, note="Lite: no, it says.", taken="a machine")}
+    verify.write(path, rows)
+    assert verify.read(path) == rows
+    assert GOOD.well and not rows["snnmlp_t"].well
+    assert not dataclasses.replace(GOOD, onnx=2e-4).well and not dataclasses.replace(GOOD, lite=float("nan")).well
+
+
+def test_what_is_missing(tmp_path):
+    rows = {"tinynet_e": GOOD, "tinynet_d": Row("tinynet_d", note="ended early")}
+    assert verify.chosen(["tinynet_?"], rows, False) == [f"tinynet_{size}" for size in "abcde"]
+    assert verify.chosen(["tinynet_?", "tinynet_e"], rows, True) == [f"tinynet_{size}" for size in "abcd"]
+    with pytest.raises(ValueError, match="no model matches 'tinynett"):
+        verify.chosen(["tinynett"], rows, True)
+
+
+def test_the_table_explains_its_holes():
+    rows = {"tinynet_e": GOOD, "snnmlp_t": Row("snnmlp_t", "224", mindir=1e-6, note="Lite: why.", taken="a machine")}
+    table = verify.as_table(rows)
+    assert "| tinynet_e | 106 | 10.5 | 9.0 | 1e-06 | 8.1 | 2e-06 | 8.2 | 7.5 | 3e-06 | 8.3 | 4.2 |" in table
+    assert "- snnmlp_t: Lite: why." in table and table.startswith("a machine.\n")
+    missing = table.split("not taken yet: ")[1].split(", ")
+    assert sorted(missing + list(rows)) == list_models("*")
+
+
+@pytest.mark.parametrize("script, note", [
+    ("import os, signal; print('{\"mindir\": 1e-6}', flush=True); os.kill(os.getpid(), signal.SIGSEGV)",
+     "The process ended early: SIGSEGV."),
+    ("print('{\"mindir\": 1e-6, \"note\": \"ONNX: no.\"}', flush=True); raise SystemExit('out of room')",
+     "ONNX: no. The process ended early: out of room."),
+    ("import time; print('{\"mindir\": 1e-6}', flush=True); time.sleep(60)", "took longer than 1 s"),
+])
+def test_a_process_that_dies_costs_its_row_alone(script, note, tmp_path, monkeypatch):
+    monkeypatch.setattr(verify, "LIMIT", 1)
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **rest: run([sys.executable, "-c", script], **rest))
+    path = str(tmp_path / "rows.csv")
+    seen = []
+    rows = verify.verify(["tinynet_d"], path, advance=seen.append)
+    assert rows["tinynet_d"].note == note and seen == [rows["tinynet_d"]] and verify.read(path) == rows
+    assert rows["tinynet_d"].mindir == (None if "longer" in note else 1e-6)
+
+
+def test_bad_input(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.csv").write_text("model,accuracy\n")
+    for argv, words in ((["tinynett"], "no model matches"), (["--results", "none.csv"], "name models to take"),
+                        (["tinynet_e", "--jobs", "0"], "--jobs is 0; it is 1 or more"),
+                        (["--results", "other.csv"], "is no file of `ghost-ms verify`")):
+        assert main(["verify", *argv]) == 1
+        assert words in capsys.readouterr().err
