@@ -48,8 +48,7 @@ def run_export(options: argparse.Namespace, fallback: str) -> int:
     report = WRITERS[options.format](net, description, path, options.batch_size, form)
     print(f"{path}: {description.model}, input {shape}, {os.path.getsize(path) / 1e6:.1f} MB, "
           f"{report['nodes']} operators, {report['batchnorms']} BatchNorms left; "
-          f"run and compared: max difference {report['difference']:.1e} ({report['relative']:.1e} of the largest "
-          f"{'probability' if form.softmax else 'logit'}); sidecar {sidecar_path(path)}")
+          f"run and compared: {report['comparison']}; sidecar {sidecar_path(path)}")
     return 0
 
 

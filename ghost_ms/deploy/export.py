@@ -3,26 +3,24 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from ghost_ms.deploy.compare import TOLERANCE, compare
 from ghost_ms.deploy.form import DeployedNetwork, Form
 from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
 from ghost_ms.deploy.sidecar import read_sidecar, refuse_foreign_sidecar, sidecar_path, write_sidecar
 from ghost_ms.training.checkpoint import Description
 
-__all__ = ["TOLERANCE", "checkpoint_of_run", "count_operators", "export_mindir", "export_onnx", "load_mindir",
+__all__ = ["checkpoint_of_run", "count_operators", "export_mindir", "export_onnx", "load_mindir",
            "read_sidecar", "run_mindir", "sidecar_path", "write_sidecar"]
-
-#: Largest accepted |difference| / largest |output| between the network and the file.
-TOLERANCE = 1e-4
 
 
 def export_mindir(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
-                  form: Form = Form()) -> Dict[str, float]:
+                  form: Form = Form()) -> Dict[str, Any]:
     """Write `path` (.mindir) and its sidecar (.json), run the file, and compare it with the network.
 
     Args:
@@ -32,8 +30,7 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
         form: what the file takes and gives.
 
     Returns:
-        difference (largest absolute), relative (to the largest output), batchnorms (left after folding), nodes,
-        seconds.
+        comparison (`Comparison`), batchnorms (left after folding), nodes, seconds.
 
     Raises:
         OSError: the folder cannot be written.
@@ -51,7 +48,7 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
 
 
 def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
-                form: Form = Form()) -> Dict[str, float]:
+                form: Form = Form()) -> Dict[str, Any]:
     """Write `path` (.onnx) and its sidecar, check it, run it in ONNX Runtime; otherwise as `export_mindir`."""
     from ghost_ms.deploy import onnx_export
 
@@ -72,7 +69,7 @@ def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: i
 
 
 def _export(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form,
-            write: Callable[[str, str], int], run: Callable[[str, np.ndarray], np.ndarray]) -> Dict[str, float]:
+            write: Callable[[str, str], int], run: Callable[[str, np.ndarray], np.ndarray]) -> Dict[str, Any]:
     start = time.perf_counter()
     for _, cell in net.cells_and_names():
         if hasattr(cell, "open_batch"):
@@ -80,6 +77,7 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
     refuse_foreign_sidecar(path, description, batch_size, form)
     # An open batch is tried with two images, so that a size that is baked in shows.
     images = form.example(description.preprocessing, batch_size or 2)
+    counts = (1, 2) if batch_size == 0 else (batch_size,)
     deployed = _between_ends(net, description, form)
     expected = _eager(deployed, images)
     deployed = deploy_form(net, description, form)
@@ -89,13 +87,12 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with mindir_of(deployed, description, batch_size, form) as mindir:
             nodes = write(mindir, temporary)
-        # np.max, unlike max, does not pass over a difference that is no number.
-        difference = float(np.max([np.abs(run(temporary, images[:count]) - expected[:count]).max()
-                                   for count in ((1, 2) if batch_size == 0 else (batch_size,))]))
-        relative = difference / max(float(np.abs(expected).max()), 1e-12)
-        if not relative <= TOLERANCE:
-            raise ValueError(f"the exported file differs from the network by {relative:.1e} of the largest logit "
-                             f"(allowed {TOLERANCE:.0e}); nothing was written")
+        comparison = compare(np.concatenate([run(temporary, images[:count]) for count in counts]),
+                             np.concatenate([expected[:count] for count in counts]),
+                             *_float_probe(net, description, form))
+        if not comparison.same:
+            raise ValueError(f"the exported file differs from the network by {comparison.relative:.1e} of the largest "
+                             f"output (allowed {TOLERANCE:.0e}); nothing was written")
         write_sidecar(path, description, batch_size, form)
         os.replace(temporary, path)
     except (RuntimeError, OSError) as error:
@@ -103,8 +100,15 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
-    return {"difference": difference, "relative": relative, "seconds": time.perf_counter() - start,
+    return {"comparison": comparison, "seconds": time.perf_counter() - start,
             "batchnorms": count_cells(net, nn.BatchNorm2d), "nodes": nodes}
+
+
+def _float_probe(net: nn.Cell, description: Description, form: Form) -> tuple:
+    """(function, images) for `compare`: pixels that are whole numbers cannot change by a bit."""
+    form = form._replace(in_graph=False)
+    probe = _between_ends(net, description, form)
+    return lambda images: _eager(probe, images), form.example(description.preprocessing, 1)
 
 
 def deploy_form(net: nn.Cell, description: Description, form: Form) -> DeployedNetwork:

@@ -8,7 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,14 @@ from ghost_ms.models.table import size_text
 
 #: Seconds of timed calls, and how many at least and at most.
 SECONDS, AT_LEAST, AT_MOST = 1.5, 5, 100
+
+
+class Reference(NamedTuple):
+    """The network as a function, images, and what it gave for them before anything was folded."""
+
+    run: Callable[[np.ndarray], np.ndarray]
+    images: np.ndarray
+    expected: np.ndarray
 
 
 def randomize_statistics(net: Any, seed: int = 0) -> Any:
@@ -49,9 +57,9 @@ def main(name: str, threads: int, place: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _mindspore(name, os.path.join(folder, "net.mindir"), tell)
         path = os.path.join(folder, "net.onnx")
-        images, expected = _onnx(name, path, threads, tell)
+        reference = _onnx(name, path, threads, tell)
         if os.path.isfile(path):
-            _lite(path, os.path.join(folder, "net.ms"), threads, images, expected, tell)
+            _lite(path, os.path.join(folder, "net.ms"), threads, reference, tell)
 
 
 def _take_cores(threads: int, place: int) -> None:
@@ -86,7 +94,7 @@ def _mindspore(name: str, path: str, tell: Callable[..., None]) -> None:
     except (ValueError, OSError) as error:
         tell(note=f"MINDIR: {error}.")
         return
-    tell(mindir=found["relative"], mindir_mb=os.path.getsize(path) / 1e6)
+    tell(mindir=found["comparison"].relative, mindir_mb=os.path.getsize(path) / 1e6, **_rounding(found["comparison"]))
     os.remove(path)
     images = ms.Tensor(_images(description))
     # The export has left it in its deploy form.
@@ -94,42 +102,46 @@ def _mindspore(name: str, path: str, tell: Callable[..., None]) -> None:
     tell(compile_s=answer["compile_s"], mindspore_ms=_median(measure))
 
 
-def _onnx(name: str, path: str, threads: int, tell: Callable[..., None]) -> Tuple[np.ndarray, np.ndarray]:
-    """Returns images and what the network gives for them before anything is folded."""
+def _onnx(name: str, path: str, threads: int, tell: Callable[..., None]) -> Reference:
     import mindspore as ms
 
     from ghost_ms.deploy.export import export_onnx
     from ghost_ms.deploy.onnx_export import load_onnx
 
     net, description = _network(name)
-    images = _images(description)
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    expected = net(ms.Tensor(images)).asnumpy()
+    images = _images(description)
+    reference = Reference(lambda pixels: net(ms.Tensor(pixels)).asnumpy(), images, net(ms.Tensor(images)).asnumpy())
     try:
         found = export_onnx(net, description, path)
     except (ValueError, OSError) as error:
         tell(note=f"ONNX: {error}.")
-        return images, expected
+        return reference
     run = load_onnx(path, threads)
     _, measure, _ = prepare(lambda: run(images))
-    tell(onnx=found["relative"], onnx_mb=os.path.getsize(path) / 1e6, onnx_ms=_median(measure))
-    return images, expected
+    tell(onnx=found["comparison"].relative, onnx_mb=os.path.getsize(path) / 1e6, onnx_ms=_median(measure),
+         **_rounding(found["comparison"]))
+    return reference
 
 
-def _lite(source: str, target: str, threads: int, images: np.ndarray, expected: np.ndarray,
-          tell: Callable[..., None]) -> None:
+def _lite(source: str, target: str, threads: int, reference: Reference, tell: Callable[..., None]) -> None:
+    from ghost_ms.deploy.compare import compare
     from ghost_ms.deploy.lite import LiteModel, convert
 
     try:
         convert(source, target)
         with LiteModel(target, threads) as model:
-            output = model(images)
+            output = model(reference.images)
             milliseconds = _median(model.time)
     except (ValueError, OSError) as error:
         tell(note=f"Lite: {str(error).replace(source, 'it').replace(target, 'it')}.")
         return
-    difference = float(np.abs(output.reshape(expected.shape) - expected).max() / np.abs(expected).max())
-    tell(lite=difference, lite_mb=os.path.getsize(target) / 1e6, lite_ms=milliseconds)
+    comparison = compare(output.reshape(reference.expected.shape), reference.expected, reference.run, reference.images)
+    tell(lite=comparison.relative, lite_mb=os.path.getsize(target) / 1e6, lite_ms=milliseconds, **_rounding(comparison))
+
+
+def _rounding(comparison: Any) -> Dict[str, float]:
+    return {"rounding": comparison.moved} if comparison.moved else {}
 
 
 def _images(description: Any) -> np.ndarray:

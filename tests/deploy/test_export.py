@@ -52,7 +52,7 @@ def test_mindir_is_written_checked_and_described(batch_size, tmp_path):
     expected = net.set_train(False)(_images()).asnumpy()
     path = str(tmp_path / "new folder" / "net.mindir")
     report = export.export_mindir(net, description, path, batch_size)
-    assert report["relative"] < 1e-5 and report["batchnorms"] == 0
+    assert report["comparison"].relative < 1e-5 and report["batchnorms"] == 0
     assert sorted(os.listdir(tmp_path / "new folder")) == ["net.json", "net.mindir"]
     assert os.stat(path).st_mode & 0o644 == 0o644
     np.testing.assert_allclose(export.run_mindir(path, _images().asnumpy()), expected, atol=1e-4)

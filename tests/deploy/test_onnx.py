@@ -11,6 +11,7 @@ from PIL import Image
 from ghost_ms import create_model, list_models, model_card
 from ghost_ms.cli import main
 from ghost_ms.deploy import export, lite, onnx_export, predict
+from ghost_ms.deploy.compare import TOLERANCE
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.verify_worker import randomize_statistics
 from ghost_ms.models.cmt import CMT
@@ -62,14 +63,14 @@ def check_open_batch(net, description, path):
     """Export with an open batch, then three images and one give what the network gave."""
     expected = randomize_statistics(net).set_train(False)(ms.Tensor(images(3))).asnumpy()
     report = export.export_onnx(net, description, path, 0)
-    assert report["relative"] <= export.TOLERANCE
+    assert report["comparison"].relative <= TOLERANCE
     onnx.checker.check_model(path, full_check=True)
     model = onnx.load(path)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     run = onnx_export.load_onnx(path)
     for count in (3, 1):
         logits = run(images(3)[:count])
-        np.testing.assert_allclose(logits, expected[:count], atol=export.TOLERANCE * np.abs(expected).max())
+        np.testing.assert_allclose(logits, expected[:count], atol=TOLERANCE * np.abs(expected).max())
     check_lite(path, images(3), expected)
     return model, report
 
@@ -86,7 +87,7 @@ def check_lite(path, pixels, expected):
     lite.convert(path, target)
     with lite.LiteModel(target, threads=1) as model:
         logits = [model(pixels[index:index + 1]) for index in range(2)]
-        np.testing.assert_allclose(np.concatenate(logits), expected[:2], atol=export.TOLERANCE * np.abs(expected).max())
+        np.testing.assert_allclose(np.concatenate(logits), expected[:2], atol=TOLERANCE * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", QUICK)

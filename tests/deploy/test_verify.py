@@ -10,7 +10,7 @@ from ghost_ms.deploy import lite, verify
 from ghost_ms.deploy.verify import Row
 from ghost_ms.models import list_models, model_card
 
-GOOD = Row("tinynet_e", "106", 10.5, 9.0, 1e-6, 8.1, 2e-6, 8.2, 7.5, 3e-6, 8.3, 4.25, "", "a machine")
+GOOD = Row("tinynet_e", "106", 10.5, 9.0, 1e-6, 8.1, 2e-6, 8.2, 7.5, 3e-6, 8.3, 4.25, None, "", "a machine")
 FILE = "<!-- formats -->\n<!-- /formats -->\n"
 
 
@@ -41,6 +41,8 @@ def test_rows_survive_the_file(tmp_path):
     verify.write(path, rows)
     assert verify.read(path) == rows
     assert GOOD.well and not rows["snnmlp_t"].well
+    assert dataclasses.replace(GOOD, onnx=0.05, rounding=0.04).well
+    assert not dataclasses.replace(GOOD, onnx=0.5, rounding=0.04).well
     assert not dataclasses.replace(GOOD, onnx=2e-4).well and not dataclasses.replace(GOOD, lite=float("nan")).well
 
 
@@ -56,7 +58,9 @@ def test_the_table_explains_its_holes():
     rows = {"tinynet_e": GOOD, "snnmlp_t": Row("snnmlp_t", "224", mindir=1e-6, note="Lite: why.", taken="a machine")}
     table = verify.as_table(rows)
     assert "| tinynet_e | 106 | 10.5 | 9.0 | 1e-06 | 8.1 | 2e-06 | 8.2 | 7.5 | 3e-06 | 8.3 | 4.2 |" in table
-    assert "- snnmlp_t: Lite: why." in table and table.startswith("a machine.\n")
+    assert "- snnmlp_t: Lite: why." in table and "changes by" not in table and table.startswith("a machine.\n")
+    unsteady = verify.as_table({"vig_ti": dataclasses.replace(GOOD, model="vig_ti", lite=0.05, rounding=0.04)})
+    assert "- vig_ti: its own output changes by 4e-02 when its input changes in the last bit" in unsteady
     missing = table.split("not taken yet: ")[1].split(", ")
     assert sorted(missing + list(rows)) == list_models("*")
 

@@ -73,7 +73,7 @@ def test_all_ways_to_read_are_seen(reads):
 
 
 def test_a_training_waits_only_where_it_shows_and_saves(reads, monkeypatch, tmp_path):
-    """25 steps, with running means: six counters at steps 1, 11, 21 and the last; the state at step 14; nothing else."""
+    """25 steps, with running means: six counters at steps 1, 11, 21 and the last; the state at step 14; no more."""
     config = _small_run(tmp_path / "run", epochs=1, checkpoint_every=14)
     config.data.batch_size, config.data.synthetic_size, config.ema = 4, 100, EmaConfig(decay=0.9)
     seen = {}
