@@ -46,9 +46,9 @@ def commands(path):
 
 
 def prose(path):
-    """A document without its blocks of code and the tables of all networks."""
+    """A document without its blocks of code and the tables that a command writes."""
     text = path.read_text(encoding="utf-8")
-    return re.sub(r"^```.*?^```|<!-- (models|formats) -->.*<!-- /\1 -->", "", text, flags=re.M | re.S)
+    return re.sub(r"^```.*?^```|<!-- (\w+) -->.*?<!-- /\1 -->", "", text, flags=re.M | re.S)
 
 
 def inline_code(text):
