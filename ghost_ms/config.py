@@ -265,7 +265,8 @@ def _options(parser) -> List[str]:
 def _check_file(path: str, extra: set) -> Dict[str, Any]:
     """The content of one recipe file, whose keys are known; no type has been looked at yet."""
     if not os.path.isfile(path):
-        raise ValueError(f"there is no recipe '{path}' in {os.getcwd()}{_nearest_recipe(path)}")
+        where = "" if os.path.isabs(path) else f" in {os.getcwd()}"
+        raise ValueError(f"there is no recipe '{path}'{where}{_nearest_recipe(path)}")
     with open(path) as file:
         try:
             recipe = yaml.safe_load(file)

@@ -28,7 +28,6 @@ ELSEWHERE = {
     "bash scripts/test.sh": "runs this test",
     "bash scripts/setup_lite.sh": "downloads MindSpore Lite; what follows runs where $GHOST_MS_LITE_PYTHON has it",
 }
-FILES = {"train": "train", "eval": "eval", "export": "export", "infer": "infer"}
 
 
 def blocks(path, language):
@@ -47,9 +46,9 @@ def commands(path):
 
 
 def prose(path):
-    """A document without its blocks of code and the tables of all networks."""
+    """A document without its blocks of code and the tables that a command writes."""
     text = path.read_text(encoding="utf-8")
-    return re.sub(r"^```.*?^```|<!-- (models|formats) -->.*<!-- /\1 -->", "", text, flags=re.M | re.S)
+    return re.sub(r"^```.*?^```|<!-- (\w+) -->.*?<!-- /\1 -->", "", text, flags=re.M | re.S)
 
 
 def inline_code(text):
@@ -82,14 +81,19 @@ def parse_only(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+def own_environment():
+    """A shell's, without what tests or their runner have set for MindSpore and Python."""
+    return {name: value for name, value in os.environ.items() if name not in ("GLOG_v", "PYTHONPATH", "PYTHON")}
+
+
 def validate(line):
     """Whether a line of the README names scripts, commands, options and recipes that exist."""
     words = shlex.split(line)
     if words[0] == "bash":
         assert (ROOT / words[1]).is_file()
         if words[2:]:
-            done = subprocess.run([*words, "--dry-run"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                                  env={**os.environ, "PYTHON": sys.executable})
+            done = subprocess.run([*words, "--dry-run"], cwd=ROOT, env={**own_environment(), "PYTHON": sys.executable},
+                                  stdout=subprocess.PIPE, text=True)
             assert done.returncode == 0 and done.stdout.splitlines()[-1].split()[-2:] == ["--config", words[2]]
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file()
@@ -187,7 +191,7 @@ def released_file(path):
 def project(tmp_path):
     for name in ("configs", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for name in FILES:
+    for name in ("train", "eval", "export", "infer"):
         shutil.copy(ROOT / f"{name}.py", tmp_path)
     (tmp_path / "ghost_ms").symlink_to(ROOT / "ghost_ms")
     few = {"batch_size": 4, "eval_batch_size": 4, "workers": 1}
@@ -225,8 +229,7 @@ def test_every_command_runs(project):
     lines = [line for line in LINES if line not in ELSEWHERE
              and not (needs_lite and re.search(r"^ghost-ms lite|--backend.* lite", line))]
     script = as_script(["python train.py --config configs/quickstart.yaml", *lines], project)
-    environment = {name: value for name, value in os.environ.items() if name not in ("GLOG_v", "PYTHONPATH", "PYTHON")}
-    done = subprocess.run(["bash", "-c", script], cwd=project, env=environment, stdout=subprocess.PIPE,
+    done = subprocess.run(["bash", "-c", script], cwd=project, env=own_environment(), stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     made = ["ghostnet_100.mindir", "ghostnet_100.json", "ghostnet_100.onnx", "ghostnet_100_int8.onnx", "runs.png",

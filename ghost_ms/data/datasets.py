@@ -77,7 +77,8 @@ def _whole(config: DataConfig, split: str) -> Source:
                          "--config configs/quickstart.yaml needs none")
     root = pathlib.Path(config.root).expanduser()
     if not root.is_dir():
-        raise FileNotFoundError(f"there is no data folder '{root}' (--data.root, seen from {os.getcwd()})")
+        where = "" if root.is_absolute() else f" in {os.getcwd()}"
+        raise FileNotFoundError(f"there is no data folder '{root}'{where} (--data.root)")
     if config.dataset == "image_folder":
         return _image_folder(root, split)
     if config.dataset in ("cifar10", "cifar100"):
