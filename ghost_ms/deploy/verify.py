@@ -23,6 +23,12 @@ from ghost_ms.models.table import as_markdown
 LIMIT = 3600
 
 
+#: What can be taken of a variant, and the fields of its row that this fills.
+FORMATS: Dict[str, Tuple[str, ...]] = {
+    "mindspore": ("compile_s", "mindspore_ms"), "mindir": ("mindir", "mindir_mb"),
+    "onnx": ("onnx", "onnx_mb", "onnx_ms"), "lite": ("lite", "lite_mb", "lite_ms")}
+
+
 @dataclasses.dataclass
 class Row:
     """What was found of one variant, batch 1 at its published size; None where there is nothing.
@@ -35,7 +41,7 @@ class Row:
         mindir_mb, onnx_mb, lite_mb: size of the file.
         rounding: relative change of the network's own output when its input changes in the last bit; only where the
             files differ by more than the tolerance.
-        note: why there is no figure, a sentence for each format without one.
+        *_note: why the format has no figures.
         taken: processor, versions, and how many at a time.
     """
 
@@ -52,19 +58,34 @@ class Row:
     lite_mb: Optional[float] = None
     lite_ms: Optional[float] = None
     rounding: Optional[float] = None
-    note: str = ""
+    mindspore_note: str = ""
+    mindir_note: str = ""
+    onnx_note: str = ""
+    lite_note: str = ""
     taken: str = ""
 
-    @property
-    def well(self) -> bool:
-        """Whether every file gives the network's numbers, as far as it gives them twice itself."""
+    def well(self, formats: Sequence[str]) -> bool:
+        """Whether these formats give the network's numbers, as far as it gives them twice itself."""
         allowed = max(TOLERANCE, MARGIN * (self.rounding or 0.0))
-        return all(value is not None and value <= allowed for value in (self.mindir, self.onnx, self.lite))
+        differences = [getattr(self, name) for name in formats if name != "mindspore"]
+        complete = all(getattr(self, field) is not None for name in formats for field in FORMATS[name])
+        return complete and all(value <= allowed for value in differences)
+
+    def without(self, formats: Sequence[str]) -> "Row":
+        """The row with what these formats filled left out."""
+        fields: Dict[str, Optional[str]] = {field: None for name in formats for field in FORMATS[name]}
+        return dataclasses.replace(self, **fields, **{f"{name}_note": "" for name in formats})
+
+    @property
+    def notes(self) -> str:
+        """A sentence for each format without figures."""
+        said = {name: getattr(self, f"{name}_note") for name in FORMATS}
+        return " ".join(f"{name}: {text}." for name, text in said.items() if text)
 
 
-def verify(names: Sequence[str], path: str, jobs: int = 1, threads: int = 1,
+def verify(names: Sequence[str], path: str, formats: Sequence[str] = tuple(FORMATS), jobs: int = 1, threads: int = 1,
            advance: Callable[[Row], None] = lambda row: None) -> Dict[str, Row]:
-    """Take variants through all formats; the rows of the others that `path` holds are kept.
+    """Take variants through formats; what `path` holds of others is kept.
 
     Args:
         path: CSV file of the results; written after each variant.
@@ -82,7 +103,7 @@ def verify(names: Sequence[str], path: str, jobs: int = 1, threads: int = 1,
     def take(name: str) -> Row:
         place = free.pop()
         try:
-            return _one(name, threads, place)
+            return _one(rows.get(name, Row(name)).without(formats), formats, threads, place)
         finally:
             free.append(place)
 
@@ -95,23 +116,24 @@ def verify(names: Sequence[str], path: str, jobs: int = 1, threads: int = 1,
     return rows
 
 
-def _one(name: str, threads: int, place: int) -> Row:
-    command = [sys.executable, "-m", "ghost_ms.deploy.verify_worker", name, str(threads), str(place)]
+def _one(row: Row, formats: Sequence[str], threads: int, place: int) -> Row:
+    command = [sys.executable, "-m", "ghost_ms.deploy.verify_worker", row.model, str(threads), str(place), *formats]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT,
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT,
                               env={**os.environ, "OMP_NUM_THREADS": str(threads)})
-    except subprocess.TimeoutExpired:
-        return Row(name, note=f"took longer than {LIMIT} s")
-    # What was found before a crash counts.
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    row = Row(name)
-    for answer in answers:
-        for key, value in answer.items():
-            setattr(row, key, f"{row.note} {value}".strip() if key == "note" else value)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        died = signal.Signals(-done.returncode).name if done.returncode < 0 else (lines or ["no reason given"])[-1]
-        row.note = f"{row.note} The process ended early: {died}.".strip()
+        out, said, code = done.stdout, done.stderr, done.returncode
+    except subprocess.TimeoutExpired as late:
+        out, said, code = late.stdout or b"", f"it took longer than {LIMIT} s".encode(), 1
+    # What was found before a crash counts, and the format that was under way when it came is the one that failed.
+    under_way = formats[0]
+    for line in out.decode(errors="replace").splitlines():
+        answer = json.loads(line) if line.startswith("{") else {}
+        under_way = answer.pop("format", under_way)
+        row = dataclasses.replace(row, **answer)
+    if code:
+        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+        reason = signal.Signals(-code).name if code < 0 else (lines or ["no reason given"])[-1]
+        row = dataclasses.replace(row, **{f"{under_way}_note": f"the process ended early, {reason}"})
     return row
 
 
@@ -166,7 +188,7 @@ def as_table(rows: Dict[str, Row]) -> str:
     ordered = [rows[name] for name in sorted(rows)]
     table = as_markdown([[title for title, _ in COLUMNS]] + [[cell(row) for _, cell in COLUMNS] for row in ordered])
     missing = [name for name in list_models("*") if name not in rows]
-    notes = [f"- {row.model}: {row.note}" for row in ordered if row.note]
+    notes = [f"- {row.model}: {row.notes}" for row in ordered if row.notes]
     notes += [f"- {row.model}: its own output changes by {row.rounding:.0e} when its input changes in the last bit, "
               "because it chooses between equals; no runtime repeats that." for row in ordered if row.rounding]
     notes += [f"- not taken yet: {', '.join(missing)}"] if missing else []
@@ -174,12 +196,12 @@ def as_table(rows: Dict[str, Row]) -> str:
     return "\n\n".join([f"{taken}.", table, *(["\n".join(notes)] if notes else [])])
 
 
-def chosen(patterns: Sequence[str], rows: Dict[str, Row], missing: bool) -> List[str]:
-    """Names that patterns stand for; with `missing` only those that have no good row yet."""
+def chosen(patterns: Sequence[str], rows: Dict[str, Row], formats: Sequence[str], missing: bool) -> List[str]:
+    """Names that patterns stand for; with `missing` only those that are not good in these formats yet."""
     names: List[str] = []
     for pattern in patterns:
         found = list_models(pattern)
         if not found:
             raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
         names += [name for name in found if name not in names]
-    return [name for name in names if not (missing and name in rows and rows[name].well)]
+    return [name for name in names if not (missing and name in rows and rows[name].well(formats))]

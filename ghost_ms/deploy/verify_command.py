@@ -14,7 +14,10 @@ def run_verify(prog: str, description: str, argv: Sequence[str]) -> int:
                                                                    "none: only write the table of the results")
     parser.add_argument("--results", default="formats.csv", metavar="FILE.csv",
                         help="where the results are kept; rows of other models stay (default formats.csv)")
-    parser.add_argument("--missing", action="store_true", help="pass over models that have a good row already")
+    parser.add_argument("--formats", nargs="+", choices=list(verify.FORMATS), default=list(verify.FORMATS),
+                        help="what to take (default all); mindspore is the network itself in graph mode, for the time "
+                             "that compiling and a call take")
+    parser.add_argument("--missing", action="store_true", help="pass over models that are good in these formats")
     parser.add_argument("--jobs", type=int, default=1, help="models at the same time (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="cores of each (default 1)")
     parser.add_argument("--update", metavar="FILE", help="put the table between the marks <!-- formats --> and "
@@ -28,18 +31,20 @@ def run_verify(prog: str, description: str, argv: Sequence[str]) -> int:
     from ghost_ms.models.table import update
 
     rows = verify.read(options.results) if os.path.isfile(options.results) else {}
-    names = verify.chosen(options.models, rows, options.missing)
-    rows = verify.verify(names, options.results, options.jobs, options.threads,
+    names = verify.chosen(options.models, rows, options.formats, options.missing)
+    rows = verify.verify(names, options.results, options.formats, options.jobs, options.threads,
                          lambda row: print(_line(row), file=sys.stderr, flush=True))
     text = verify.as_table(rows)
     if options.update:
         update(options.update, "formats", text)
     else:
         print(text)
-    return 0 if all(rows[name].well for name in names) else 1
+    return 0 if all(rows[name].well(options.formats) for name in names) else 1
 
 
 def _line(row: verify.Row) -> str:
-    found = ", ".join(f"{form} {'-' if value is None else format(value, '.0e')}"
-                      for form, value in (("MINDIR", row.mindir), ("ONNX", row.onnx), ("Lite", row.lite)))
-    return f"{row.model}: {found}{'; ' + row.note if row.note else ''}"
+    """The row in short, for who watches."""
+    found = [f"{name} {value:{form}}" for name, value, form in (
+        ("compile", row.compile_s, ".0f"), ("MINDIR", row.mindir, ".0e"), ("ONNX", row.onnx, ".0e"),
+        ("Lite", row.lite, ".0e")) if value is not None]
+    return f"{row.model}: {', '.join(found)}{'; ' if found and row.notes else ''}{row.notes}"

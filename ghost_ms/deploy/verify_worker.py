@@ -8,7 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -44,8 +44,8 @@ def randomize_statistics(net: Any, seed: int = 0) -> Any:
     return net
 
 
-def main(name: str, threads: int, place: int) -> None:
-    """Take a variant through all formats on the cores [place * threads, (place + 1) * threads)."""
+def main(name: str, threads: int, place: int, formats: Sequence[str]) -> None:
+    """Take a variant through formats on the cores [place * threads, (place + 1) * threads)."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What libraries print must not mix with the answers.
     _take_cores(threads, place)
@@ -54,12 +54,24 @@ def main(name: str, threads: int, place: int) -> None:
         print(json.dumps(facts), file=out, flush=True)
 
     tell(input_size=size_text(model_card(name).input_size))
+    if "mindspore" in formats:
+        tell(format="mindspore")
+        _mindspore(name, tell)
     with tempfile.TemporaryDirectory() as folder:
-        _mindspore(name, os.path.join(folder, "net.mindir"), tell)
-        path = os.path.join(folder, "net.onnx")
-        reference = _onnx(name, path, threads, tell)
-        if os.path.isfile(path):
+        if "mindir" in formats:
+            tell(format="mindir")
+            _mindir(name, os.path.join(folder, "net.mindir"), tell)
+        if "onnx" in formats or "lite" in formats:
+            tell(format="onnx" if "onnx" in formats else "lite")
+            path = os.path.join(folder, "net.onnx")
+            reference = _onnx(name, path, threads, tell if "onnx" in formats else _silent)
+        if "lite" in formats:
+            tell(format="lite")
             _lite(path, os.path.join(folder, "net.ms"), threads, reference, tell)
+
+
+def _silent(**_: Any) -> None:
+    """Of a step that is only on the way to another."""
 
 
 def _take_cores(threads: int, place: int) -> None:
@@ -83,23 +95,27 @@ def _network(name: str) -> tuple:
     return randomize_statistics(description.build()).set_train(False), description
 
 
-def _mindspore(name: str, path: str, tell: Callable[..., None]) -> None:
+def _mindspore(name: str, tell: Callable[..., None]) -> None:
     import mindspore as ms
 
+    from ghost_ms.deploy.fuse import to_deploy_form
+
+    net, description = _network(name)
+    net, images = to_deploy_form(net), ms.Tensor(_images(description))
+    answer, measure, _ = prepare(lambda: net(images).asnumpy())
+    tell(compile_s=answer["compile_s"], mindspore_ms=_median(measure))
+
+
+def _mindir(name: str, path: str, tell: Callable[..., None]) -> None:
     from ghost_ms.deploy.export import export_mindir
 
     net, description = _network(name)
     try:
-        found = export_mindir(net, description, path)
+        comparison = export_mindir(net, description, path)["comparison"]
     except (ValueError, OSError) as error:
-        tell(note=f"MINDIR: {error}.")
+        tell(mindir_note=str(error))
         return
-    tell(mindir=found["comparison"].relative, mindir_mb=os.path.getsize(path) / 1e6, **_rounding(found["comparison"]))
-    os.remove(path)
-    images = ms.Tensor(_images(description))
-    # The export has left it in its deploy form.
-    answer, measure, _ = prepare(lambda: net(images).asnumpy())
-    tell(compile_s=answer["compile_s"], mindspore_ms=_median(measure))
+    tell(mindir=comparison.relative, mindir_mb=os.path.getsize(path) / 1e6, **_rounding(comparison))
 
 
 def _onnx(name: str, path: str, threads: int, tell: Callable[..., None]) -> Reference:
@@ -115,7 +131,7 @@ def _onnx(name: str, path: str, threads: int, tell: Callable[..., None]) -> Refe
     try:
         found = export_onnx(net, description, path)
     except (ValueError, OSError) as error:
-        tell(note=f"ONNX: {error}.")
+        tell(onnx_note=str(error))
         return reference
     run = load_onnx(path, threads)
     _, measure, _ = prepare(lambda: run(images))
@@ -128,13 +144,16 @@ def _lite(source: str, target: str, threads: int, reference: Reference, tell: Ca
     from ghost_ms.deploy.compare import compare
     from ghost_ms.deploy.lite import LiteModel, convert
 
+    if not os.path.isfile(source):
+        tell(lite_note="there is no ONNX file to convert")
+        return
     try:
         convert(source, target)
         with LiteModel(target, threads) as model:
             output = model(reference.images)
             milliseconds = _median(model.time)
     except (ValueError, OSError) as error:
-        tell(note=f"Lite: {str(error).replace(source, 'it').replace(target, 'it')}.")
+        tell(lite_note=str(error).replace(f"'{source}'", "it").replace(f"'{target}'", "it"))
         return
     comparison = compare(output.reshape(reference.expected.shape), reference.expected, reference.run, reference.images)
     tell(lite=comparison.relative, lite_mb=os.path.getsize(target) / 1e6, lite_ms=milliseconds, **_rounding(comparison))
@@ -158,5 +177,5 @@ def _median(measure: Callable[[int], List[float]]) -> float:
 
 if __name__ == "__main__":
     begin = time.perf_counter()
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
     print(f"{sys.argv[1]}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
