@@ -239,7 +239,7 @@ def test_every_command_runs(project):
     needs_lite = lite.lite_python() is None
     lines = [line for line in LINES if line not in ELSEWHERE
              and not (needs_lite and re.search(r"^ghost-ms lite|--backend.* lite", line))]
-    script = as_script(["python train.py --config configs/quickstart.yaml", *lines], project)
+    script = as_script([".venv/bin/python train.py --config configs/quickstart.yaml", *lines], project)
     done = subprocess.run(["bash", "-c", script], cwd=project, env=own_environment(), stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
