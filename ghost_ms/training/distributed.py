@@ -33,7 +33,8 @@ def from_main(values: List[float], world: World) -> List[float]:
 
 def gather(parameters: Sequence[Parameter], world: World) -> List[np.ndarray]:
     """Each parameter (of 32-bit numbers) of every rank, as an array (ranks, *shape)."""
-    arrays = [np.ascontiguousarray(p.asnumpy()) for p in parameters]
+    # Unlike ascontiguousarray, this leaves a scalar one.
+    arrays = [p.asnumpy().copy(order="C") for p in parameters]
     if world.size == 1:
         return [array[None] for array in arrays]
     # Integers travel as the float32 of the same bits; nothing is computed on the way.

@@ -56,6 +56,17 @@ def test_running_means_are_averaged_as_the_statistics_are(monkeypatch):
     assert ema.counted.asnumpy().tolist() == [0]
 
 
+def test_what_all_ranks_have_keeps_its_shape(monkeypatch):
+    """A scalar too: a resumed run saves what it has loaded, and a later one looks at the shapes."""
+    monkeypatch.setattr(distributed.ops, "AllGather", lambda: lambda flat: ms.ops.concat((flat, 2 * flat)))
+    values = [np.array(3, np.float32), np.array([[1, 2]], np.float32), np.array([4], np.float32)]
+    for size in (1, 2):
+        gathered = distributed.gather([ms.Parameter(ms.Tensor(value)) for value in values], device.World(0, size))
+        for value, found in zip(values, gathered):
+            np.testing.assert_array_equal(found, np.stack([value, 2 * value][:size]))
+            assert found.shape == (size, *value.shape)
+
+
 def test_processes_that_cannot_meet_say_so(monkeypatch):
     def fail():
         raise RuntimeError("Failed to initialize\n- more")

@@ -49,7 +49,7 @@ def _step(world):
 
 
 def _resumed(step, world, folder):
-    """Whether every parameter of this rank comes back, bit by bit, from the file that rank 0 writes."""
+    """Whether every parameter of this rank comes back, bit by bit and in its shape, from the file that rank 0 writes."""
     state = whole_state(step, world)
     if world.is_main:
         description = Description("none", {}, [], preprocessing_of_size((1, 1)))
@@ -59,7 +59,8 @@ def _resumed(step, world, folder):
     _, fresh = _step(world)
     load_state(fresh, Found("", values, description, Progress(), []), world.rank)
     held = {name: value.asnumpy() for name, value in fresh.state().items()}
-    return {name: value.asnumpy().tobytes() == held[name].tobytes() for name, value in step.state().items()}
+    return {name: value.asnumpy().tobytes() == held[name].tobytes() and value.shape == held[name].shape
+            for name, value in step.state().items()}
 
 
 def main():
