@@ -118,6 +118,17 @@ def test_a_command_that_is_not_valid_is_found(line, parse_only, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+def test_fine_tuning_by_options_and_by_a_recipe_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    line, = [line for line in LINES if "--model.pretrained" in line]
+    by_options = recipes.parse(recipes.build_parser("test", ""), shlex.split(line)[2:])[0]
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    path = tmp_path / "configs" / "ghostnet" / "pets.yaml"
+    path.write_text(re.search(r"## Fine-tuning\n\n```yaml\n(.*?)```", (ROOT / "docs/recipes.md").read_text(), re.S)[1])
+    by_recipe = recipes.load(str(path))
+    assert by_recipe == by_options and by_recipe.model.freeze == 2 and by_recipe.optimizer.layer_decay == 0.8
+
+
 def test_options_in_the_text_exist():
     """Those between backquotes: each is in the help of a command."""
     options = {code.split()[0] for code in inline_code(prose(README)) if code.startswith("--")}
@@ -228,7 +239,7 @@ def test_every_command_runs(project):
     needs_lite = lite.lite_python() is None
     lines = [line for line in LINES if line not in ELSEWHERE
              and not (needs_lite and re.search(r"^ghost-ms lite|--backend.* lite", line))]
-    script = as_script(["python train.py --config configs/quickstart.yaml", *lines], project)
+    script = as_script([".venv/bin/python train.py --config configs/quickstart.yaml", *lines], project)
     done = subprocess.run(["bash", "-c", script], cwd=project, env=own_environment(), stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
