@@ -5,6 +5,8 @@ python scripts/measure_cpu.py rates
     passes over activations; each in chains of layers, forward and backward.
 python scripts/measure_cpu.py step MODEL --batch 16 --size 224
     Seconds of a step. Started by msrun it is a data-parallel step, gradients averaged over all ranks.
+python scripts/measure_cpu.py reduce MODEL
+    Started by msrun: seconds of the averaging alone.
 
 Run it on an idle machine, with OMP_NUM_THREADS=1.
 """
@@ -67,6 +69,30 @@ def chain_seconds(make, channels, side):
     return statistics.median(times[2:])
 
 
+class Reduce(nn.Cell):
+    """The averaging of gradients alone, of the shapes of some weights; returns a number that needs all of it."""
+
+    def __init__(self, weights, reducer):
+        super().__init__(auto_prefix=False)
+        self.weights, self.reducer = ms.ParameterTuple(weights), reducer
+
+    def construct(self):
+        return ops.addn([gradient.reshape(-1)[0] for gradient in self.reducer(self.weights)])
+
+
+def reduce(name):
+    """Print the median seconds of averaging, over all ranks, gradients of the shapes of a network's weights."""
+    world, weights = device.world(), create_model(name).trainable_params()
+    run, times = Reduce(weights, gradient_reducer(weights, world)), []
+    for _ in range(12):
+        start = time.perf_counter()
+        run().asnumpy()
+        times.append(time.perf_counter() - start)
+    size = 4e-6 * sum(weight.size for weight in weights)
+    print(f"{name}, rank {world.rank} of {world.size}: {statistics.median(times[2:]):.4f} s to average {len(weights)} "
+          f"gradients of {size:.1f} MB", flush=True)
+
+
 def rates():
     """Print the three rates, each layer's own first."""
     for name, shapes, groups in (("dense", DENSE, 1), ("depthwise", DEPTHWISE, None)):
@@ -113,7 +139,7 @@ def step(name, batch, size, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rates", "step"])
+    parser.add_argument("what", choices=["rates", "step", "reduce"])
     parser.add_argument("model", nargs="?", default="ghostnet_100")
     parser.add_argument("--batch", type=int, default=16, help="images of a step on each rank (default 16)")
     parser.add_argument("--size", type=int, default=224, help="pixels of a side (default 224)")
@@ -123,6 +149,8 @@ def main():
     print(f"MindSpore {ms.__version__}, {os.cpu_count()} cores, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS')}")
     if options.what == "rates":
         rates()
+    elif options.what == "reduce":
+        reduce(options.model)
     else:
         step(options.model, options.batch, options.size, options.steps)
 

@@ -54,7 +54,8 @@ def test_a_command_has_all_time_for_its_work(tmp_path):
 
 
 def test_a_signal_to_the_starter_of_a_rank_table_reaches_the_ranks(tmp_path):
-    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(7)); print('up', flush=True); time.sleep(60)"
+    code = ("import signal, sys, time; signal.signal(15, lambda *_: sys.exit(7)); print('up', flush=True); "
+            "time.sleep(60)")
     job = subprocess.Popen([sys.executable, ROOT / "scripts/start_ranks.py", tmp_path, "2", "0:0", "1:1", "--",
                             sys.executable, "-c", code])
     logs, deadline = [tmp_path / f"worker_{rank}.log" for rank in (0, 1)], time.time() + 30
