@@ -130,8 +130,8 @@ class Talking(nn.Cell):
 @pytest.mark.parametrize("net, options, calls, switches", [
     (Linear, {}, set(), 0), (Talking, {"scaler": True, "accumulate": 2}, {"Print"}, 2)])
 def test_the_compiled_step_never_calls_the_host(net, options, calls, switches, graph, tmp_path):
-    """One graph without a branch; what a network prints is seen here. A loss scale and accumulation branch on a value of
-    the device: where the runtime and not the device takes a branch, such a step waits once for each."""
+    """One graph without a branch; what a network prints is seen here. A loss scale and accumulation branch on a value
+    of the device: where the runtime and not the device takes a branch, such a step waits once for each."""
     if "scaler" in options:
         options = {**options, "scaler": amp.DynamicLossScaler(1024, 2, 10)}
     images, labels = _batch(0)
