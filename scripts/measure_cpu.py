@@ -37,9 +37,9 @@ MAPS = ((16, 112), (64, 56), (128, 28), (256, 14))
 class Chain(nn.Cell):
     """The sum of squares behind some equal layers, so that every layer runs forward and backward."""
 
-    def __init__(self, make):
+    def __init__(self, layers):
         super().__init__()
-        self.layers = nn.SequentialCell([layer for _ in range(DEPTH) for layer in make()])
+        self.layers = nn.SequentialCell(layers)
 
     def construct(self, x):
         y = self.layers(x)
@@ -57,9 +57,9 @@ class Gradient(nn.Cell):
         return self.run(x)
 
 
-def chain_seconds(make, channels, side):
+def chain_seconds(layers, channels, side):
     """Of one forward and backward pass of a chain: the median of some, without the first two, which compile."""
-    run = Gradient(Chain(make).set_train())
+    run = Gradient(Chain(layers).set_train())
     x = Tensor(np.random.default_rng(0).standard_normal((BATCH, channels, side, side)), ms.float32)
     times, begin = [], time.perf_counter()
     while len(times) < 7 or time.perf_counter() - begin < 2:
@@ -99,14 +99,16 @@ def rates():
         flop = spent = 0.0
         for kernel, channels, side in shapes:
             group = groups or channels
-            seconds = chain_seconds(lambda: [conv2d(channels, channels, kernel, groups=group)], channels, side)
+            layers = [conv2d(channels, channels, kernel, groups=group) for _ in range(DEPTH)]
+            seconds = chain_seconds(layers, channels, side)
             work = 2 * 3 * DEPTH * BATCH * side ** 2 * kernel ** 2 * channels * channels // group
             print(f"  {kernel}x{kernel}, {channels} channels, {side} px: {work / seconds / 1e9:.2f} GFLOP/s")
             flop, spent = flop + work, spent + seconds
         print(f"{name}: {flop / spent:.3g} FLOP/s", flush=True)
     elements = spent = 0.0
     for channels, side in MAPS:
-        seconds = chain_seconds(lambda: [nn.BatchNorm2d(channels), nn.ReLU()], channels, side)
+        layers = [layer for _ in range(DEPTH) for layer in (nn.BatchNorm2d(channels), nn.ReLU())]
+        seconds = chain_seconds(layers, channels, side)
         written = 2 * DEPTH * BATCH * channels * side ** 2
         print(f"  norm and ReLU, {channels} channels, {side} px: {1e9 * seconds / written:.2f} ns an element")
         elements, spent = elements + written, spent + seconds
