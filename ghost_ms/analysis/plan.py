@@ -89,10 +89,11 @@ CARDS: Dict[str, Hardware] = {
                     efficiency=Figure(0.72, "of the peak", f"dense convolutions {CPU}"),
                     depthwise=Figure(0.0092, "of the peak", f"depthwise convolutions {CPU}"),
                     memory=Figure(2.87e9, "B/s", f"BatchNorm and ReLU, 7 ns an element {CPU}"),
-                    crowd=Figure(1.9, "times", "a step of two workers against one, the averaging of gradients "
-                                               f"included; 1.87, 1.91 and 2.06 {MACHINE}: scripts/measure_cpu.py step"),
+                    crowd=Figure(1.85, "times", "a step of two workers against one, without averaging gradients; 1.79 "
+                                                f"to 1.91 {MACHINE}: scripts/measure_cpu.py step"),
                     overlap=False,
-                    link=Figure(1e9, "B/s", "assumption: sockets of one host"),
+                    link=Figure(2.2e8, "B/s", f"gradients of ResNet-50 averaged by two processes, {MACHINE}: "
+                                              "scripts/measure_cpu.py reduce"),
                     network=Figure(1.25e8, "B/s", "assumption: 1 Gbit/s"),
                     latency=Figure(1e-3, "s a message", "assumption"),
                     server=Figure(2, "processes", "two cores, one for each"),

@@ -30,6 +30,8 @@ def test_published_scaling_of_resnet50_is_met():
 #: What training steps took on the machine that gave the CPU its rates: one worker, `OMP_NUM_THREADS=1 python
 #: scripts/measure_cpu.py step MODEL --batch B`; two, the same started by `msrun --worker_num=2 --local_worker_num=2`.
 STEPS = {"ghostnet_100": (16, 2.041, 3.820), "resnet50": (8, 2.949, 6.095), "mobilenetv3_large_100": (16, 2.125, 4.054)}
+#: What averaging took there, by msrun and `measure_cpu.py reduce MODEL`.
+AVERAGING = {"ghostnet_100": 0.158, "resnet50": 0.467, "mobilenetv3_large_100": 0.127}
 #: Parameters, MACs, MACs of depthwise convolutions, activations, those that products write; of one image.
 COUNTS = {"ghostnet_100": (5_182_508, 141.2e6, 17.7e6, 9.53e6, 3.55e6),
           "resnet50": (25_557_032, 4089.2e6, 0, 32.04e6, 11.11e6),
@@ -48,6 +50,13 @@ def test_steps_on_a_cpu_are_met(name):
         planned = plan.step_of(_cpu_job(name, batch, workers), plan.CARDS["cpu"]).expected
         print(f"{name}, {workers} workers: {planned:.2f} s planned, {measured} measured, {planned / measured - 1:+.0%}")
         assert 1.1 < planned / measured < 1.26, "plan.CARDS['cpu'].checked says so"
+
+
+def test_averaging_on_a_cpu_is_met():
+    """Many small gradients take longer than their bytes."""
+    for name, measured in AVERAGING.items():
+        planned = plan.step_of(_cpu_job(name, 1, 2), plan.CARDS["cpu"]).all_reduce
+        assert 0.6 < planned / measured < 1.05, name
 
 
 def test_the_counts_are_those_of_the_command(capsys):
