@@ -5,6 +5,8 @@ python scripts/measure_cpu.py rates
     passes over activations; each in chains of layers, forward and backward.
 python scripts/measure_cpu.py step MODEL --batch 16 --size 224
     Seconds of a step. Started by msrun it is a data-parallel step, gradients averaged over all ranks.
+python scripts/measure_cpu.py reduce MODEL
+    Started by msrun: seconds of the averaging alone.
 
 Run it on an idle machine, with OMP_NUM_THREADS=1.
 """
@@ -35,9 +37,9 @@ MAPS = ((16, 112), (64, 56), (128, 28), (256, 14))
 class Chain(nn.Cell):
     """The sum of squares behind some equal layers, so that every layer runs forward and backward."""
 
-    def __init__(self, make):
+    def __init__(self, layers):
         super().__init__()
-        self.layers = nn.SequentialCell([layer for _ in range(DEPTH) for layer in make()])
+        self.layers = nn.SequentialCell(layers)
 
     def construct(self, x):
         y = self.layers(x)
@@ -55,9 +57,9 @@ class Gradient(nn.Cell):
         return self.run(x)
 
 
-def chain_seconds(make, channels, side):
+def chain_seconds(layers, channels, side):
     """Of one forward and backward pass of a chain: the median of some, without the first two, which compile."""
-    run = Gradient(Chain(make).set_train())
+    run = Gradient(Chain(layers).set_train())
     x = Tensor(np.random.default_rng(0).standard_normal((BATCH, channels, side, side)), ms.float32)
     times, begin = [], time.perf_counter()
     while len(times) < 7 or time.perf_counter() - begin < 2:
@@ -67,20 +69,46 @@ def chain_seconds(make, channels, side):
     return statistics.median(times[2:])
 
 
+class Reduce(nn.Cell):
+    """The averaging of gradients alone, of the shapes of some weights; returns a number that needs all of it."""
+
+    def __init__(self, weights, reducer):
+        super().__init__(auto_prefix=False)
+        self.weights, self.reducer = ms.ParameterTuple(weights), reducer
+
+    def construct(self):
+        return ops.addn([gradient.reshape(-1)[0] for gradient in self.reducer(self.weights)])
+
+
+def reduce(name):
+    """Print the median seconds of averaging, over all ranks, gradients of the shapes of a network's weights."""
+    world, weights = device.world(), create_model(name).trainable_params()
+    run, times = Reduce(weights, gradient_reducer(weights, world)), []
+    for _ in range(12):
+        start = time.perf_counter()
+        run().asnumpy()
+        times.append(time.perf_counter() - start)
+    size = 4e-6 * sum(weight.size for weight in weights)
+    print(f"{name}, rank {world.rank} of {world.size}: {statistics.median(times[2:]):.4f} s to average {len(weights)} "
+          f"gradients of {size:.1f} MB", flush=True)
+
+
 def rates():
     """Print the three rates, each layer's own first."""
     for name, shapes, groups in (("dense", DENSE, 1), ("depthwise", DEPTHWISE, None)):
         flop = spent = 0.0
         for kernel, channels, side in shapes:
             group = groups or channels
-            seconds = chain_seconds(lambda: [conv2d(channels, channels, kernel, groups=group)], channels, side)
+            layers = [conv2d(channels, channels, kernel, groups=group) for _ in range(DEPTH)]
+            seconds = chain_seconds(layers, channels, side)
             work = 2 * 3 * DEPTH * BATCH * side ** 2 * kernel ** 2 * channels * channels // group
             print(f"  {kernel}x{kernel}, {channels} channels, {side} px: {work / seconds / 1e9:.2f} GFLOP/s")
             flop, spent = flop + work, spent + seconds
         print(f"{name}: {flop / spent:.3g} FLOP/s", flush=True)
     elements = spent = 0.0
     for channels, side in MAPS:
-        seconds = chain_seconds(lambda: [nn.BatchNorm2d(channels), nn.ReLU()], channels, side)
+        layers = [layer for _ in range(DEPTH) for layer in (nn.BatchNorm2d(channels), nn.ReLU())]
+        seconds = chain_seconds(layers, channels, side)
         written = 2 * DEPTH * BATCH * channels * side ** 2
         print(f"  norm and ReLU, {channels} channels, {side} px: {1e9 * seconds / written:.2f} ns an element")
         elements, spent = elements + written, spent + seconds
@@ -113,7 +141,7 @@ def step(name, batch, size, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rates", "step"])
+    parser.add_argument("what", choices=["rates", "step", "reduce"])
     parser.add_argument("model", nargs="?", default="ghostnet_100")
     parser.add_argument("--batch", type=int, default=16, help="images of a step on each rank (default 16)")
     parser.add_argument("--size", type=int, default=224, help="pixels of a side (default 224)")
@@ -123,6 +151,8 @@ def main():
     print(f"MindSpore {ms.__version__}, {os.cpu_count()} cores, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS')}")
     if options.what == "rates":
         rates()
+    elif options.what == "reduce":
+        reduce(options.model)
     else:
         step(options.model, options.batch, options.size, options.steps)
 

@@ -99,7 +99,7 @@ on_signal() {
     workers=$(rank_workers)
     [ -n "$workers" ] || end_by_force
     ASKED=$1 ASKED_AT=$SECONDS
-    echo "SIG$1: a training saves its state after this step; once more ends every process at once" >&2 || true
+    echo "SIG$1: a training saves its state and ends; once more ends every process at once" >&2 || true
     # All ranks agree on the step; a rank on another host need not have heard of it.
     # shellcheck disable=SC2086  # one word a process
     kill -TERM $workers 2>/dev/null || true

@@ -48,7 +48,7 @@ class Interruption:
         self.number = signal.SIGINT if _in_foreground() else number
         self._restore()
         # Not print: the signal may have come in the middle of one.
-        os.write(2, b"\nghost-ms: stopping after this step, the state will be saved; once more to stop at once\n")
+        os.write(2, b"\nghost-ms: stopping, the state will be saved; once more to stop at once\n")
 
 
 def _in_foreground() -> bool:

@@ -49,6 +49,8 @@ def test_counts_by_hand():
     for name, (macs, activations) in expected.items():
         assert (layers[name].macs, layers[name].activations) == (macs, activations), name
     assert total(list(layers.values())).macs == sum(macs for macs, _ in expected.values())
+    assert {name: layer.depthwise for name, layer in layers.items() if layer.depthwise} == {"stage.0": 4800}
+    assert total(list(layers.values())).depthwise == 4800
     assert layers["stem"].output == (1, 8, 4, 6) and layers["stage"].output == (1, 8, 4, 6)
     assert [layers[name].params for name in ("stem", "stage.0", "stage.1", "head", "")] == [224, 200, 16, 45, 0]
 

@@ -73,7 +73,7 @@ def test_all_ways_to_read_are_seen(reads):
 
 
 def test_a_training_waits_only_where_it_shows_and_saves(reads, monkeypatch, tmp_path):
-    """25 steps, with running means: six counters at steps 1, 11, 21 and the last; the state at step 14; no more."""
+    """25 steps, with running means: six counters at steps 1, 11, 21 and the last; the state at 14; nothing else."""
     config = _small_run(tmp_path / "run", epochs=1, checkpoint_every=14)
     config.data.batch_size, config.data.synthetic_size, config.ema = 4, 100, EmaConfig(decay=0.9)
     seen = {}
@@ -130,8 +130,8 @@ class Talking(nn.Cell):
 @pytest.mark.parametrize("net, options, calls, switches", [
     (Linear, {}, set(), 0), (Talking, {"scaler": True, "accumulate": 2}, {"Print"}, 2)])
 def test_the_compiled_step_never_calls_the_host(net, options, calls, switches, graph, tmp_path):
-    """One graph without a branch; what a network prints is seen here. A loss scale and accumulation branch on a value of the device: where the runtime and
-    not the device takes a branch, such a step waits once for each."""
+    """One graph without a branch; what a network prints is seen here. A loss scale and accumulation branch on a value
+    of the device: where the runtime and not the device takes a branch, such a step waits once for each."""
     if "scaler" in options:
         options = {**options, "scaler": amp.DynamicLossScaler(1024, 2, 10)}
     images, labels = _batch(0)

@@ -49,7 +49,7 @@ def _step(world):
 
 
 def _resumed(step, world, folder):
-    """Whether every parameter of this rank comes back, bit by bit and in its shape, from the file that rank 0 writes."""
+    """Whether every parameter of this rank comes back, in its bits and shape, from the file that rank 0 writes."""
     state = whole_state(step, world)
     if world.is_main:
         description = Description("none", {}, [], preprocessing_of_size((1, 1)))
