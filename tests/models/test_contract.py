@@ -131,7 +131,8 @@ def test_deploy_form_gives_the_same_logits(variant):
     expected = net(x).asnumpy()
     before = count_cells(net, nn.BatchNorm2d)
     deployed = to_deploy_form(net)
-    assert compare(deployed(x).asnumpy(), expected, lambda images: deployed(ms.Tensor(images)).asnumpy(), x.asnumpy()).same
+    found = compare(deployed(x).asnumpy(), expected, lambda image: deployed(ms.Tensor(image)).asnumpy(), x.asnumpy())
+    assert found.same, found
     assert count_cells(deployed, nn.Dropout) == 0
     assert count_cells(deployed, nn.BatchNorm2d) < max(before, 1)
 
