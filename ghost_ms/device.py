@@ -52,7 +52,9 @@ def _join(target: str) -> World:
     try:
         init()
     except RuntimeError as error:
-        raise ValueError(f"the processes of this {target} run did not find each other: {_first_line(error)}") from None
+        # The scheduler, which is in here all the time, hears of a lost process in the middle of the run.
+        what = "lost" if "timed out node" in str(error) else "did not find"
+        raise ValueError(f"the processes of this {target} run {what} each other: {_first_line(error)}") from None
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
     return World(get_rank(), get_group_size())
 

@@ -323,6 +323,8 @@ def _text(path):
     ("EI0006: Getting socket times out.", "1", "the cards could not connect (EI0006)"),
     ("EL0004: Failed to allocate memory", "1", "the card's memory is full: lower --data.batch_size"),
     ("Failed to initialize distributed job cluster because some processes", "1", "did not find each other in time"),
+    ("ghost-ms: error: the processes of this CPU run lost each other: The total number of timed out node is 1.", "1",
+     "(another rank was lost in the middle of an exchange (CPU)"),
     ("Failed to do connect and link fail destination: 10.7.0.1:8118", "1", "node 10.7.0.1 could not be reached"),
     ("MindSpore version 2.8.0 and Ascend AI software package (Ascend Data Center Solution)version 7.0 does not match",
      "1", "MindSpore and CANN do not fit each other"),

@@ -67,12 +67,14 @@ def test_what_all_ranks_have_keeps_its_shape(monkeypatch):
             assert found.shape == (size, *value.shape)
 
 
-def test_processes_that_cannot_meet_say_so(monkeypatch):
+@pytest.mark.parametrize("said, meant", [
+    ("Failed to initialize", "did not find"), ("The total number of timed out node is 1", "lost")])
+def test_processes_that_cannot_meet_say_so(said, meant, monkeypatch):
     def fail():
-        raise RuntimeError("Failed to initialize\n- more")
+        raise RuntimeError(f"{said}\n- more")
 
     monkeypatch.setattr("mindspore.communication.init", fail)
-    with pytest.raises(ValueError, match="processes of this CPU run did not find each other: Failed to initialize$"):
+    with pytest.raises(ValueError, match=f"processes of this CPU run {meant} each other: {said}$"):
         device._join("CPU")
 
 
