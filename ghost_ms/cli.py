@@ -284,7 +284,7 @@ def quantize(argv: Sequence[str]) -> int:
 
 
 def verify(argv: Sequence[str]) -> int:
-    """Write networks in every format, run the files, compare and time them; the README's table of formats."""
+    """Write networks in every format, run the files, compare them with the networks and time them."""
     from ghost_ms.deploy.verify_command import run_verify
 
     return run_verify("ghost-ms verify", verify.__doc__, argv)

@@ -1,4 +1,4 @@
-"""Every variant in every format that a device runs: written, run, compared, timed; the table in the README.
+"""Every variant in every format that a device runs: written, run, compared, timed.
 
 Each variant is taken by a process of its own (`verify_worker`), so that one that fails, or whose runtime crashes, costs
 its own row and no other. The results are a CSV file that is written anew after each variant; the table is made of it.
