@@ -10,13 +10,14 @@
 # shellcheck source=scripts/launch.sh
 . "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
-FOLDER="" JOBS=1 OUTPUT=runs/distillation OVERRIDES=()
+FOLDER="" JOBS=1 OUTPUT=runs/distillation STUDENT="" OVERRIDES=()
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) show_help; exit 0 ;;
         --jobs) need_number --jobs "${2:-}" 1; JOBS=$2; shift 2 ;;
-        --output) OUTPUT=${2:?--output takes a folder}; shift 2 ;;
-        --*) OVERRIDES+=("$1" "${2:?$1 takes a value}"); shift 2 ;;
+        --output) [ -n "${2:-}" ] || die "--output takes a folder"; OUTPUT=$2; shift 2 ;;
+        --student) STUDENT=$2; shift 2 ;; # by this script itself: KIND_seedN
+        --*) [ $# -gt 1 ] || die "$1 takes a value"; OVERRIDES+=("$1" "$2"); shift 2 ;;
         *) FOLDER=$1; shift ;;
     esac
 done
@@ -25,38 +26,30 @@ done
 find_launch_python
 need_mindspore
 
+# train NAME OPTIONS...: one training, logged beside its run.
 train() {
-    "$PYTHON" "$ROOT/train.py" --data.root "$FOLDER" --train.resume auto "$@"
-}
-
-# student SEED KIND: one training, logged beside its run.
-student() {
-    local name="${2}_seed$1" config=ghostnetv3_fashion_mnist teacher=()
-    if [ "$2" = distilled ]; then
-        config=ghostnetv3_fashion_mnist_distilled
-        teacher=(--distill.teacher "$OUTPUT/teacher/checkpoints/best.ckpt")
-    fi
+    local name=$1
+    shift
     echo "$name"
-    train --config "$ROOT/configs/ghostnetv3/$config.yaml" --run.dir "$OUTPUT/$name" --run.seed "$1" "${teacher[@]}" \
-        "${OVERRIDES[@]}" > "$OUTPUT/$name.log" 2>&1 || die "$name failed; see $OUTPUT/$name.log"
+    "$PYTHON" "$ROOT/train.py" --data.root "$FOLDER" --train.resume auto --run.dir "$OUTPUT/$name" "$@" \
+        > "$OUTPUT/$name.log" 2>&1 || die "$name failed; see $OUTPUT/$name.log"
 }
 
-mkdir -p "$OUTPUT"
+recipe=$ROOT/configs/ghostnetv3/ghostnetv3_fashion_mnist
+case "$STUDENT" in
+    plain_*) train "$STUDENT" --config "$recipe.yaml" --run.seed "${STUDENT##*_seed}" "${OVERRIDES[@]}"; exit ;;
+    distilled_*)
+        train "$STUDENT" --config "${recipe}_distilled.yaml" --run.seed "${STUDENT##*_seed}" \
+            --distill.teacher "$OUTPUT/teacher/checkpoints/best.ckpt" "${OVERRIDES[@]}"
+        exit ;;
+esac
+
+mkdir -p "$OUTPUT" || die "cannot make the folder '$OUTPUT'; choose another with --output"
 # Processes that each use every core get in each other's way.
 cores=$(nproc)
 export OMP_NUM_THREADS=$((cores / JOBS > 0 ? cores / JOBS : 1))
-echo "teacher"
-train --config "$ROOT/configs/ghostnet/ghostnet_fashion_mnist.yaml" --train.epochs 3 --run.dir "$OUTPUT/teacher" \
-    > "$OUTPUT/teacher.log" 2>&1 || die "the teacher failed; see $OUTPUT/teacher.log"
-for seed in 1 2 3; do
-    for kind in plain distilled; do
-        while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do
-            wait -n || exit 1
-        done
-        student "$seed" "$kind" &
-    done
-done
-while [ -n "$(jobs -rp)" ]; do
-    wait -n || exit 1
-done
-"$PYTHON" -m ghost_ms.cli runs "$OUTPUT/teacher" "$OUTPUT"/plain_seed? "$OUTPUT"/distilled_seed? -o "$OUTPUT/curves.png"
+train teacher --config "$ROOT/configs/ghostnet/ghostnet_fashion_mnist.yaml" --train.epochs 3
+printf '%s\n' {plain,distilled}_seed{1,2,3} | PYTHON=$PYTHON xargs -P "$JOBS" -n 1 \
+    "$BASH" "${BASH_SOURCE[0]}" "$FOLDER" --output "$OUTPUT" "${OVERRIDES[@]}" --student ||
+    die "the comparison is not whole; the same command goes on where it stopped"
+"$PYTHON" -m ghost_ms.cli runs "$OUTPUT/teacher" "$OUTPUT"/{plain,distilled}_seed{1,2,3} -o "$OUTPUT/curves.png"

@@ -26,7 +26,7 @@ def main(backends: Dict[str, Callable[[dict, str], tuple]]) -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What libraries print must not mix with the answers.
     task = json.loads(sys.stdin.readline())
-    _limit_threads(task["threads"])
+    take_cores(task["threads"])
     with tempfile.TemporaryDirectory() as folder:
         try:
             answer, measure, peak = backends[task["backend"]](task, folder)
@@ -39,11 +39,12 @@ def main(backends: Dict[str, Callable[[dict, str], tuple]]) -> None:
         print(json.dumps({"peak_mb": peak()}), file=out, flush=True)
 
 
-def _limit_threads(threads: int) -> None:
-    """No more cores than threads, whatever the pools of a library count."""
+def take_cores(threads: int, place: int = 0) -> None:
+    """No more cores than threads, whatever the pools of a library count; other ones for each place, while there are."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[:threads])
+        start = place * threads % len(cores)
+        os.sched_setaffinity(0, (cores + cores)[start:start + threads])
 
 
 def _network(task: dict) -> tuple:

@@ -6,7 +6,6 @@ its own row and no other. The results are a CSV file that is written anew after 
 import concurrent.futures
 import csv
 import dataclasses
-import io
 import json
 import os
 import signal
@@ -15,14 +14,13 @@ import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.analysis.benchmark import heading
+from ghost_ms.analysis.files import whole_file
 from ghost_ms.deploy.compare import MARGIN, TOLERANCE
 from ghost_ms.models import list_models
 from ghost_ms.models.table import as_markdown
 
 #: Seconds that a variant may take in all.
 LIMIT = 3600
-
-
 #: What can be taken of a variant, and the fields of its row that this fills.
 FORMATS: Dict[str, Tuple[str, ...]] = {
     "mindspore": ("compile_s", "mindspore_ms"), "mindir": ("mindir", "mindir_mb"),
@@ -151,16 +149,12 @@ def read(path: str) -> Dict[str, Row]:
 
 def write(path: str, rows: Dict[str, Row]) -> None:
     """Every figure in full, a line a variant in the order of names; the old file stays until the new one is whole."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"{value:.4g}" if isinstance(value, float) else value
-                      for key, value in dataclasses.asdict(rows[name]).items()} for name in sorted(rows))
-    temporary = f"{path}.{os.getpid()}.tmp"
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(temporary, "w", encoding="utf-8") as out:
-        out.write(file.getvalue())
-    os.replace(temporary, path)
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.4g}" if isinstance(value, float) else value
+                          for key, value in dataclasses.asdict(rows[name]).items()} for name in sorted(rows))
 
 
 COLUMNS: Tuple[Tuple[str, Callable[[Row], str]], ...] = (

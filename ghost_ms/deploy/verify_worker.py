@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
-from ghost_ms.analysis.bench_worker import prepare
+from ghost_ms.analysis.bench_worker import prepare, take_cores
 from ghost_ms.models import model_card
 from ghost_ms.models.table import size_text
 
@@ -48,7 +48,7 @@ def main(name: str, threads: int, place: int, formats: Sequence[str]) -> None:
     """Take a variant through formats on the cores [place * threads, (place + 1) * threads)."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What libraries print must not mix with the answers.
-    _take_cores(threads, place)
+    take_cores(threads, place)
 
     def tell(**facts: Any) -> None:
         print(json.dumps(facts), file=out, flush=True)
@@ -72,14 +72,6 @@ def main(name: str, threads: int, place: int, formats: Sequence[str]) -> None:
 
 def _silent(**_: Any) -> None:
     """Of a step that is only on the way to another."""
-
-
-def _take_cores(threads: int, place: int) -> None:
-    """No more cores than threads, whatever the pools of a library count; those of another job are left to it."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        start = place * threads % len(cores)
-        os.sched_setaffinity(0, (cores + cores)[start:start + threads])
 
 
 def _network(name: str) -> tuple:
