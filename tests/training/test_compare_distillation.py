@@ -45,7 +45,8 @@ def test_a_teacher_and_six_students(jobs, compare):
     for kind in ("plain", "distilled"):
         for seed in "123":
             call, = (call for call in calls[1:-1] if f"--run.dir out/{kind}_seed{seed} " in call)
-            assert call.startswith(f"{threads} ") and call.endswith("--train.epochs 2") and f"--run.seed {seed} " in call
+            assert call.startswith(f"{threads} ") and call.endswith("--train.epochs 2")
+            assert f"--run.seed {seed} " in call
             assert ("_distilled.yaml" in call) == ("--distill.teacher out/teacher/checkpoints/best.ckpt" in call) \
                 == (kind == "distilled")
 
