@@ -16,7 +16,7 @@ from ghost_ms.layers.mlp import ConvMlp, Mlp, gelu, layer_norm
 from ghost_ms.layers.overlap_patch import OverlapPatchEmbed
 from ghost_ms.layers.patch import SizeGuard, cut_patches, map_to_tokens, patch_grid, tokens_to_map
 from ghost_ms.layers.pool import AdaptiveAveragePool
-from ghost_ms.layers.position import resize_table, resize_tokens
+from ghost_ms.layers.position import resize_table, resize_tokens, token_table
 from ghost_ms.layers.reparam import ReparamConv2d, fuse_branches, fuse_cells
 from ghost_ms.layers.squeeze_excite import SqueezeExcite
 from ghost_ms.layers.upsample import upsample_nearest
@@ -30,5 +30,5 @@ __all__ = [
     "VConv2d", "bounded_neighbours", "conv2d", "cut_patches", "depthwise_conv2d", "drop_path_rates", "fuse_branches",
     "fuse_cells", "gelu", "ghostify", "init_dense", "initialize_convolutions", "kaiming_fan_out", "layer_norm",
     "make_divisible", "map_to_tokens", "nearest_neighbours", "patch_grid", "resize_attention_bias", "resize_table",
-    "resize_tokens", "same_conv2d", "split_heads", "tokens_to_map", "upsample_nearest",
+    "resize_tokens", "same_conv2d", "split_heads", "token_table", "tokens_to_map", "upsample_nearest",
 ]

@@ -1,8 +1,15 @@
-"""Position tables for input sizes other than the published one."""
+"""Position tables: fresh ones, and released ones for input sizes other than the published one."""
 import math
 from typing import Tuple
 
 import numpy as np
+from mindspore import Parameter
+from mindspore.common.initializer import Normal, initializer
+
+
+def token_table(count: int, channels: int) -> Parameter:
+    """A learned vector for each of `count` tokens, (1, count, channels), drawn with deviation 0.02."""
+    return Parameter(initializer(Normal(0.02), (1, count, channels)))
 
 
 def bicubic_matrix(source: int, target: int) -> np.ndarray:

@@ -8,16 +8,14 @@ from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import Normal, Uniform, initializer
+from mindspore.common.initializer import Uniform, initializer
 
-from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, SizeGuard, conv2d, drop_path_rates, gelu,
-                             init_dense, layer_norm, map_to_tokens, patch_grid, split_heads, tokens_to_map)
-from ghost_ms.models.backbone import ClassTokenBackbone, FeatureInfo
+from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, conv2d, drop_path_rates, gelu, init_dense,
+                             layer_norm, map_to_tokens, split_heads, token_table, tokens_to_map)
+from ghost_ms.models.backbone import ClassTokenBackbone
 from ghost_ms.models.registry import HALF_MEAN, HALF_STD, ModelCard, register
 
 PATCH, DEPTH, MLP_RATIO, EPSILON = 16, 12, 4, 1e-6
-#: Blocks whose patch maps `forward_stages` gives.
-TAPS = (2, 5, 8, 11)
 #: Circulant blocks along each side of a projection's matrix.
 CIRCULANT_BLOCKS = 4
 
@@ -166,18 +164,11 @@ class AugViT(ClassTokenBackbone):
 
     def __init__(self, channels: int, heads: int, mode: str = "base", num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
-        super().__init__()
         if mode not in MODES:
             raise ValueError(f"there is no mode '{mode}' of AugViT; choose one of {', '.join(MODES)}")
-        self.grid = patch_grid(input_size, PATCH)
-        self.num_features = channels
-        self.feature_info = tuple(FeatureInfo(channels, PATCH, f"blocks.{index}") for index in TAPS)
-        count = self.grid[0] * self.grid[1]
-        self.cls_token = Parameter(initializer(Normal(0.02), (1, 1, channels)))
-        self.pos_embed = Parameter(initializer(Normal(0.02), (1, 1 + count, channels)))
-        self.guard = SizeGuard(input_size)
+        super().__init__(channels, PATCH, input_size, drop_rate)
+        self.pos_embed = token_table(1 + self.grid[0] * self.grid[1], channels)
         self.patch_embed = PatchEmbed(in_channels, channels)
-        self.pos_drop = nn.Dropout(p=drop_rate)
         block, *projection = MODES[mode]
         self.blocks = nn.CellList([block(channels, heads, drop_rate, rate, *projection)
                                    for rate in drop_path_rates(drop_path_rate, DEPTH)])
@@ -186,15 +177,13 @@ class AugViT(ClassTokenBackbone):
         init_dense(self)
 
     def _embed(self, x: Tensor) -> Tensor:
-        patches = self.patch_embed(self.guard(x))
-        cls_token = ops.broadcast_to(self.cls_token, (patches.shape[0], 1, self.num_features))
-        return self.pos_drop(ops.cat((cls_token, patches), 1) + self.pos_embed)
+        return self.with_class_token(self.patch_embed(self.guard(x)), self.pos_embed)
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         tokens, maps = self._embed(x), []
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
-            if index in TAPS:
+            if index in self.taps:
                 maps.append(tokens_to_map(tokens[:, 1:], self.grid))
         return tuple(maps)
 

@@ -2,9 +2,10 @@
 from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
-from ghost_ms.layers import fuse_cells, init_dense, resize_tokens, tokens_to_map
+from ghost_ms.layers import (SizeGuard, fuse_cells, init_dense, patch_grid, resize_tokens, token_table,
+                             tokens_to_map)
 
 
 class FeatureInfo(NamedTuple):
@@ -155,14 +156,35 @@ class ResidualBackbone(Backbone):
 
 
 class ClassTokenBackbone(Backbone):
-    """Backbone of tokens (B, 1 + h * w, num_features) whose first, the class token, is classified.
+    """Backbone of tokens (B, 1 + h * w, num_features) whose first, the class token, is classified (ViT's shape).
 
-    A family sets `grid` (h, w), `num_features`, `head` (a Dense) and `position_table`, the released name of the table
-    of positions (1, 1 + h * w, num_features), and implements `forward_stages` and `forward_last`.
+    A family sets `head` (a Dense), the table of positions under its released name `position_table` (from
+    `token_table`), and implements `forward_stages`, which gives the patches after the blocks `taps`, and
+    `forward_last`.
+
+    Args:
+        channels: of the tokens.
+        patch: pixels along a side of a patch.
+        input_size: height and width of the images, whole multiples of `patch`.
+        drop_rate: dropout after the positions.
     """
 
+    taps: Tuple[int, ...] = (2, 5, 8, 11)
     position_table: str
-    grid: Tuple[int, int]
+
+    def __init__(self, channels: int, patch: int, input_size: Tuple[int, int], drop_rate: float):
+        super().__init__()
+        self.grid = patch_grid(input_size, patch)
+        self.num_features = channels
+        self.feature_info = tuple(FeatureInfo(channels, patch, f"blocks.{index}") for index in self.taps)
+        self.guard = SizeGuard(input_size)
+        self.cls_token = token_table(1, channels)
+        self.pos_drop = nn.Dropout(p=drop_rate)
+
+    def with_class_token(self, patches: Tensor, positions: Tensor) -> Tensor:
+        """Patches (B, h * w, num_features) to all tokens, the table of positions added."""
+        cls_token = ops.broadcast_to(self.cls_token, (patches.shape[0], 1, self.num_features))
+        return self.pos_drop(ops.cat((cls_token, patches), 1) + positions)
 
     def forward_last(self, x: Tensor) -> Tensor:
         """Images to all tokens after the last norm."""

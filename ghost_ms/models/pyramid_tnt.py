@@ -13,7 +13,7 @@ from mindspore.common.initializer import Normal, initializer
 
 from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, SizeGuard, conv2d, cut_patches,
                              drop_path_rates, init_dense, initialize_convolutions, layer_norm, map_to_tokens,
-                             patch_grid, resize_attention_bias, resize_tokens, split_heads, tokens_to_map)
+                             patch_grid, resize_attention_bias, resize_tokens, split_heads, token_table, tokens_to_map)
 from ghost_ms.models.backbone import Backbone, FeatureInfo
 from ghost_ms.models.registry import HALF_MEAN, HALF_STD, ModelCard, register
 
@@ -214,8 +214,8 @@ class PyramidTNT(Backbone):
         self.grid = grid
         self.guard = SizeGuard(input_size)
         self.patch_embed = Stem(in_channels, outer, inner)
-        self.outer_pos = Parameter(initializer(Normal(0.02), (1, grid[0] * grid[1], outer)))
-        self.inner_pos = Parameter(initializer(Normal(0.02), (1, WORDS, inner)))
+        self.outer_pos = token_table(grid[0] * grid[1], outer)
+        self.inner_pos = token_table(WORDS, inner)
         self.pos_drop = nn.Dropout(p=drop_rate)
         rates = drop_path_rates(drop_path_rate, sum(depths))
         stages, sentence_merges, word_merges, info = [], [], [], []

@@ -7,18 +7,15 @@ of input channels; the frozen tensor `outer_tokens` of the released state, which
 from typing import Dict, Tuple
 
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import Normal, initializer
+from mindspore import Tensor, nn, ops
 
-from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, SizeGuard, conv2d, cut_patches,
-                             drop_path_rates, init_dense, layer_norm, patch_grid, split_heads, tokens_to_map)
-from ghost_ms.models.backbone import ClassTokenBackbone, FeatureInfo
+from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, conv2d, cut_patches, drop_path_rates,
+                             init_dense, layer_norm, split_heads, token_table, tokens_to_map)
+from ghost_ms.models.backbone import ClassTokenBackbone
 from ghost_ms.models.registry import HALF_MEAN, HALF_STD, ModelCard, register
 
 PATCH, WORD_STRIDE, WORDS = 16, 4, 16
 DEPTH, INNER_HEADS, MLP_RATIO = 12, 4, 4
-#: Blocks whose patch maps `forward_stages` gives.
-TAPS = (2, 5, 8, 11)
 
 
 class Attention(nn.Cell):
@@ -107,20 +104,13 @@ class TNT(ClassTokenBackbone):
 
     def __init__(self, outer: int, inner: int, heads: int, num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
-        super().__init__()
-        self.grid = patch_grid(input_size, PATCH)
-        self.num_features = outer
-        self.feature_info = tuple(FeatureInfo(outer, PATCH, f"blocks.{index}") for index in TAPS)
-        count = self.grid[0] * self.grid[1]
-        self.cls_token = Parameter(initializer(Normal(0.02), (1, 1, outer)))
-        self.outer_pos = Parameter(initializer(Normal(0.02), (1, 1 + count, outer)))
-        self.inner_pos = Parameter(initializer(Normal(0.02), (1, WORDS, inner)))
-        self.guard = SizeGuard(input_size)
+        super().__init__(outer, PATCH, input_size, drop_rate)
+        self.outer_pos = token_table(1 + self.grid[0] * self.grid[1], outer)
+        self.inner_pos = token_table(WORDS, inner)
         self.patch_embed = WordEmbedding(in_channels, inner)
         self.proj_norm1 = layer_norm(WORDS * inner)
         self.proj = nn.Dense(WORDS * inner, outer)
         self.proj_norm2 = layer_norm(outer)
-        self.pos_drop = nn.Dropout(p=drop_rate)
         self.blocks = nn.CellList([Block(outer, inner, heads, drop_rate, rate)
                                    for rate in drop_path_rates(drop_path_rate, DEPTH)])
         self.norm = layer_norm(outer)
@@ -135,15 +125,14 @@ class TNT(ClassTokenBackbone):
         words = self.patch_embed(self.guard(x)) + self.inner_pos
         sentences = words.reshape(-1, self.grid[0] * self.grid[1], WORDS * words.shape[2])
         patches = self.proj_norm2(self.proj(self.proj_norm1(sentences)))
-        cls_token = ops.broadcast_to(self.cls_token, (patches.shape[0], 1, self.num_features))
-        return words, self.pos_drop(ops.cat((cls_token, patches), 1) + self.outer_pos)
+        return words, self.with_class_token(patches, self.outer_pos)
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         words, tokens = self._embed(x)
         maps = []
         for index, block in enumerate(self.blocks):
             words, tokens = block(words, tokens)
-            if index in TAPS:
+            if index in self.taps:
                 maps.append(tokens_to_map(tokens[:, 1:], self.grid))
         return tuple(maps)
 
