@@ -243,7 +243,7 @@ def report(argv: Sequence[str]) -> int:
     """Write one HTML page about runs and benchmarks: curves, mistakes, accuracy against cost."""
     parser = argparse.ArgumentParser("ghost-ms report", description=report.__doc__)
     parser.add_argument("paths", nargs="+", metavar="RUN|BENCH",
-                        help="folders of runs, and CSV files that `ghost-ms bench --output` wrote")
+                        help="folders of runs, and CSV files that `ghost-ms bench --output` or `ghost-ms verify` wrote")
     parser.add_argument("-o", "--output", default="report.html", help="page to write (default report.html)")
     parser.add_argument("--no-predictions", action="store_true",
                         help="leave out confusion matrix and mistakes, for which the best checkpoint of each run "

@@ -50,13 +50,12 @@ class Run:
 
 
 class Bench(NamedTuple):
-    """A line of a CSV that `ghost-ms bench --output` wrote; None where it has no figure."""
+    """What was measured of a model in a backend; None where there is no figure."""
 
     model: str
     backend: str
     batch: int
     input_size: str
-    threads: int
     values: Dict[str, Optional[float]]
 
 
@@ -92,21 +91,42 @@ def read_run(folder: str, predict: bool = True) -> Run:
     return run
 
 
+#: What can be known of a measurement: the columns of a benchmark's CSV.
+FIGURES = ("build_s", "compile_s", "median_ms", "low_ms", "high_ms", "images_per_second", "peak_mb", "size_mb")
+
+
 def read_bench(path: str) -> List[Bench]:
-    """The results in a CSV of `ghost-ms bench --output`, those with an error left out.
+    """The results in a CSV of `ghost-ms bench --output`, those with an error left out, or of `ghost-ms verify`.
 
     Raises:
         ValueError: it is no such file.
     """
-    figures = ("build_s", "compile_s", "median_ms", "low_ms", "high_ms", "images_per_second", "peak_mb", "size_mb")
+    from ghost_ms.deploy import verify
+
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return [Bench(row["model"], row["backend"], int(row["batch"]), row["input_size"], int(row["threads"]),
-                      {key: float(row[key]) if row[key] else None for key in figures})
+        if rows and "error" not in rows[0]:
+            return [bench for row in verify.read(path).values() for bench in _verified(row)]
+        return [Bench(row["model"], row["backend"], int(row["batch"]), row["input_size"],
+                      {key: float(row[key]) if row[key] else None for key in FIGURES})
                 for row in rows if not row["error"]]
     except (KeyError, ValueError, TypeError):
-        raise ValueError(f"'{path}' is no table of `ghost-ms bench --output {os.path.basename(path)}`") from None
+        raise ValueError(f"'{path}' is no table of `ghost-ms bench --output {os.path.basename(path)}` or "
+                         f"`ghost-ms verify --results {os.path.basename(path)}`") from None
+
+
+def _verified(row: Any) -> List[Bench]:
+    """The measurements, of one image, in a row of `ghost-ms verify`."""
+    found = []
+    for backend in ("mindspore", "onnx", "lite"):
+        median = getattr(row, f"{backend}_ms")
+        if median is not None:
+            figures = {"median_ms": median, "images_per_second": 1e3 / median,
+                       "size_mb": getattr(row, f"{backend}_mb", None),
+                       "compile_s": row.compile_s if backend == "mindspore" else None}
+            found.append(Bench(row.model, backend, 1, row.input_size, {**dict.fromkeys(FIGURES), **figures}))
+    return found
 
 
 def gather(paths: Sequence[str], predict: bool = True) -> Tuple[List[Run], List[Bench]]:
@@ -119,7 +139,7 @@ def gather(paths: Sequence[str], predict: bool = True) -> Tuple[List[Run], List[
             benches += read_bench(path)
         else:
             raise FileNotFoundError(f"there is no run or benchmark '{path}'; give a run's folder or a CSV that "
-                                    "`ghost-ms bench --output` wrote")
+                                    "`ghost-ms bench --output` or `ghost-ms verify` wrote")
     return runs, benches
 
 

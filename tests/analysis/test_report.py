@@ -14,6 +14,7 @@ from ghost_ms.analysis import mistakes, report
 from ghost_ms.analysis.benchmark import Result, as_csv
 from ghost_ms.cli import main
 from ghost_ms.data.datasets import Source
+from ghost_ms.deploy import verify
 from tests.tiny import registered
 
 #: Registered while the page is made.
@@ -67,6 +68,16 @@ def test_a_benchmark_is_read_back(bench):
     assert [(row.model, row.values["median_ms"]) for row in rows] == [
         ("ghostnet_100", 30.0), ("ghostnet_050", 12.5), ("mobilenetv3_small_100", 14.0)]
     assert rows[0].values["size_mb"] is None and rows[0].input_size == "224x224"
+
+
+def test_results_of_verify_are_read_too(tmp_path):
+    path = str(tmp_path / "formats.csv")
+    verify.write(path, {"snnmlp_t": verify.Row("snnmlp_t", "224", compile_s=30.0, mindspore_ms=400.0, onnx=1e-6,
+                                               onnx_mb=113.4, onnx_ms=250.0, lite_note="no roll")})
+    network, file = report.read_bench(path)
+    assert (network.backend, network.values["compile_s"], network.values["images_per_second"]) == ("mindspore", 30, 2.5)
+    assert (file.backend, file.values["median_ms"], file.values["size_mb"]) == ("onnx", 250, 113.4)
+    assert "Latency, onnx, batch 1" in report.page([], [network, file])
 
 
 @pytest.fixture(scope="module")
