@@ -4,7 +4,7 @@ MindSpore compiles an operator in milliseconds and a network has hundreds of par
 operators, written out for each, takes longer to compile than forward and backward together, and each of those
 operators costs a launch in every step.
 """
-from typing import Sequence
+from typing import Sequence, Tuple
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.ops.auto_generate import SplitWithSize
@@ -57,6 +57,10 @@ class Group(nn.Cell):
         self.counts = tuple(len(chunk) for chunk in self.sizes)
         self.ones = tuple((1,) * count for count in self.counts)
 
+    def parts(self, tensor: Tensor, sizes: Tuple[int, ...], axis: int) -> Tuple[Tensor, ...]:
+        """Cut an axis into pieces; one piece is no cut, of which MindSpore would warn."""
+        return (tensor,) if len(sizes) == 1 else self.split(tensor, sizes, axis)
+
     def flat(self, tensors) -> Tensor:
         """Tensors of the parameters' shapes, such as their gradients, as one vector (N,)."""
         return self.concat(self.map(as_vector, tensors))
@@ -67,23 +71,23 @@ class Group(nn.Cell):
 
     def subtract(self, moves: Tensor):
         """Subtract a vector (N,) from the parameters."""
-        done, parts = (), self.split(moves, self.chunk_sizes, 0)
+        done, pieces = (), self.parts(moves, self.chunk_sizes, 0)
         for index in range(len(self.chunks)):
-            done += (self.map(_apply, self.chunks[index], self.split(parts[index], self.sizes[index], 0)),)
+            done += (self.map(_apply, self.chunks[index], self.parts(pieces[index], self.sizes[index], 0)),)
         return done
 
     def subtract_scaled(self, moves: Tensor, scales: Tensor):
         """Subtract a vector (N,) from the parameters, the part of each times its own of the scales (K,)."""
-        done, parts, factors = (), self.split(moves, self.chunk_sizes, 0), self.split(scales, self.counts, 0)
+        done, pieces, factors = (), self.parts(moves, self.chunk_sizes, 0), self.parts(scales, self.counts, 0)
         for index in range(len(self.chunks)):
-            done += (self.map(_apply, self.chunks[index], self.split(parts[index], self.sizes[index], 0),
-                              self.split(factors[index], self.ones[index], 0)),)
+            done += (self.map(_apply, self.chunks[index], self.parts(pieces[index], self.sizes[index], 0),
+                              self.parts(factors[index], self.ones[index], 0)),)
         return done
 
     def square_lengths(self, vectors: Tensor) -> Tensor:
         """Squared length of the part of each parameter, (R, N) -> (R, K)."""
-        lengths, parts = (), self.split(vectors * vectors, self.chunk_sizes, 1)
+        lengths, pieces = (), self.parts(vectors * vectors, self.chunk_sizes, 1)
         for index in range(len(self.chunks)):
             # `ops.L2Loss` is one operator for all of this, but wrong in the fourth digit for a million entries.
-            lengths += self.map(_row_sum, self.split(parts[index], self.sizes[index], 1))
+            lengths += self.map(_row_sum, self.parts(pieces[index], self.sizes[index], 1))
         return self.concat_columns(lengths)

@@ -10,6 +10,7 @@ from mindspore import Parameter, Tensor, nn
 from ghost_ms.models import create_model
 from ghost_ms.models.backbone import FeatureInfo
 from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.training import flat
 from ghost_ms.training.groups import classifier_names, freeze, parameter_groups, stage_of_parameters
 from ghost_ms.training.optimizer import create_optimizer
 
@@ -133,3 +134,29 @@ def test_freezing_stages_and_cells():
     freeze(net, ["conv_stem", "bn1", "blocks", "conv_head", "classifier"])
     with pytest.raises(ValueError, match="nothing is left to train"):
         parameter_groups(net, OptimizerConfig())
+
+
+@pytest.mark.parametrize("count", [1, flat.CHUNK, flat.CHUNK + 1])
+def test_a_group_of_any_number_of_tensors(count, graph, capfd):
+    """One more than whole chunks leaves a chunk of one, which is not to be split."""
+    draw = np.random.default_rng(count)
+    values = [draw.standard_normal((2, index % 3 + 1)).astype(np.float32) for index in range(count)]
+    group = flat.Group([Parameter(Tensor(value), name=f"p{index}") for index, value in enumerate(values)])
+    moves, scales = (draw.standard_normal(size).astype(np.float32) for size in (group.length, count))
+
+    class Step(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.group = group
+
+        def construct(self, moves, scales):
+            lengths = self.group.square_lengths(moves.reshape(1, -1))
+            return lengths, self.group.subtract(moves), self.group.subtract_scaled(moves, scales)
+
+    lengths, *_ = Step()(Tensor(moves), Tensor(scales))
+    parts = [part.reshape(value.shape) for part, value in zip(
+        np.split(moves, np.cumsum([value.size for value in values])[:-1]), values)]
+    np.testing.assert_allclose(lengths.asnumpy(), [[np.sum(part * part) for part in parts]], rtol=1e-5)
+    for parameter, value, part, scale in zip(group.parameters, values, parts, scales):
+        np.testing.assert_allclose(parameter.asnumpy(), value - part - scale * part, rtol=1e-4, atol=1e-5)
+    assert "WARNING" not in capfd.readouterr().err
