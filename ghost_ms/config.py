@@ -175,7 +175,7 @@ def build_parser(prog: str, description: str):
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="recipe (YAML); later options override its keys")
+    parser.add_argument("--config", action="config", help="recipe (YAML); the other options override its keys")
     for section in dataclasses.fields(Config):
         parser.add_class_arguments(section.default_factory, section.name)
     return parser
@@ -190,11 +190,13 @@ def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:
     from jsonargparse import ArgumentError
 
     extra = {name.split(".")[0] for name in _options(parser)}
-    resolved = {path: read_recipe(path, extra) for path in _config_files(argv)}
+    files, others = _recipes_apart(argv)
+    recipes = [f"--config={yaml.safe_dump(read_recipe(path, extra))}" for path in files]
     try:
-        values = parser.parse_args(_with_bases(argv, resolved))
+        # To the parser a recipe overrides what stands before it: one before the recipe's name would be lost in silence.
+        values = parser.parse_args(recipes + others)
     except ArgumentError as error:
-        raise ValueError(_sentence(str(error), parser, _config_files(argv))) from None
+        raise ValueError(_sentence(str(error), parser, files)) from None
     # `instantiate` has replaced `instantiate_classes`, which releases for older Pythons still call it.
     built = getattr(parser, "instantiate", parser.instantiate_classes)(values)
     config = Config(**{section.name: built[section.name] for section in dataclasses.fields(Config)})
@@ -241,21 +243,19 @@ def _merge(low: Any, high: Any) -> Any:
     return {**low, **{key: _merge(low[key], value) if key in low else value for key, value in high.items()}}
 
 
-def _with_bases(argv: Sequence[str], resolved: Dict[str, Dict[str, Any]]) -> List[str]:
-    """The command line with each recipe as the YAML text of all its keys."""
-    texts = {path: yaml.safe_dump(recipe) for path, recipe in resolved.items()}
-    words = list(argv)
-    for index, word in enumerate(words):
+def _recipes_apart(argv: Sequence[str]) -> Tuple[List[str], List[str]]:
+    """The files that `--config` names, and all other words of a command line."""
+    files: List[str] = []
+    others: List[str] = []
+    words = iter(argv)
+    for word in words:
         if word.startswith("--config="):
-            words[index] = f"--config={texts[word.split('=', 1)[1]]}"
-        elif index and words[index - 1] == "--config":
-            words[index] = texts[word]
-    return words
-
-
-def _config_files(argv: Sequence[str]) -> List[str]:
-    files = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
-    return files + [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
+            files.append(word.split("=", 1)[1])
+        elif word == "--config" and (path := next(words, None)) is not None:
+            files.append(path)
+        else:
+            others.append(word)
+    return files, others
 
 
 def _options(parser) -> List[str]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains GhostNetV3 on a sixth of Fashion-MNIST with a teacher and without, three seeds each, and compares them.
+# Trains GhostNetV3 on a tenth of Fashion-MNIST with a teacher and without, three seeds each, and compares them.
 # Usage: bash scripts/compare_distillation.sh FASHION_MNIST [--jobs N] [--output DIR] [OVERRIDES]
 #   FASHION_MNIST  folder with the four IDX files, plain or .gz
 #   --jobs N       trainings at the same time (default 1)

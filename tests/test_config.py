@@ -32,6 +32,14 @@ def test_command_line_overrides_the_file(tmp_path):
     assert recipe.data.input_size == (32, 48)
 
 
+def test_an_option_before_the_file_overrides_it_too(tmp_path):
+    for name, rate in (("one", 0.5), ("two", 0.75)):
+        (tmp_path / f"{name}.yaml").write_text(f"optimizer: {{lr: {rate}, momentum: {rate}}}\n")
+    recipe = _parse("--optimizer.lr", "0.25", "--config", str(tmp_path / "one.yaml"), "--train.epochs=7",
+                    f"--config={tmp_path / 'two.yaml'}")
+    assert (recipe.optimizer.lr, recipe.optimizer.momentum, recipe.train.epochs) == (0.25, 0.75, 7)
+
+
 def test_a_recipe_begins_with_its_base(tmp_path):
     (tmp_path / "family").mkdir()
     (tmp_path / "all.yaml").write_text("train: {epochs: 7, log_every: 3}\noptimizer: {lr: 0.5}\n")
@@ -117,3 +125,5 @@ def test_unknown_options_and_files():
         _parse("--optimzer.lr", "1")
     with pytest.raises(ValueError, match="there is no recipe 'nowhere.yaml'"):
         _parse("--config", "nowhere.yaml")
+    with pytest.raises(ValueError, match="expected one argument"):
+        _parse("--train.epochs", "1", "--config")
