@@ -18,6 +18,7 @@ from ghost_ms.training.loss import create_loss
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
 
+CLASSES = 1000
 SGD = OptimizerConfig("sgd", momentum=0.9, weight_decay=4e-5, decay_norms_and_biases=True)
 
 
@@ -45,11 +46,11 @@ def processor_seconds():
 
 def prepared(title, make, options):
     """A function that makes a step and waits for all of it."""
-    net = create_model(options.model, input_size=(options.size, options.size))
+    net = create_model(options.model, num_classes=CLASSES, input_size=(options.size, options.size))
     step, draw = make(net).set_train(), np.random.default_rng(0)
     images = ms.Tensor(draw.standard_normal((options.batch, 3, options.size, options.size)), ms.float32)
-    labels = ms.Tensor(draw.integers(0, 1000, options.batch), ms.int32)
-    last = step.ema.mean if getattr(step, "ema", None) is not None else net.trainable_params()[-1]
+    labels = ms.Tensor(draw.integers(0, CLASSES, options.batch), ms.int32)
+    last = step.ema.vectors[0] if getattr(step, "ema", None) is not None else net.trainable_params()[-1]
 
     def run():
         start = time.perf_counter()

@@ -180,7 +180,9 @@ def _number(value: Optional[float], form: str) -> str:
 def as_table(rows: Dict[str, Row]) -> str:
     """The table in Markdown, where its rows were taken above it and why there are holes below it."""
     ordered = [rows[name] for name in sorted(rows)]
-    table = as_markdown([[title for title, _ in COLUMNS]] + [[cell(row) for _, cell in COLUMNS] for row in ordered])
+    columns = [[title, *(cell(row) for row in ordered)] for title, cell in COLUMNS]
+    # What was taken of none of them is no hole.
+    table = as_markdown([list(line) for line in zip(*(column for column in columns if set(column[1:]) != {"-"}))])
     missing = [name for name in list_models("*") if name not in rows]
     notes = [f"- {row.model}: {row.notes}" for row in ordered if row.notes]
     notes += [f"- {row.model}: its own output changes by {row.rounding:.0e} when its input changes in the last bit, "

@@ -65,6 +65,8 @@ def test_the_table_explains_its_holes():
     assert "- snnmlp_t: lite: why." in table and "changes by" not in table and table.startswith("a machine.\n")
     unsteady = verify.as_table({"vig_ti": dataclasses.replace(GOOD, model="vig_ti", lite=0.05, rounding=0.04)})
     assert "- vig_ti: its own output changes by 4e-02 when its input changes in the last bit" in unsteady
+    alone = verify.as_table({"vig_ti": verify.Row("vig_ti", "224", compile_s=10.5, mindspore_ms=9.0)})
+    assert "| model | input | compile (s) | MindSpore (ms) |\n" in alone and "| vig_ti | 224 | 10.5 | 9.0 |" in alone
     missing = table.split("not taken yet: ")[1].split(", ")
     assert sorted(missing + list(rows)) == list_models("*")
 
