@@ -204,6 +204,7 @@ def draw(path: str, runs: Sequence[Run]) -> None:
                     axes.plot(*zip(*points), style, color=f"C{index % 10}", marker="o", markersize=3,
                               label=label if style == "-" else None)
         axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4), frameon=False)

@@ -35,6 +35,7 @@ def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
                 axes.plot(epochs, [row.get(key, math.nan) for row in rows], marker="o", markersize=3,
                           label=key.replace("_", " "))
         axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         if len(axes.lines) > 1:
             axes.legend(frameon=False)
