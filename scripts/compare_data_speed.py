@@ -21,7 +21,7 @@ MEAN, STD, BATCH = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 64
 
 
 def make_images(folder, count):
-    """Coarse to fine noise, in eight classes, every fourth image upright: 80 kB each, a little less than in ImageNet."""
+    """Coarse to fine noise, in eight classes, every fourth image upright: 80 kB each, less than in ImageNet."""
     draw = np.random.default_rng(0)
     for index in range(count):
         width, height = (375, 500) if index % 4 == 0 else (500, 375)
