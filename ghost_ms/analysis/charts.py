@@ -121,8 +121,8 @@ def line_chart(title: str, series: Sequence[Series], x_label: str) -> str:
     x = linear_scale(min(xs), max(xs), LEFT + 6, WIDTH - RIGHT - 6)
     x = x._replace(ticks=[tick for tick in x.ticks if float(tick).is_integer()])
     low = max(0.0, min(ys) - margin) if min(ys) >= 0 else min(ys) - margin
-    body = _axes(x, linear_scale(low, max(ys) + margin, HEIGHT - BOTTOM, TOP + 18), x_label)
     y = linear_scale(low, max(ys) + margin, HEIGHT - BOTTOM, TOP + 18)
+    body = _axes(x, y, x_label)
     for index, one in enumerate(series):
         places = [(x.place(a), y.place(b), a, b) for a, b in one.points if math.isfinite(b)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b, _, _ in places)

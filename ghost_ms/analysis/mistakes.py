@@ -102,8 +102,7 @@ def picture(source: Source, sample: int) -> str:
 
 def mistakes_of(judgement: Judgement, source: Source, count: int) -> List[Mistake]:
     """The worst mistakes with their pictures."""
-    names = [*judgement.classes]
-    found = []
+    names, found = judgement.classes, []
     for sample in judgement.worst(count):
         guess = int(judgement.predicted[sample])
         found.append(Mistake(os.path.basename(source.name(sample)), names[judgement.labels[sample]],
