@@ -1,18 +1,25 @@
 """ONNX for MindSpore Lite 2.0.0: the operators that it lacks or computes wrongly, written out in others.
 
 It has no HardSwish and gives wrong numbers for LayerNormalization; its Gelu is the tanh approximation of what the
-networks were trained with. Everything else of an exported file it takes as it is.
+networks were trained with. It does not load an InstanceNormalization of three axes, and loses the layout of an image
+whose height and width change places before a convolution. Everything else of an exported file it takes as it is.
 """
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Set
 
 import numpy as np
 
 
 class _Lowering:
-    """The nodes and constants that take the place of one node."""
+    """The nodes and constants that take the place of one node.
 
-    def __init__(self, node, arrays: Dict[str, np.ndarray]):
-        self.node, self.arrays = node, arrays
+    Args:
+        arrays: the graph's constants by name.
+        shapes: what is known of the shapes in the graph, by name; 0 where an extent is open.
+        images: names of what convolutions take.
+    """
+
+    def __init__(self, node, arrays: Dict[str, np.ndarray], shapes: Dict[str, List[int]], images: Set[str]):
+        self.node, self.arrays, self.shapes, self.images = node, arrays, shapes, images
         self.nodes: list = []
         self.constants: list = []
 
@@ -50,18 +57,33 @@ def _gelu(lower: _Lowering) -> None:
     lower.add("Mul", half, lower.add("Add", error, lower.constant(1.0)), last=True)
 
 
+def _standardise(lower: _Lowering, last: bool = False) -> str:
+    """The node's input with mean 0 and variance 1 along its last axis."""
+    x = lower.node.input[0]
+    epsilon = next((attribute.f for attribute in lower.node.attribute if attribute.name == "epsilon"), 1e-5)
+    centred = lower.add("Sub", x, lower.add("ReduceMean", x, axes=[-1], keepdims=1))
+    variance = lower.add("ReduceMean", lower.add("Mul", centred, centred), axes=[-1], keepdims=1)
+    deviation = lower.add("Sqrt", lower.add("Add", variance, lower.constant(epsilon)))
+    return lower.add("Div", centred, deviation, last=last)
+
+
 def _layer_norm(lower: _Lowering) -> None:
     attributes = {attribute.name: attribute for attribute in lower.node.attribute}
     if "axis" in attributes and attributes["axis"].i != -1:
         raise ValueError(f"{lower.node.name} normalises more than the last axis")
-    epsilon = attributes["epsilon"].f if "epsilon" in attributes else 1e-5
-    x, scale, *shift = lower.node.input
-    centred = lower.add("Sub", x, lower.add("ReduceMean", x, axes=[-1], keepdims=1))
-    variance = lower.add("ReduceMean", lower.add("Mul", centred, centred), axes=[-1], keepdims=1)
-    deviation = lower.add("Sqrt", lower.add("Add", variance, lower.constant(epsilon)))
-    scaled = lower.add("Mul", lower.add("Div", centred, deviation), scale, last=not shift)
+    _, scale, *shift = lower.node.input
+    scaled = lower.add("Mul", _standardise(lower), scale, last=not shift)
     if shift:
         lower.add("Add", scaled, shift[0], last=True)
+
+
+def _instance_norm(lower: _Lowering) -> None:
+    """That of (B, groups, values) without scale and shift, which is how group normalisation is exported."""
+    _, scale, shift = lower.node.input
+    if (lower.arrays[scale] == 1).all() and (lower.arrays[shift] == 0).all():
+        _standardise(lower, last=True)
+    else:
+        lower.nodes.append(lower.node)
 
 
 def _reduce_mean(lower: _Lowering) -> None:
@@ -71,9 +93,36 @@ def _reduce_mean(lower: _Lowering) -> None:
     lower.add("ReduceMean", x, last=True, axes=lower.arrays[axes[0]].tolist(), keepdims=keep[0] if keep else 1)
 
 
+def _transpose(lower: _Lowering) -> None:
+    """Height and width change places in a view of three axes, where the converter sees no image."""
+    order = [list(attribute.ints) for attribute in lower.node.attribute if attribute.name == "perm"]
+    output = lower.node.output[0]
+    if order != [[0, 1, 3, 2]] or output not in lower.images:
+        lower.nodes.append(lower.node)
+        return
+    shape = lower.shapes.get(output, [0])
+    if 0 in shape:
+        raise ValueError("MindSpore Lite 2.0.0 cannot swap height and width in an open batch; convert with "
+                         "--batch_size 1")
+    batch, channels, height, width = shape
+    planes = lower.add("Reshape", lower.node.input[0], lower.constant([batch * channels, width, height], np.int64))
+    swapped = lower.add("Transpose", planes, perm=[0, 2, 1])
+    lower.add("Reshape", swapped, lower.constant(shape, np.int64), last=True)
+
+
+def _reshape(lower: _Lowering) -> None:
+    """With every extent a number, once the batch is fixed: from -1 the converter does not infer all of them."""
+    x, target = lower.node.input
+    shape = lower.shapes.get(lower.node.output[0], [0])
+    if 0 in shape or -1 not in lower.arrays.get(target, ()) or 0 in lower.arrays[target]:
+        lower.nodes.append(lower.node)
+    else:
+        lower.add("Reshape", x, lower.constant(shape, np.int64), last=True)
+
+
 LOWERINGS: Dict[str, Callable[[_Lowering], None]] = {
     "HardSwish": _hard_swish, "Gelu": _gelu, "LayerNormalization": _layer_norm,
-    "ReduceMean": _reduce_mean}
+    "InstanceNormalization": _instance_norm, "ReduceMean": _reduce_mean, "Reshape": _reshape, "Transpose": _transpose}
 
 
 def _gemm(lower: _Lowering) -> None:
@@ -109,8 +158,8 @@ def lower_for_lite(model, int8: bool = False):
         int8: whether the converter is going to quantise the weights.
 
     Raises:
-        ValueError: a graph network with an open batch, whose numbers would silently be wrong, or a network that is
-            quantised already.
+        ValueError: a graph network with an open batch, whose numbers would silently be wrong, SNN-MLP with one, or a
+            network that is quantised already.
     """
     import onnx
     from onnx import numpy_helper
@@ -124,13 +173,16 @@ def lower_for_lite(model, int8: bool = False):
         raise ValueError("MindSpore Lite 2.0.0 converts no quantised ONNX file; `ghost-ms quantize FLOAT.onnx -o "
                          "FILE.ms` gives it int8 weights")
     arrays = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
+    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+              for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+    images = {node.input[0] for node in model.graph.node if node.op_type == "Conv"}
     nodes: List = []
     lowerings = {**LOWERINGS, **FOR_INT8} if int8 else LOWERINGS
     for node in model.graph.node:
         if node.op_type not in lowerings:
             nodes.append(node)
             continue
-        lower = _Lowering(node, arrays)
+        lower = _Lowering(node, arrays, shapes, images)
         lowerings[node.op_type](lower)
         nodes += lower.nodes
         lowered.graph.initializer.extend(lower.constants)

@@ -49,6 +49,9 @@ CASES = {
     "Gelu": _model([helper.make_node("Gelu", ["image"], ["logits"], "n")]),
     "LayerNormalization": _model([helper.make_node("LayerNormalization", ["image", "scale", "shift"], ["logits"], "n",
                                                    epsilon=1e-3)], scale=SCALE, shift=SCALE - 1),
+    "InstanceNormalization": _model([helper.make_node("InstanceNormalization", ["image", "ones", "zeros"], ["logits"],
+                                                      "n", epsilon=1e-3)],
+                                    ones=np.ones(3, np.float32), zeros=np.zeros(3, np.float32)),
     "ReduceMean": _model([helper.make_node("ReduceMean", ["image", "axes"], ["logits"], "n", keepdims=0)],
                          output=(2, 3), axes=np.array([2], np.int64)),
 }
@@ -63,6 +66,25 @@ def test_what_lite_lacks_is_written_out_with_the_same_numbers(kind):
     assert all(len(node.input) == 1 for node in lowered.graph.node if node.op_type == "ReduceMean")
     np.testing.assert_allclose(_run(lowered, images), _run(model, images), atol=1e-6)
     assert model.opset_import[0].version == 20, "the model itself is left as it is"
+
+
+def test_height_and_width_swap_where_the_converter_sees_no_image():
+    weight, shapes = np.arange(9, dtype=np.float32).reshape(3, 3, 1, 1), ([-1, 3, 4, 2], [-1, 3, 8])
+    model = _model([helper.make_node("Reshape", ["image", "four"], ["map"]),
+                    helper.make_node("Transpose", ["map"], ["swapped"], "swap", perm=[0, 1, 3, 2]),
+                    helper.make_node("Conv", ["swapped", "weight"], ["mixed"]),
+                    helper.make_node("Reshape", ["mixed", "three"], ["logits"])], weight=weight,
+                   **{name: np.array(shape, np.int64) for name, shape in zip(("four", "three"), shapes)})
+    lowered = lower_for_lite(model)
+    orders = [helper.get_node_attr_value(node, "perm") for node in lowered.graph.node if node.op_type == "Transpose"]
+    values = {array.name: numpy_helper.to_array(array).tolist() for array in lowered.graph.initializer}
+    assert orders == [[0, 2, 1]] and [2, 3, 4, 2] in values.values() and shapes[0] not in values.values()
+    images = np.random.default_rng(0).standard_normal((2, 3, 8)).astype(np.float32)
+    np.testing.assert_array_equal(_run(lowered, images), _run(model, images))
+    for end in (*model.graph.input, *model.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    with pytest.raises(ValueError, match="cannot swap height and width in an open batch; .* --batch_size 1"):
+        lower_for_lite(model)
 
 
 @pytest.fixture(scope="module")

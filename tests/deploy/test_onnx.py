@@ -42,7 +42,8 @@ FEW_BLOCKS = {
     "parameternet": lambda: ShortParameterNet(0.5, num_classes=10),
     "ptnt": lambda: PyramidTNT(32, 4, (2, 1), (1, 1, 1, 1), **SIZE),
     "pvig": lambda: PyramidViG(WIDTHS, SHORT, **SIZE),
-    "snnmlp": lambda: SnnMlp(16, (2, 1, 1, 1), num_classes=10),
+    # As many channels as rows would trip a fusion of Lite 2.0.0.
+    "snnmlp": lambda: SnnMlp(24, (2, 1, 1, 1), num_classes=10),
     "vig": lambda: ViG(32, 2, **SIZE),
     "wavemlp": lambda: WaveMlp(SHORT, WIDTHS, norm=nn.BatchNorm2d, num_classes=10),
 }
@@ -51,8 +52,8 @@ QUICK = ("efficientnet_lite0", "g_ghost_regnetx_002", "ghostnet_050", "ghostnetv
          "mobilenetv3_small_100", "repghostnet_050", "shufflenetv2_x0_5", "tinynet_e", "vanillanet_5")
 
 
-#: Lite 2.0.0 cannot infer the shapes behind the LIF neurons' reshapes, and counts the images of an open batch wrongly.
-LITE_REFUSES = {"snnmlp.onnx": "Lite cannot convert", "vig.onnx": "--batch_size 1", "pvig.onnx": "--batch_size 1"}
+#: Lite 2.0.0 counts the images of an open batch wrongly, even where it is fixed afterwards.
+FIXED_IN_LITE = ("pvig.onnx", "vig.onnx")
 
 
 def images(batch, size=(64, 64)):
@@ -71,19 +72,19 @@ def check_open_batch(net, description, path):
     for count in (3, 1):
         logits = run(images(3)[:count])
         np.testing.assert_allclose(logits, expected[:count], atol=TOLERANCE * np.abs(expected).max())
-    check_lite(path, images(3), expected)
+    check_lite(path, images(3), expected, lambda: export.export_onnx(net, description, path, 1))
     return model, report
 
 
-def check_lite(path, pixels, expected):
+def check_lite(path, pixels, expected, fix_batch):
     """Where MindSpore Lite is installed, what it makes of the file gives the same."""
     if lite.lite_python() is None:
         return
     target = path.replace(".onnx", ".ms")
-    if os.path.basename(path) in LITE_REFUSES:
-        with pytest.raises(ValueError, match=LITE_REFUSES[os.path.basename(path)]):
+    if os.path.basename(path) in FIXED_IN_LITE:
+        with pytest.raises(ValueError, match="export with --batch_size 1"):
             lite.convert(path, target)
-        return
+        fix_batch()
     lite.convert(path, target)
     with lite.LiteModel(target, threads=1) as model:
         logits = [model(pixels[index:index + 1]) for index in range(2)]
