@@ -60,7 +60,8 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
         skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
         reduce=gradient_reducer(optimizer.parameters, world),
         clip=create_clip(config.optimizer, optimizer.parameters, classifier),
-        ema=Ema(net, config.ema.decay, config.ema.warmup) if config.ema.decay else None, clock=clock)
+        ema=Ema(net, config.ema.decay, config.ema.warmup) if config.ema.decay else None, clock=clock,
+        spec=spec)
 
 
 def activation_slope(train: TrainConfig, epoch: int) -> float:

@@ -4,6 +4,7 @@ from typing import Dict, NamedTuple, Optional, Tuple
 import mindspore as ms
 from mindspore import Parameter, Tensor, amp, nn, ops
 
+from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.layers import tokens_to_map
 from ghost_ms.training.clip import ClipNorm
 from ghost_ms.training.distillation import Distillation
@@ -66,6 +67,8 @@ class TrainStep(nn.Cell):
         clip: limits the gradients of an update.
         ema: running mean of the weights.
         clock: int32 scalar that counts steps, where masks read it (`make_restorable`).
+        spec: how images are normalised that come as bytes, uint8 (B, H, W, C); float32 (B, C, H, W) are taken as they
+            are.
 
     Returns (loss, number of correct predictions), both float32 scalars that stay on the device.
     """
@@ -74,7 +77,7 @@ class TrainStep(nn.Cell):
                  distillation: Optional[Distillation] = None, balance_weight: float = 0.0,
                  scaler: Optional[amp.LossScaler] = None, skip_nonfinite: bool = False, accumulate: int = 1,
                  reduce: Optional[nn.Cell] = None, clip: Optional[nn.Cell] = None, ema: Optional[Ema] = None,
-                 clock: Optional[Parameter] = None):
+                 clock: Optional[Parameter] = None, spec: Optional[Preprocessing] = None):
         # A prefix would rename the parameters of the network.
         super().__init__(auto_prefix=False)
         self.net, self.loss, self.optimizer = net, loss, optimizer
@@ -85,6 +88,8 @@ class TrainStep(nn.Cell):
         # With a scaler an overflow is expected now and then, and no sign of a bad loss.
         self.overflow_is_bad = skip_nonfinite and scaler is None
         self.accumulate, self.reduce, self.clip, self.ema = accumulate, reduce, clip, ema
+        if spec is not None:
+            self.mean, self.std = (Tensor(values, ms.float32).reshape(-1, 1, 1) for values in (spec.mean, spec.std))
         if ema is not None:
             ema.follow(optimizer.global_step)
         # One product with a vector of all gradients, instead of one for each of them.
@@ -154,6 +159,7 @@ class TrainStep(nn.Cell):
     def __call__(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
         # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
         if self.distillation is not None and self.distillation.teacher.apart:
+            images = self.normalized(images)
             result = super().__call__(images, labels, self.distillation.teacher(images))
         else:
             result = super().__call__(images, labels)
@@ -162,6 +168,7 @@ class TrainStep(nn.Cell):
         return result
 
     def construct(self, images: Tensor, labels: Tensor, wanted: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        images = self.normalized(images)
         if wanted is None:
             wanted = images if self.distillation is None else self.distillation.targets(images)
         (_, loss, logits), gradients = self.value_and_grad(images, labels, wanted)
@@ -175,6 +182,12 @@ class TrainStep(nn.Cell):
         else:
             finite = self.update(gradients, finite)
         return ops.depend(loss, self.count(loss, finite, correct)), correct
+
+    def normalized(self, images: Tensor) -> Tensor:
+        if images.dtype != ms.uint8:
+            return images
+        # The same operations in the same order as in the data pipeline, so the same bits.
+        return (images.transpose(0, 3, 1, 2).astype(ms.float32) / 255 - self.mean) / self.std
 
     def gather(self, gradients):
         return ops.assign_add(self.micro_step, Tensor(1, ms.int32)), self.map(_add, self.accumulated, gradients)

@@ -128,9 +128,9 @@ def test_image_folder(folder):
     levels = np.concatenate([x[:len(y), 0, 0, 0] for x, y in evaluation_batches(test, config, _spec((32, 32), 3))])
     np.testing.assert_allclose(levels * 255, [40, 41, 190, 191], atol=1)
     batches = list(training_batches(train, config, _spec((32, 32), 3), epoch=0))
-    assert [x.shape for x, _ in batches] == [(3, 3, 32, 32)] * 3, "the last, partial batch is left out"
+    assert [x.shape for x, _ in batches] == [(3, 32, 32, 3)] * 3, "the last, partial batch is left out"
     for images, labels in batches:
-        bright = images.asnumpy()[:, 0, 16, 16] * 255 > 115
+        bright = images.asnumpy()[:, 16, 16, 0] > 115
         assert bright.astype(int).tolist() == labels.asnumpy().tolist()
 
 
@@ -152,9 +152,9 @@ def test_networks_of_other_channels_than_the_images(dataset, channels, folder):
     spec = _spec((32, 32), channels)
     training, _ = next(training_batches(open_source(config.data, "train"), config, spec, 0))
     evaluation, _ = next(evaluation_batches(open_source(config.data, "test"), config, spec))
-    assert training.shape == (4, channels, 32, 32) and evaluation.shape == (2, channels, 32, 32)
+    assert training.shape == (4, 32, 32, channels) and evaluation.shape == (2, channels, 32, 32)
     if dataset == "embedded":
-        np.testing.assert_array_equal(training.asnumpy()[:, 0], training.asnumpy()[:, 2])
+        np.testing.assert_array_equal(training.asnumpy()[..., 0], training.asnumpy()[..., 2])
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

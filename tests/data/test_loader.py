@@ -10,6 +10,7 @@ from ghost_ms.config import AugmentConfig, Config, DataConfig, LossConfig, RunCo
 from ghost_ms.data import loader
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.loader import Shard, epoch_order, evaluation_batches, steps_per_epoch, training_batches
+from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
 
 ALL = dict(auto_augment="rand-m9-mstd0.5-inc1", interpolation="random", random_erasing=0.5, mixup=0.8, cutmix=1.0)
@@ -60,6 +61,15 @@ def test_an_epoch_starts_anywhere_and_workers_change_nothing(root, augment):
     assert _equal(_stream(_config(root, augment, workers=1)), whole)
     assert not _equal(_stream(_config(root, augment), epoch=1), whole)
     assert not _equal(_stream(_config(root, augment, seed=2)), whole)
+
+
+def test_images_come_as_bytes_unless_they_are_erased_or_mixed(root):
+    spec, plain = _spec(), _stream(_config(root))
+    floats = _stream(_config(root, {"random_erasing": 1e-12}))
+    assert len(plain) == 5 and all(x.dtype == np.uint8 and x.shape == (4, 32, 32, 3) for x, _ in plain)
+    assert _equal([(normalize_batch(x, spec.mean, spec.std), y) for x, y in plain], floats)
+    mixed = _stream(_config(root, {"mixup": 0.8}))
+    assert all(x.dtype == np.float32 and x.shape == (4, 3, 32, 32) for x, _ in floats + mixed)
 
 
 def test_global_random_state_is_neither_used_nor_changed(root):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, amp, nn
 
+from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.recipe import DistillConfig, LossConfig, OptimizerConfig
 from ghost_ms.training.clip import create_clip
@@ -128,6 +129,19 @@ def test_soft_targets_and_counters(graph):
     assert (health.bad_step, health.bad_run, health.skipped) == (-1, 0, 0)
     step.begin_epoch()
     assert step.health().correct == 0 and int(step.clock.asnumpy()) == 2
+
+
+def test_bytes_are_normalised_to_the_same_bits(graph):
+    pixels, labels = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8), np.array([0, 1, 1, 0], np.int32)
+    results = []
+    for images in (pixels, normalize_batch(pixels, SPEC.mean, SPEC.std)):
+        ms.set_seed(3)
+        step = _step(Normed(), spec=SPEC)
+        loss = [loss.asnumpy() for loss, _ in _run(step, (images, labels), (images, labels))]
+        results.append(loss + [step.state()[name].asnumpy() for name in sorted(step.state())])
+    assert len(results[0]) > 10 and results[0][0] != results[0][1]
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_accumulated_gradients_are_averaged(graph):
