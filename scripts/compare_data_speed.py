@@ -1,10 +1,11 @@
 """Images a second of this package's training pipeline and of torchvision's reference transforms with PyTorch's loader.
 
-RandomResizedCrop to 224, mirroring, normalising, batches of 64, on JPEGs of 500 x 375 of quality 90; both sides in
-processes of their own, alternating, with as many workers. The CPU time of an image is told too: it depends less on what
-else runs. Two more sides show what is left to gain: reading, decoding, cutting and resizing with the libraries that
-this package uses and nothing else at all, and MindSpore's own operators, which are C++ from the file to the batch (they
-resize without antialiasing, and draw random numbers in an order that no run repeats).
+RandomResizedCrop to 224, mirroring, batches of 64, and torchvision's normalising, which ours leaves to the training
+step; on JPEGs of 500 x 375 of quality 90. The sides run in processes of their own, alternating, with as many workers.
+The CPU time of an image is told too: it depends less on what else runs. Two more sides show what is left to gain:
+reading, decoding, cutting and resizing with the libraries that this package uses and nothing else at all, and
+MindSpore's own operators, which are C++ from the file to the batch (they resize without antialiasing, and draw random
+numbers in an order that no run repeats).
 """
 import argparse
 import concurrent.futures
@@ -133,12 +134,13 @@ def compare(options):
                 results[side].append(json.loads(output.splitlines()[-1]))
                 last = results[side][-1]
                 print(f"{side}: {last['rate']:.0f} images/s, {last['cpu']:.2f} ms of CPU each", flush=True)
-    print(f"medians, {options.workers} workers; the ratios are to torchvision's:")
-    rate, cpu = ({side: statistics.median(run[key] for run in runs) for side, runs in results.items()}
-                 for key in ("rate", "cpu"))
-    for side in SIDES:
-        print(f"{side}: {rate[side]:.0f} images/s ({rate[side] / rate['torchvision']:.2f}), {cpu[side]:.2f} ms of CPU "
-              f"each ({cpu['torchvision'] / cpu[side]:.2f})")
+    print(f"medians, {options.workers} workers; in brackets, of the ratios to torchvision of the same round:")
+    for side, runs in results.items():
+        medians = []
+        for key, power in (("rate", 1), ("cpu", -1)):
+            ratios = [(run[key] / other[key]) ** power for run, other in zip(runs, results["torchvision"])]
+            medians += [statistics.median(run[key] for run in runs), statistics.median(ratios)]
+        print("{}: {:.0f} images/s ({:.2f}), {:.2f} ms of CPU each ({:.2f})".format(side, *medians))
 
 
 def main():
