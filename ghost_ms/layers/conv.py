@@ -60,10 +60,11 @@ class DepthwiseConv2d(nn.Conv2d):
     def _matrix_product(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         taps, size = _tap_table(height, width, self.kernel_size, self.stride, self.padding)
-        matrix = ops.matmul(self.weight.reshape(channels, -1), taps).reshape(channels, height * width, -1)
+        weight = self.weight.reshape(channels, -1)
+        matrix = ops.matmul(weight, taps.astype(weight.dtype)).reshape(channels, height * width, -1)
         y = ops.bmm(x.reshape(batch, channels, -1).swapaxes(0, 1), matrix).swapaxes(0, 1)
         y = y.reshape((batch, channels) + size)
-        return ops.bias_add(y, self.bias) if self.has_bias else y
+        return ops.bias_add(y, self.bias.astype(y.dtype)) if self.has_bias else y
 
 
 @ms.constexpr

@@ -47,9 +47,8 @@ def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative
     """The k nodes of `y` nearest to every node of `x`: int32 indices (B, N, k).
 
     Distances are squared, between features of unit length, plus `relative_pos`; of the k * dilation nearest, sorted,
-    every `dilation`-th is taken. No gradient passes. At most `max_distances` distances exist at a
-    time, whatever the batch; a larger search runs over chunks of the nodes of `x`, with the same result. None lifts
-    the limit, which an open batch needs.
+    every `dilation`-th is taken. At most `max_distances` distances exist at a time, whatever the batch; a larger search
+    runs over chunks of the nodes of `x`, with the same result. None lifts the limit, which an open batch needs.
 
     Args:
         x: (B, C, N).
@@ -62,8 +61,8 @@ def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative
     if k * dilation > y.shape[2]:
         raise ValueError("k * dilation is larger than the number of nodes; bounded_neighbours gives values that fit")
     # In half precision the choice would differ from the one the weights were trained for.
-    x = _unit_length(ops.stop_gradient(x).astype(ms.float32))
-    y = _unit_length(ops.stop_gradient(y).astype(ms.float32))
+    x = _unit_length(x.astype(ms.float32))
+    y = _unit_length(y.astype(ms.float32))
     nodes = x.shape[2]
     rows = nodes if max_distances is None else max(1, max_distances // (x.shape[0] * y.shape[2]))
     if rows >= nodes:
@@ -146,7 +145,9 @@ class DynamicGraphConv(nn.Cell):
         pooled = self.pool(x)
         others = pooled.reshape(-1, channels, pooled.shape[2] * pooled.shape[3])
         limit = None if self.open_batch else MAX_DISTANCES
-        index = nearest_neighbours(nodes, others, self.k, self.dilation, relative_pos, limit)
+        # Stopped within the search, a gradient of nodes that are their own neighbours does not compile.
+        index = nearest_neighbours(ops.stop_gradient(nodes), ops.stop_gradient(others), self.k, self.dilation,
+                                   relative_pos, limit)
         return self.gconv(x, others, index)
 
 

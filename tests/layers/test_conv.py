@@ -2,7 +2,7 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import ops
+from mindspore import amp, nn, ops
 
 from ghost_ms.layers import conv2d, depthwise_conv2d, make_divisible
 
@@ -33,6 +33,21 @@ def test_depthwise_matrix_form_equals_the_convolution(mode, height, width, kerne
         results[training] = [conv(x), gradients[0], *gradients[1]]
     for plain, matrix in zip(results[False], results[True]):
         np.testing.assert_allclose(matrix.asnumpy(), plain.asnumpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_depthwise_matrix_form_in_half_precision():
+    ms.set_context(mode=ms.GRAPH_MODE)
+    conv = depthwise_conv2d(6, 3, bias=True).set_train()
+    x = ms.Tensor(np.random.default_rng(0).standard_normal((3, 6, 4, 4)).astype(np.float32))
+    single = conv(x).asnumpy()
+    half = amp.auto_mixed_precision(nn.SequentialCell(conv), "O2").set_train()
+
+    def squares(x):
+        return (half(x).astype(ms.float32) ** 2).sum()
+
+    ops.value_and_grad(squares, None, conv.trainable_params())(x)
+    assert not np.array_equal(half(x).asnumpy(), single), "computed in half precision"
+    np.testing.assert_allclose(half(x).asnumpy(), single, rtol=1e-2, atol=1e-2)
 
 
 def test_matrix_form_is_taken_only_by_depthwise_convolutions_in_training():

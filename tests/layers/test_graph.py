@@ -163,6 +163,22 @@ def test_gradient_goes_to_the_chosen_and_not_through_the_choice(mode):
     np.testing.assert_allclose(to_y, expected)
 
 
+@pytest.mark.parametrize("pool", [1, 2])
+def test_gradients_of_nodes_without_signal_are_finite_in_both_modes(pool):
+    """The search would divide by the length of such a node."""
+    cell = graph.DynamicGraphConv(4, 2, pool=pool).set_train(False)
+    x = _nodes(0, 2, 4, 4, 4)
+    x[0, :, :2, :2] = 0
+
+    def squares(x):
+        return (cell(x) ** 2).sum()
+
+    eager = ops.grad(squares)(ms.Tensor(x)).asnumpy()
+    ms.set_context(mode=ms.GRAPH_MODE)
+    np.testing.assert_allclose(ops.grad(squares)(ms.Tensor(x)).asnumpy(), eager, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(eager).all() and eager.any()
+
+
 def test_half_precision_chooses_as_single():
     x = _nodes(0, 1, 64, 40).astype(np.float16)
     np.testing.assert_array_equal(_search(x, x, 6), _search(x.astype(np.float32), x.astype(np.float32), 6))

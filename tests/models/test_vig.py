@@ -2,10 +2,12 @@
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import nn
 
 from ghost_ms import create_model, list_models
 from ghost_ms.layers import graph, resize_table
 from ghost_ms.models.pyramid_vig import relative_positions
+from ghost_ms.models.vig import ViG
 from ghost_ms.weights.convert import load_torch_state, torch_names
 from tests import golden
 from tests.models import vision_graph_numpy
@@ -133,3 +135,14 @@ def test_position_tables_are_frozen_and_the_rest_is_not():
 def test_too_small_an_image_is_refused():
     with pytest.raises(ValueError, match="input_size"):
         create_model("pvig_ti", input_size=(8, 8))
+
+
+def test_a_deep_network_of_nodes_that_are_their_own_neighbours_trains():
+    """Twelve blocks: with fewer, MindSpore compiled also what it did not compile in ViG-Ti."""
+    ms.set_context(mode=ms.GRAPH_MODE)
+    net = ViG(16, 12, num_classes=4, input_size=(64, 64))
+    before = net.prediction[4].weight.asnumpy().copy()
+    step = nn.TrainOneStepCell(nn.WithLossCell(net, nn.CrossEntropyLoss()), nn.SGD(net.trainable_params(), 0.1))
+    images = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 64, 64)), ms.float32)
+    assert np.isfinite(float(step.set_train()(images, ms.Tensor([0, 1], ms.int32))))
+    assert not np.array_equal(net.prediction[4].weight.asnumpy(), before)
