@@ -16,6 +16,8 @@ from ghost_ms.training.flat import Group
 from ghost_ms.training.groups import parameter_groups
 
 EPSILON = {"adamw": 1e-8, "lamb": 1e-6, "rmsprop": 1e-3}
+#: Numbers that one vector holds at most, unless a parameter alone is larger: an update makes some ten copies of it.
+LONGEST = 2 ** 25
 
 
 class RateTable(LearningRateSchedule):
@@ -30,10 +32,25 @@ class RateTable(LearningRateSchedule):
         return ops.gather(self.rates, ops.minimum(global_step, self.last), 0)
 
 
+def _in_parts(parameters: Sequence[Parameter]) -> List[List[Parameter]]:
+    """The parameters in runs of at most `LONGEST` numbers, or of one parameter."""
+    parts: List[List[Parameter]] = [[]]
+    length = 0
+    for parameter in parameters:
+        if parts[-1] and length + parameter.size > LONGEST:
+            parts.append([])
+            length = 0
+        parts[-1].append(parameter)
+        length += parameter.size
+    return parts
+
+
 class FlatOptimizer(nn.Optimizer):
-    """Base of the optimizers that are written with operators: the rule sees the parameters of a group as one vector."""
+    """Base of the optimizers that are written with operators: the rule sees the parameters of a group as one vector, or
+    as several, see `LONGEST`."""
 
     def __init__(self, rate, groups: List[dict], betas: Sequence[float] = ()):
+        groups = [{**group, "params": part} for group in groups for part in _in_parts(group["params"])]
         super().__init__(rate, groups)
         self.betas = tuple(betas)
         self.logs = tuple(math.log(max(beta, 1e-30)) for beta in betas)

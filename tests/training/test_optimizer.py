@@ -11,6 +11,7 @@ from ghost_ms.models import create_model
 from ghost_ms.models.backbone import FeatureInfo
 from ghost_ms.recipe import OptimizerConfig
 from ghost_ms.training import flat
+from ghost_ms.training import optimizer as optimizer_module
 from ghost_ms.training.groups import classifier_names, freeze, parameter_groups, stage_of_parameters
 from ghost_ms.training.optimizer import create_optimizer
 
@@ -19,6 +20,14 @@ RECIPES = {
     "momentum": dict(name="sgd"), "nesterov": dict(name="sgd", nesterov=True), "rmsprop": dict(name="rmsprop"),
     "adamw": dict(name="adamw"), "lamb": dict(name="lamb"), "lion": dict(name="lion"),
 }
+
+
+def test_parts_of_a_group(monkeypatch):
+    monkeypatch.setattr(optimizer_module, "LONGEST", 5)
+    parameters = [Parameter(np.zeros(size, np.float32), name=f"p{index}") for index, size in enumerate((2, 3, 1, 9, 5))]
+    parts = optimizer_module._in_parts(parameters)
+    assert [[p.size for p in part] for part in parts] == [[2, 3], [1], [9], [5]]
+    assert [p for part in parts for p in part] == parameters
 
 
 class Part(nn.Cell):
@@ -50,8 +59,10 @@ class Update(nn.Cell):
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_five_updates_equal_the_reference(name, graph):
-    """With weight decay, one parameter without it, and one at a tenth of the learning rate."""
+@pytest.mark.parametrize("longest", [2 ** 25, 4])
+def test_five_updates_equal_the_reference(longest, name, graph, monkeypatch):
+    """With weight decay, one parameter without it, and one at a tenth of the learning rate; a group in parts, too."""
+    monkeypatch.setattr(optimizer_module, "LONGEST", longest)
     net = Net()
     options = OptimizerConfig(weight_decay=STORED["decay"], layer_decay=STORED["slow"], **RECIPES[name])
     update = Update(create_optimizer(net, options, STORED["rates"]))
