@@ -87,6 +87,26 @@ def test_height_and_width_swap_where_the_converter_sees_no_image():
         lower_for_lite(model)
 
 
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("outputs, inputs, written_out",
+                         [(1, 2, True), (2, 1, True), (3, 1, True), (1, 1, False), (2, 2, False)])
+def test_groups_with_a_few_channels_on_one_side_become_depthwise(outputs, inputs, written_out, biased):
+    groups, draw = 6 // inputs, np.random.default_rng(0)
+    constants = {"four": np.array([2, 6, 4, 1], np.int64),
+                 "weight": draw.standard_normal((outputs * groups, inputs, 3, 1)).astype(np.float32)}
+    if biased:
+        constants["bias"] = draw.standard_normal(outputs * groups).astype(np.float32)
+    conv = helper.make_node("Conv", ["image 2", "weight", "bias"][:2 + biased], ["logits"], "n", group=groups,
+                            strides=[2, 1], pads=[1, 0, 1, 0], dilations=[1, 1], kernel_shape=[3, 1])
+    model = _model([helper.make_node("Reshape", ["image", "four"], ["image 2"]), conv],
+                   output=(2, outputs * groups, 2, 1), **constants)
+    lowered = lower_for_lite(model)
+    kinds = [node.op_type for node in lowered.graph.node]
+    assert kinds.count("Conv") == (outputs * inputs if written_out else 1) and ("Gather" in kinds) == written_out
+    images = draw.standard_normal((2, 3, 8)).astype(np.float32)
+    np.testing.assert_allclose(_run(lowered, images), _run(model, images), rtol=1e-5, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """(checkpoint, ONNX file with its sidecar) of a small network."""
