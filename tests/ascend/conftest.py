@@ -17,8 +17,9 @@ sys.path[:0] = [str(ROOT / "ascend"), str(ROOT / "scripts")]
 
 
 def listen():
-    """Before a child starts: SIGINT counts, even where this process was started in the background and ignores it."""
+    """Before a child starts: signals count, even where this process was started in the background or by nohup."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

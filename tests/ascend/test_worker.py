@@ -109,7 +109,9 @@ def test_ranks_of_a_rank_table(tmp_path):
 
 
 def test_what_a_test_leaves_behind_is_ended(tmp_path):
-    left = subprocess.Popen(["setsid", "sleep", "60"])
+    left = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"],
+                            start_new_session=True, stdout=subprocess.PIPE)
+    left.stdout.readline()  # before a process runs, /proc does not show its variables
     assert processes.marked(tmp_path) == [left.pid]
     processes.end_marked(tmp_path)
     assert left.wait(timeout=30) == -signal.SIGKILL and processes.marked(tmp_path) == []
