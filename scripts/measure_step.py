@@ -1,5 +1,7 @@
 """What this package's training step costs beside MindSpore's bare one: same network and SGD, in turns, in one process.
 
+This package's normalises its images, which come as bytes; the bare one is given them normalised.
+
 python scripts/measure_step.py [--model ghostnet_100] [--batch 16] [--size 224] [--rounds 25]
 """
 import argparse
@@ -12,6 +14,8 @@ import numpy as np
 from mindspore import nn
 
 from ghost_ms import create_model, device
+from ghost_ms.data.mixing import normalize_batch
+from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.recipe import LossConfig, OptimizerConfig
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.loss import create_loss
@@ -19,6 +23,8 @@ from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
 
 CLASSES = 1000
+#: Images of any size: that of the preprocessing is not looked at.
+SPEC = Preprocessing((224, 224), 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.875, "bilinear")
 SGD = OptimizerConfig("sgd", momentum=0.9, weight_decay=4e-5, decay_norms_and_biases=True)
 
 
@@ -30,12 +36,13 @@ def bare(net):
 
 def ours(net):
     """The step of a recipe with SGD alone: besides the update it counts loss, accuracy and bad steps."""
-    return TrainStep(net, create_loss(LossConfig()), create_optimizer(net, SGD, [0.01] * 1000))
+    return TrainStep(net, create_loss(LossConfig()), create_optimizer(net, SGD, [0.01] * 1000), spec=SPEC)
 
 
 def with_means(net):
     """The same with running means of the weights."""
-    return TrainStep(net, create_loss(LossConfig()), create_optimizer(net, SGD, [0.01] * 1000), ema=Ema(net, 0.9999))
+    return TrainStep(net, create_loss(LossConfig()), create_optimizer(net, SGD, [0.01] * 1000), ema=Ema(net, 0.9999),
+                     spec=SPEC)
 
 
 def processor_seconds():
@@ -48,7 +55,8 @@ def prepared(title, make, options):
     """A function that makes a step and waits for all of it."""
     net = create_model(options.model, num_classes=CLASSES, input_size=(options.size, options.size))
     step, draw = make(net).set_train(), np.random.default_rng(0)
-    images = ms.Tensor(draw.standard_normal((options.batch, 3, options.size, options.size)), ms.float32)
+    images = draw.integers(0, 256, (options.batch, options.size, options.size, 3), np.uint8)
+    images = ms.Tensor(normalize_batch(images, SPEC.mean, SPEC.std) if make is bare else images)
     labels = ms.Tensor(draw.integers(0, CLASSES, options.batch), ms.int32)
     last = step.ema.vectors[0] if getattr(step, "ema", None) is not None else net.trainable_params()[-1]
 
