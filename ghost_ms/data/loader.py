@@ -19,9 +19,10 @@ from ghost_ms.data.datasets import Source
 from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch
 from ghost_ms.data.transforms import Preprocessing, TrainingTransform, decode, to_pillow
 
-#: Batches, and rows before them, that a pipeline works ahead: 16 as in MindSpore, and fewer, down to 4, where they
-#: would hold more images than this (16 batches of 1024 were 10 GB). 4 instead of 16 cost 7 % of the rate.
-PREFETCH, PREFETCH_IMAGES = (4, 16), 2048
+#: Batches, and rows before them, that a pipeline works ahead; MindSpore's 16 batches of 1024 images were 10 GB.
+PREFETCH = 4
+#: Images, at most, of a row. With one image a row, passing it on through MindSpore cost a quarter of the rate.
+ROW = 16
 #: Unreadable images in a row after which no further one is tried.
 MAX_BROKEN_RUN = 100
 #: Purposes of the random numbers of one place in an epoch.
@@ -160,17 +161,17 @@ class TrainingBatches:
 
     def _collate(self, images: Sequence, labels: Sequence, used: Sequence, info) -> Tuple:
         step = self._first + info.get_batch_num()
-        pixels = np.stack(images)
+        pixels = np.concatenate(images)
         if self.normalizes:
             pixels = normalize_batch(pixels, self.spec.mean, self.spec.std)
         if self.erasing.probability:
             for image, place in zip(pixels, self.places(step)):
                 self.erasing(image, generator(self.seed, self.epoch, int(place), ERASING))
-        targets = np.stack(labels)
+        targets = np.concatenate(labels)
         if self.mixing:
             place = step * self.shard.size + self.shard.rank
             targets = self.mixing(pixels, targets, generator(self.seed, self.epoch, place, MIXING))
-        return pixels, targets, np.stack(used)
+        return pixels, targets, np.concatenate(used)
 
     def _count_broken(self, used: np.ndarray) -> None:
         for place, good in zip(self.places(self.step).tolist(), used.tolist()):
@@ -212,7 +213,8 @@ def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
         return pixels, source.labels[place], np.int64(place)
 
     def collate(images, labels, places, info):
-        return normalize_batch(np.stack(images), spec.mean, spec.std), np.stack(labels), np.stack(places)
+        pixels = normalize_batch(np.concatenate(images), spec.mean, spec.std)
+        return pixels, np.concatenate(labels), np.concatenate(places)
 
     batch = min(config.data.eval_batch_size, -(-source.size // shard.size))
     places = np.arange(shard.rank, source.size, shard.size)
@@ -234,7 +236,8 @@ def _reason(source: Source, sample: int) -> str:
 
 
 def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, workers: int) -> Iterator[Tuple]:
-    """Batches of tensors: `sample` runs in the workers for every place, `collate` in one more thread for every batch.
+    """Batches of tensors: `sample` runs in the workers for every place, `collate` in one more thread for every batch,
+    on a list a column of arrays that hold up to `ROW` samples each.
 
     An error of either is raised here as a sentence; without, MindSpore wraps it in a page of advice.
     """
@@ -253,12 +256,17 @@ def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, w
                 raise
         return call
 
+    row = max(size for size in range(1, ROW + 1) if batch % size == 0)
+
+    def samples(start: np.ndarray) -> Tuple[np.ndarray, ...]:
+        return tuple(np.stack(column) for column in zip(*map(sample, places[start:start + row])))
+
     columns = ["image", "label", "place"]
-    ds.config.set_prefetch_size(int(np.clip(PREFETCH_IMAGES // batch, *PREFETCH)))
-    rows = ds.NumpySlicesDataset(places, ["place"], shuffle=False)
+    ds.config.set_prefetch_size(PREFETCH)
+    rows = ds.NumpySlicesDataset(np.arange(0, len(places), row), ["start"], shuffle=False)
     # MindSpore refuses more workers than cores.
-    rows = rows.map(kept(sample), "place", columns, num_parallel_workers=max(1, min(workers, os.cpu_count() or 1)))
-    rows = rows.batch(batch, per_batch_map=kept(collate), input_columns=columns, num_parallel_workers=1)
+    rows = rows.map(kept(samples), "start", columns, num_parallel_workers=max(1, min(workers, os.cpu_count() or 1)))
+    rows = rows.batch(batch // row, per_batch_map=kept(collate), input_columns=columns, num_parallel_workers=1)
     try:
         yield from rows.create_tuple_iterator(num_epochs=1)
     except (RuntimeError, MemoryError) as error:
