@@ -63,6 +63,19 @@ def test_an_epoch_starts_anywhere_and_workers_change_nothing(root, augment):
     assert not _equal(_stream(_config(root, augment, seed=2)), whole)
 
 
+@pytest.mark.parametrize("row", [1, 2, 3])
+def test_how_many_images_pass_at_a_time_changes_nothing(root, monkeypatch, row):
+    config = _config(root, ALL, batch_size=6, eval_batch_size=6)
+
+    def both():
+        return _stream(config), list(evaluation_batches(open_source(config.data, "test"), config, _spec()))
+
+    training, evaluation = both()
+    assert [len(labels) for _, labels in evaluation] == [6, 6, 6, 3]
+    monkeypatch.setattr(loader, "ROW", row)
+    assert all(map(_equal, both(), (training, evaluation)))
+
+
 def test_images_come_as_bytes_unless_they_are_erased_or_mixed(root):
     spec, plain = _spec(), _stream(_config(root))
     floats = _stream(_config(root, {"random_erasing": 1e-12}))
