@@ -201,7 +201,8 @@ def _require_agreement(job: Job, result: Agreement, images: int) -> None:
     if not (np.isfinite(result.error) and result.same >= job.options.agreement * images):
         raise ValueError(f"the int8 form of '{job.path}' gives the class of the float one to only {result.same} of "
                          f"{images} images, so nothing was written: --analyse shows which layers to leave in float "
-                         "with --exclude or --exclude-worst, and --agreement accepts less")
+                         "with --exclude or --exclude-worst, --reduce-range helps an x86 processor without VNNI, and "
+                         "--agreement accepts less")
 
 
 def _accuracies(job: Job, reference: Callable, run: Callable, batch_size: int) -> dict:
