@@ -21,7 +21,7 @@ from ghost_ms.data.transforms import Preprocessing, TrainingTransform, decode, t
 
 #: Batches, and rows before them, that a pipeline works ahead; MindSpore's 16 batches of 1024 images were 10 GB.
 PREFETCH = 4
-#: Images, at most, of a row. With one image a row, passing it on through MindSpore cost a quarter of the rate.
+#: Images, at most, of a row. With one image a row, passing it on through MindSpore cost a fifth of the rate.
 ROW = 16
 #: Unreadable images in a row after which no further one is tried.
 MAX_BROKEN_RUN = 100
