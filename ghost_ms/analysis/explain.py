@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import nn
 from PIL import Image
 
-from ghost_ms.analysis.files import whole_file
+from ghost_ms.core.files import whole_file
 from ghost_ms.analysis.saliency import (Neighbours, attention_rollout, chosen_neighbours, default_method, grad_cam)
 from ghost_ms.data.transforms import normalize, to_pillow
 from ghost_ms.training.checkpoint import Description

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from ghost_ms import __version__
 from ghost_ms.analysis import charts
-from ghost_ms.analysis.files import whole_file
+from ghost_ms.core.files import whole_file
 from ghost_ms.analysis.mistakes import Judgement, Mistake, judge_run
 from ghost_ms.models import list_models, model_card
 from ghost_ms.models.registry import ModelCard, describe

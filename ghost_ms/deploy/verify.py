@@ -14,7 +14,7 @@ import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.analysis.benchmark import heading
-from ghost_ms.analysis.files import whole_file
+from ghost_ms.core.files import whole_file
 from ghost_ms.deploy.compare import MARGIN, TOLERANCE
 from ghost_ms.models import list_models
 from ghost_ms.models.table import as_markdown

@@ -1,0 +1,70 @@
+"""Results that are written whole or not at all: the one place where this package puts a file under its final name."""
+import contextlib
+import os
+import secrets
+from typing import Iterator, Union
+
+#: Begins the name of every file that is still being written, so that a later start can tell and remove it.
+PREFIX = ".writing-"
+
+
+@contextlib.contextmanager
+def whole_file(path: Union[str, os.PathLike]) -> Iterator[str]:
+    """A temporary path beside `path`, which is renamed to it where all goes well.
+
+    What was at `path` stays as it is until then, and for good where writing fails or the process is killed. The
+    temporary file is new (no link that somebody planted is followed), keeps the ending of `path`, and is on the disk
+    before it is renamed.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; a sentence that names `path`.
+    """
+    path = os.fspath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"cannot write '{path}': it is there already, and no file")
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f"{PREFIX}{secrets.token_hex(8)}{os.path.splitext(name)[1]}")
+    try:
+        try:
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(folder or ".")
+        except OSError as error:
+            raise OSError(f"cannot write '{path}': {error.strerror or error}") from None
+    finally:
+        if os.path.lexists(temporary):
+            os.remove(temporary)
+
+
+def write_text(path: Union[str, os.PathLike], text: str) -> None:
+    """Write a text file (UTF-8) whole or not at all; errors as `whole_file`."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+def write_bytes(path: Union[str, os.PathLike], content: bytes) -> None:
+    """Write a file whole or not at all; errors as `whole_file`."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove what a process that was killed left half written; only where no other process can be writing now."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(PREFIX) and entry.is_file(follow_symlinks=False):
+            os.remove(entry.path)
+
+
+def _sync(path: str) -> None:
+    """A file, or the new name of one in a folder, outlives a power cut only when it is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        # Some network file systems cannot sync a folder; the file itself has arrived.
+        if not os.path.isdir(path):
+            raise
+    finally:
+        os.close(handle)
