@@ -21,7 +21,7 @@ from mindspore import Tensor, nn, ops
 
 from ghost_ms import create_model, device
 from ghost_ms.layers.conv import conv2d
-from ghost_ms.recipe import LossConfig, OptimizerConfig
+from ghost_ms.config import LossConfig, OptimizerConfig
 from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.loss import create_loss
 from ghost_ms.training.optimizer import create_optimizer

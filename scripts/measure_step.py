@@ -16,7 +16,7 @@ from mindspore import nn
 from ghost_ms import create_model, device
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.recipe import LossConfig, OptimizerConfig
+from ghost_ms.config import LossConfig, OptimizerConfig
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.loss import create_loss
 from ghost_ms.training.optimizer import create_optimizer

@@ -128,7 +128,7 @@ def class_index(text: Optional[str], classes: Sequence[str]) -> Optional[int]:
         return list(classes).index(text)
     if text.isdigit():
         return int(text)
-    from ghost_ms.recipe import nearest
+    from ghost_ms.config import nearest
 
     raise ValueError(f"there is no class '{text}'{nearest(text, classes)}")
 

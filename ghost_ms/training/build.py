@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn
 from ghost_ms.config import Config
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.device import World
-from ghost_ms.recipe import TrainConfig
+from ghost_ms.config import TrainConfig
 from ghost_ms.training.clip import create_clip
 from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.distillation import Distillation, load_teacher

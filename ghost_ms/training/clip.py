@@ -3,7 +3,7 @@ from typing import Optional, Sequence
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.config import OptimizerConfig
 from ghost_ms.training.flat import as_vector
 
 # A loop in `construct` over hundreds of gradients compiles in minutes; a map over them in seconds.

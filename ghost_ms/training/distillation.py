@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 from ghost_ms.config import DataConfig
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import create_model, model_card
-from ghost_ms.recipe import DistillConfig
+from ghost_ms.config import DistillConfig
 
 #: Shares of red, green and blue in grey (ITU-R BT.601), as Pillow converts.
 GREY = (0.299, 0.587, 0.114)

@@ -4,7 +4,7 @@ from typing import Dict, List, Sequence, Union
 
 from mindspore import Parameter, nn
 
-from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.config import OptimizerConfig
 
 
 def parameter_groups(net: nn.Cell, config: OptimizerConfig, extra: Sequence[Parameter] = ()) -> List[dict]:

@@ -10,7 +10,7 @@ from ghost_ms.config import Config
 from ghost_ms.data.datasets import Source
 from ghost_ms.data.loader import Shard, evaluation_batches, steps_per_epoch, training_batches
 from ghost_ms.device import World
-from ghost_ms.recipe import TrainConfig
+from ghost_ms.config import TrainConfig
 from ghost_ms.training.build import activation_slope
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.compile_cache import CompileCache

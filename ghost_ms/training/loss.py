@@ -7,7 +7,7 @@ from typing import Optional
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from ghost_ms.recipe import LossConfig
+from ghost_ms.config import LossConfig
 
 
 class CrossEntropy(nn.Cell):

@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
-from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.config import OptimizerConfig
 from ghost_ms.training.flat import Group
 from ghost_ms.training.groups import parameter_groups
 

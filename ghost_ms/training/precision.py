@@ -5,7 +5,7 @@ import mindspore as ms
 from mindspore import amp, nn
 
 from ghost_ms.layers.reparam import replace_cell
-from ghost_ms.recipe import PrecisionConfig
+from ghost_ms.config import PrecisionConfig
 
 
 def check_precision(config: PrecisionConfig, target: str) -> None:

@@ -4,7 +4,7 @@ from typing import List, Tuple
 
 import numpy as np
 
-from ghost_ms.recipe import OptimizerConfig, ScheduleConfig
+from ghost_ms.config import OptimizerConfig, ScheduleConfig
 
 
 def learning_rates(peak: float, schedule: ScheduleConfig, epochs: int, updates_per_epoch: float,

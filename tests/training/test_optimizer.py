@@ -9,7 +9,7 @@ from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.models import create_model
 from ghost_ms.models.backbone import FeatureInfo
-from ghost_ms.recipe import OptimizerConfig
+from ghost_ms.config import OptimizerConfig
 from ghost_ms.training import flat
 from ghost_ms.training import optimizer as optimizer_module
 from ghost_ms.training.groups import classifier_names, freeze, parameter_groups, stage_of_parameters

@@ -11,7 +11,7 @@ from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
 from ghost_ms.deploy.export import export_mindir
 from ghost_ms.deploy.form import Form
 from ghost_ms.layers.drop import DropPath
-from ghost_ms.recipe import (DistillConfig, EmaConfig, LossConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig,
+from ghost_ms.config import (DistillConfig, EmaConfig, LossConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig,
                              TrainConfig)
 from ghost_ms.training.build import activation_slope
 from ghost_ms.training.checkpoint import read_checkpoint, restore, save_checkpoint

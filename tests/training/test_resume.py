@@ -9,7 +9,7 @@ import pytest
 
 from ghost_ms.cli import main
 from ghost_ms.config import AugmentConfig, Config, DataConfig, ModelConfig, RunConfig
-from ghost_ms.recipe import EmaConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig, TrainConfig
+from ghost_ms.config import EmaConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig, TrainConfig
 from ghost_ms.training import interrupt, loop, resume
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped

@@ -4,7 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ghost_ms.recipe import OptimizerConfig, ScheduleConfig
+from ghost_ms.config import OptimizerConfig, ScheduleConfig
 from ghost_ms.training.schedule import learning_rates, scaled
 
 

@@ -6,7 +6,7 @@ from mindspore import Parameter, Tensor, amp, nn
 
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.recipe import DistillConfig, LossConfig, OptimizerConfig
+from ghost_ms.config import DistillConfig, LossConfig, OptimizerConfig
 from ghost_ms.training.clip import create_clip
 from ghost_ms.training.distillation import Distillation, Teacher
 from ghost_ms.training.ema import Ema

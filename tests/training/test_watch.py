@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
-from ghost_ms.recipe import TrainConfig
+from ghost_ms.config import TrainConfig
 from ghost_ms.training.fit import fit
 from tests.tiny import registered
 

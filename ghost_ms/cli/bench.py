@@ -1,0 +1,49 @@
+"""Measure latency, memory and size of networks side by side."""
+import os
+import sys
+from typing import Sequence
+
+from ghost_ms.cli.parser import Parser, matching, size_of
+from ghost_ms.core.files import write_text
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; its exit code."""
+    from ghost_ms.analysis import benchmark, plots
+    from ghost_ms.models import table
+
+    parser = Parser("ghost-ms bench", description=__doc__)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
+    parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
+                        help="mindspore: deploy form in graph mode (default); train: a training step in graph mode; "
+                             "mindir, onnx, lite: the exported file in MindSpore, ONNX Runtime, MindSpore Lite")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
+    parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
+    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
+                        help="height and width, or one number for both; by default each network's published size")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
+    parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
+    parser.add_argument("--plot", metavar="FILE.png",
+                        help="draw the published top-1 accuracy against the measured latency")
+    options = parser.parse_args(argv)
+    names = [name for pattern in options.models for name in matching(pattern, parts=False)]
+    for key in ("threads", "batch", "rounds"):
+        if getattr(options, key) < 1:
+            raise ValueError(f"--{key} is {getattr(options, key)}; it is 1 or more")
+    if options.output and not options.output.endswith((".csv", ".md")):
+        raise ValueError(f"--output is '{options.output}'; it ends in .csv or .md")
+    if options.plot:
+        if not options.plot.endswith(".png"):
+            raise ValueError(f"--plot is '{options.plot}'; it ends in .png")
+        plots.require_published(names)
+    results = benchmark.benchmark(names, options.backend, options.batch, size_of(options.input_size), options.threads,
+                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
+    heading, rows = benchmark.heading(), benchmark.rows(results)
+    print(f"{heading}; {options.threads} threads\n{table.as_text(rows)}")
+    if options.output:
+        text = benchmark.as_csv(results) if options.output.endswith(".csv") else \
+            f"{heading}; {options.threads} threads.\n\n{table.as_markdown(rows)}\n"
+        write_text(options.output, text)
+    if options.plot:
+        plots.draw_accuracy_latency(options.plot, results)
+    return 1 if any(result.error for result in results) else 0

@@ -1,0 +1,31 @@
+"""List the registered networks."""
+from typing import Sequence
+
+from ghost_ms.cli.parser import Parser, matching
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; its exit code."""
+    from ghost_ms.models import table
+
+    parser = Parser("ghost-ms models", description=__doc__)
+    parser.add_argument("pattern", nargs="?", default="*",
+                        help="part of a name, or a shell pattern such as 'ghostnet*'")
+    parser.add_argument("--family", help="only this family, such as ghostnetv2")
+    parser.add_argument("--sort", choices=table.ORDERS, default="name",
+                        help="ascending order (default name); what lacks the figure comes last")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print every figure in full")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    form.add_argument("--update", metavar="FILE",
+                      help="put that table between the marks of a file, such as README.md")
+    options = parser.parse_args(argv)
+    names = table.arrange(matching(options.pattern), options.sort, options.family)
+    if options.csv:
+        print(table.as_csv(names), end="")
+    elif options.markdown or options.update:
+        text = table.as_markdown(table.rows(names, table.MARKDOWN_COLUMNS))
+        table.update(options.update, "models", text) if options.update else print(text)
+    else:
+        print(table.as_text(table.rows(names)))
+    return 0

@@ -1,0 +1,56 @@
+"""What the parsers of all commands share."""
+import argparse
+from typing import List, Optional, Sequence, Tuple
+
+#: Folder of the run that serves where the user names no network.
+QUICKSTART = "runs/quickstart"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that takes `-` and `_` in the names of options alike, and no abbreviations."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        if args is not None:
+            args = [self._spelled(word) for word in args]
+        return super().parse_known_args(args, namespace)
+
+    def _spelled(self, word: str) -> str:
+        """An option in the spelling that was added, whichever of both the user took."""
+        option, equals, value = word.partition("=")
+        if not word.startswith("--") or option in self._option_string_actions:
+            return word
+        for other in (option.replace("-", "_").replace("__", "--", 1), "--" + option[2:].replace("_", "-")):
+            if other in self._option_string_actions:
+                return other + equals + value
+        return word
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """The options that say which network is meant."""
+    parser.add_argument("--model", help="name of the network (`ghost-ms models`)")
+    parser.add_argument("--config", help="recipe that names the network")
+    parser.add_argument("--ckpt", help=f"checkpoint; without it, --model and --config, the best of {QUICKSTART}")
+
+
+def matching(pattern: str, parts: bool = True) -> List[str]:
+    """Names of the networks that a shell pattern or, with `parts`, a part of a name means; ValueError for none."""
+    from ghost_ms.models import list_models
+
+    names = list_models(pattern)
+    if not names and parts and not set("*?[") & set(pattern):
+        names = list_models(f"*{pattern}*")
+    if not names:
+        raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
+    return names
+
+
+def size_of(pixels: Optional[Sequence[int]]) -> Optional[Tuple[int, int]]:
+    """(height, width) of an --input_size with one number or two."""
+    if not pixels:
+        return None
+    if len(pixels) > 2 or min(pixels) < 1:
+        raise ValueError(f"--input_size takes one or two positive numbers, not {list(pixels)}")
+    return pixels[0], pixels[-1]

@@ -1,0 +1,9 @@
+"""Compute how long a training takes on many cards, and what it costs."""
+from typing import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; its exit code."""
+    from ghost_ms.analysis import plan as planner
+
+    return planner.main(argv, __doc__)

@@ -1,0 +1,65 @@
+"""The section `data`: the images and how they are brought to the network."""
+import dataclasses
+from typing import List, Optional, Tuple, Union
+
+from ghost_ms.config.checks import at_least_one, height_and_width, one_of, share
+
+
+DATASETS = ("image_folder", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """The images and how they are brought to the network.
+
+    Args:
+        dataset: image_folder, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded.
+        root: folder of the data set; synthetic and embedded need none. image_folder holds train/CLASS/IMAGE and
+            val/CLASS/IMAGE.
+        batch_size: images of a training step, on each device.
+        eval_batch_size: images of an evaluation step.
+        workers: threads that decode and augment; never more than the cores.
+        input_size: height and width of the network's input, or one number for both; by default the model card's.
+        mean: per-channel mean of images scaled to 0..1; by default the card's.
+        std: per-channel deviation; by default the card's.
+        crop_ratio: part of the resized short side that the central crop keeps; by default the card's.
+        interpolation: bilinear or bicubic; by default the card's.
+        max_corrupt_share: share of an epoch's training images that may be unreadable and are replaced by the next
+            good ones; more stops the run. 0 allows none. An unreadable image of the test split always stops it.
+        train_share: share of the training images of every class that is used, always the same ones.
+        synthetic_size: images of each split of the synthetic data set.
+        synthetic_classes: classes of the synthetic data set.
+    """
+
+    dataset: str = "image_folder"
+    root: Optional[str] = None
+    batch_size: int = 128
+    eval_batch_size: int = 128
+    workers: int = 8
+    input_size: Optional[Union[int, List[int], Tuple[int, int]]] = None
+    mean: Optional[List[float]] = None
+    std: Optional[List[float]] = None
+    crop_ratio: Optional[float] = None
+    interpolation: Optional[str] = None
+    max_corrupt_share: float = 0.01
+    train_share: float = 1.0
+    synthetic_size: int = 256
+    synthetic_classes: int = 10
+
+    def __post_init__(self):
+        self.input_size = height_and_width("data.input_size", self.input_size)
+
+    def check(self) -> None:
+        """ValueError for a value whose type is right and whose meaning is not."""
+        one_of("data.dataset", self.dataset, DATASETS)
+        if self.interpolation is not None:
+            one_of("data.interpolation", self.interpolation, ("bilinear", "bicubic"))
+        at_least_one(**{f"data.{key}": getattr(self, key) for key in (
+            "batch_size", "eval_batch_size", "workers", "synthetic_size", "synthetic_classes")})
+        share("data.max_corrupt_share", self.max_corrupt_share)
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"data.train_share must be more than 0 and at most 1, not {self.train_share}")
+        if self.crop_ratio is not None and not 0 < self.crop_ratio <= 1:
+            raise ValueError(f"data.crop_ratio must lie above 0 and at most be 1, not {self.crop_ratio}")
+        if self.std is not None and min(self.std, default=0) <= 0:
+            raise ValueError(f"data.std is {self.std}; images are divided by it, so each value must lie above 0")

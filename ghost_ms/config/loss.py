@@ -1,0 +1,34 @@
+"""The section `loss`: what the logits are compared with the labels by."""
+import dataclasses
+from typing import Optional
+
+from ghost_ms.config.checks import not_negative, one_of, share
+
+
+@dataclasses.dataclass
+class LossConfig:
+    """What the logits are compared with the labels by.
+
+    Args:
+        name: cross_entropy, or binary_cross_entropy (one yes-or-no question a class, as in DeiT III, arXiv 2204.07118).
+        label_smoothing: share of the target that is spread over all classes.
+        threshold: binary cross-entropy alone: targets above it count as 1, all others as 0 (arXiv 2110.00476).
+        sum_classes: binary cross-entropy alone: sum over the classes instead of their mean.
+        balance_weight: weight of the network's own balance loss (LegoNet).
+    """
+
+    name: str = "cross_entropy"
+    label_smoothing: float = 0.0
+    threshold: Optional[float] = None
+    sum_classes: bool = False
+    balance_weight: float = 0.0
+
+    def check(self) -> None:
+        """ValueError for a value whose type is right and whose meaning is not."""
+        one_of("loss.name", self.name, ("cross_entropy", "binary_cross_entropy"))
+        share("loss.label_smoothing", self.label_smoothing)
+        not_negative(**{"loss.balance_weight": self.balance_weight})
+        if self.threshold is not None:
+            share("loss.threshold", self.threshold)
+        if self.name == "cross_entropy" and (self.threshold is not None or self.sum_classes):
+            raise ValueError("loss.threshold and loss.sum_classes need loss.name binary_cross_entropy")

@@ -1,0 +1,92 @@
+"""Recipe files: their keys, those of their `base` included, before any type is looked at."""
+import dataclasses
+import difflib
+import os
+import pathlib
+from typing import Any, Dict, List
+
+from ghost_ms.config.checks import nearest
+from ghost_ms.config.recipe import Config
+from ghost_ms.core.plain import read_yaml, require_plain
+
+#: Recipes that may stand upon each other.
+LONGEST_CHAIN = 20
+
+
+def read_recipe(path: str) -> Dict[str, Any]:
+    """The keys that a recipe file sets, those of its `base` included: plain data alone.
+
+    `base: FILE` (relative to the file that says it) begins with another recipe's keys; own keys override, and mappings
+    such as model.args are merged key by key. A recipe that sets `optimizer.lr` and not `optimizer.base_batch` means its
+    rate as it stands: the batch that its base states belongs to the rate that its base states.
+
+    Raises:
+        OSError, ValueError: no such file, no YAML, an unknown key, or files that are each other's base.
+    """
+    chain: List[str] = []
+    merged: Dict[str, Any] = {}
+    while path is not None:
+        if os.path.abspath(path) in chain:
+            raise ValueError(f"{path} is its own base")
+        chain.append(os.path.abspath(path))
+        if len(chain) > LONGEST_CHAIN:
+            raise ValueError(f"{path}: more than {LONGEST_CHAIN} recipes stand upon each other (base)")
+        recipe = _check_file(path)
+        base = recipe.pop("base", None)
+        if base is not None and not isinstance(base, str):
+            raise ValueError(f"{path}: base must be the path of a recipe")
+        merged = merge(recipe, merged)
+        path = None if base is None else os.path.join(os.path.dirname(path), base)
+    return merged
+
+
+def merge(low: Dict[str, Any], high: Dict[str, Any]) -> Dict[str, Any]:
+    """A recipe's keys over those of another; see `read_recipe` on the learning rate."""
+    optimizer = high.get("optimizer", {})
+    if "lr" in optimizer and "base_batch" not in optimizer and "base_batch" in low.get("optimizer", {}):
+        high = {**high, "optimizer": {**optimizer, "base_batch": None}}
+    return _merge(low, high)
+
+
+def _merge(low: Any, high: Any) -> Any:
+    """`high` over `low`; mappings key by key."""
+    if not (isinstance(low, dict) and isinstance(high, dict)):
+        return high
+    return {**low, **{key: _merge(low[key], value) if key in low else value for key, value in high.items()}}
+
+
+def _check_file(path: str) -> Dict[str, Any]:
+    """The content of one recipe file, whose keys are known; no type has been looked at yet."""
+    if not os.path.exists(path):
+        where = "" if os.path.isabs(path) else f" in {os.getcwd()}"
+        raise ValueError(f"there is no recipe '{path}'{where}{_nearest_recipe(path)}")
+    recipe = read_yaml(path)
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} is no recipe: it must hold sections such as 'model:' and 'data:'")
+    sections = {section.name: section.default_factory for section in dataclasses.fields(Config)}
+    for name, keys in recipe.items():
+        if name == "base":
+            continue
+        if name not in sections:
+            raise ValueError(f"{path}: unknown section '{name}'{nearest(name, sections)}")
+        if not isinstance(keys, dict):
+            raise ValueError(f"{path}: the section '{name}' must hold keys, as in {name}: {{key: value}}, not {keys!r}")
+        known = [field.name for field in dataclasses.fields(sections[name])]
+        for key in keys:
+            if key not in known:
+                raise ValueError(f"{path}: unknown key '{name}.{key}'{nearest(key, known, prefix=name + '.')}")
+    try:
+        return require_plain(recipe, "it")
+    except ValueError as error:
+        raise ValueError(f"{path}: {str(error).replace('it.', '', 1)}") from None
+
+
+def _nearest_recipe(path: str) -> str:
+    """'; did you mean ...?' with the shipped recipe of the most similar name, for the end of a sentence."""
+    folder = pathlib.Path(__file__).parents[2] / "configs"
+    shipped = {recipe.stem: recipe for recipe in folder.rglob("*.yaml")}
+    near = difflib.get_close_matches(pathlib.Path(path).stem, shipped, n=1)
+    if not near:
+        return "; the shipped ones are under configs/"
+    found = shipped[near[0]].relative_to(folder.parent)
+    return f"; did you mean '{found if found.is_file() else shipped[near[0]]}'?"

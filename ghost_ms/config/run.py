@@ -1,0 +1,44 @@
+"""The section `run`: where and how the run is executed."""
+import dataclasses
+from typing import Optional
+
+from ghost_ms.config.checks import one_of
+
+
+@dataclasses.dataclass
+class RunConfig:
+    """Where and how the run is executed.
+
+    Args:
+        dir: folder of the run; it receives config.yaml, metrics.csv, curves.png, log.txt and checkpoints/.
+        device: auto, Ascend, GPU or CPU.
+        device_id: which of several devices.
+        mode: graph or pynative.
+        seed: of initial weights, data order and augmentation.
+        profile: trace three steps of the first epoch, from this one on, counted from 1, into profile/ of the run's
+            folder; the first step compiles.
+        summary: write the metrics for MindInsight too, into summary/ of the run's folder.
+        compile_cache: folder for the compiled training step, from which the next start of the same recipe with the same
+            program takes it; verified on the CPU. One process, without a teacher.
+    """
+
+    dir: str = "runs/default"
+    device: str = "auto"
+    device_id: int = 0
+    mode: str = "graph"
+    seed: int = 1
+    profile: Optional[int] = None
+    summary: bool = False
+    compile_cache: Optional[str] = None
+
+    def check(self) -> None:
+        """ValueError for a value whose type is right and whose meaning is not."""
+        if self.device.lower() not in ("auto", "ascend", "gpu", "cpu"):
+            raise ValueError(f"run.device is '{self.device}'; known are auto, Ascend, GPU, CPU")
+        if self.device_id < 0:
+            raise ValueError(f"run.device_id is {self.device_id}; devices are counted from 0")
+        one_of("run.mode", self.mode, ("graph", "pynative"))
+        if self.profile is not None and self.profile < 1:
+            raise ValueError(f"run.profile is {self.profile}; steps are counted from 1")
+        if not self.dir:
+            raise ValueError("run.dir is empty; name the folder of the run")
