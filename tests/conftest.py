@@ -10,7 +10,7 @@ from tests import processes
 
 TESTS = pathlib.Path(__file__).parent
 #: What `-m quick` runs: folders and files that compile little.
-QUICK = ("core", "layers", "data", "analysis", "weights", "test_config.py", "test_documents.py",
+QUICK = ("core", "cli", "layers", "data", "analysis", "weights", "test_config.py", "test_documents.py",
          "training/test_schedule.py", "test_newcomer.py", "test_readme.py",
          "ascend/test_npu.py", "ascend/test_preflight.py", "ascend/test_rank_table.py", "ascend/test_worker.py",
          *(f"models/test_{name}.py" for name in ("cmt", "efficientnet", "mobilenetv3", "parameternet", "pyramid_tnt",

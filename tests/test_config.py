@@ -127,3 +127,100 @@ def test_unknown_options_and_files():
         _parse("--config", "nowhere.yaml")
     with pytest.raises(ValueError, match="expected one argument"):
         _parse("--train.epochs", "1", "--config")
+
+
+#: What jsonargparse builds a class of where a field takes anything.
+CLASS = "{class_path: subprocess.Popen, init_args: {args: 'touch PLANTED', shell: true}}"
+
+
+@pytest.mark.parametrize("key", ["model.args", "distill.args"])
+@pytest.mark.parametrize("value", [CLASS, f"{{x: {CLASS}}}", f"{{x: [{CLASS}]}}", f"{{x: {{y: {CLASS}}}}}"])
+def test_no_class_is_built_of_a_recipe(key, value, tmp_path, monkeypatch):
+    """Arguments of networks are plain data, whatever they look like; nothing is imported or called."""
+    monkeypatch.chdir(tmp_path)
+    section, field = key.split(".")
+    (tmp_path / "recipe.yaml").write_text(f"{section}: {{{field}: {value}}}\n")
+    for recipe in (config.load("recipe.yaml"), _parse(f"--{key}", value), _parse(f"--{key}={value}")):
+        assert getattr(getattr(recipe, section), field) == yaml.safe_load(value)
+    assert getattr(getattr(_parse(f"--{key}.x", CLASS), section), field) == {"x": yaml.safe_load(CLASS)}
+    assert not (tmp_path / "PLANTED").exists()
+
+
+def test_no_section_is_read_from_a_file_of_its_own(tmp_path):
+    """Such a file would pass by the limits of a recipe; --model is the name of a network."""
+    (tmp_path / "model.yaml").write_text("name: tnt_s_patch16_224\n")
+    with pytest.raises(ValueError, match="unknown option '--optimizer'"):
+        _parse("--optimizer", str(tmp_path / "model.yaml"))
+    assert _parse("--model", "ghostnet_050").model.name == "ghostnet_050"
+
+
+@pytest.mark.parametrize("text, words", [
+    ("model: {args: {drop_rate: .nan}}", "model.args.drop_rate is nan"),
+    ("model: {args: {1: 2}}", "model.args has the key 1"),
+    ("model: {args: {day: 2020-01-01}}", "model.args.day holds a date"),
+    ("optimizer: {lr: .nan}", "optimizer.lr is nan"), ("optimizer: {lr: .inf}", "optimizer.lr is inf"),
+    ("optimizer: {lr: -1}", "optimizer.lr"), ("optimizer: {momentum: -0.5}", "optimizer.momentum"),
+    ("optimizer: {rms_decay: 1.5}", "optimizer.rms_decay"),
+    ("optimizer: {betas: [.nan, 0.9]}", "optimizer.betas[0] is nan"),
+    ("schedule: {warmup_epochs: -3}", "schedule.warmup_epochs"),
+    ("schedule: {min_lr: -.inf}", "schedule.min_lr is -inf"),
+    ("data: {std: [0, 1, 1]}", "data.std"), ("data: {std: [.nan, 1, 1]}", "data.std[0] is nan"),
+    ("data: {std: []}", "data.std"),
+    ("data: {mean: [.inf, 0, 0]}", "data.mean[0] is inf"), ("data: {crop_ratio: 0}", "data.crop_ratio"),
+    ("data: {crop_ratio: 1.5}", "data.crop_ratio"), ("data: {input_size: [0, 5]}", "data.input_size"),
+    ("data: {input_size: -224}", "data.input_size"), ("data: {input_size: 99999999}", "data.input_size"),
+    ("data: {batch_size: 99999999999}", "data.batch_size"), ("train: {epochs: 100000000000000}", "train.epochs"),
+    ("distill: {weight: .nan}", "distill.weight is nan"), ("loss: {balance_weight: -1}", "loss.balance_weight"),
+    ("ema: {decay: .nan}", "ema.decay is nan"),
+    ("precision: {level: O2, loss_scale: .inf}", "precision.loss_scale is inf"),
+    ("augment: {scale: [.nan, 1]}", "augment.scale[0] is nan"), ("augment: {mixup: .inf}", "augment.mixup is inf"),
+    ("model: {num_classes: 0}", "model.num_classes"), ("run: {device_id: -1}", "run.device_id"),
+    ("run: {dir: ''}", "run.dir"),
+    ("model: 5", "the section 'model' must hold keys"), ("optimizer: [1]", "the section 'optimizer' must hold keys"),
+    ("config: /etc/passwd", "unknown section 'config'"), ("ckpt: x", "unknown section 'ckpt'")])
+def test_impossible_values_are_refused_at_the_door(text, words, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text + "\n")
+    with pytest.raises(ValueError) as error:
+        config.load(str(path))
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_typed_rate_is_meant_as_it_stands(tmp_path):
+    """A batch that a recipe states belongs to the rate that it states."""
+    (tmp_path / "base.yaml").write_text("optimizer: {lr: 0.4, base_batch: 1024}\n")
+    for name, text in (("own", "{lr: 0.1}"), ("both", "{lr: 0.1, base_batch: 256}"), ("none", "{momentum: 0.8}")):
+        (tmp_path / f"{name}.yaml").write_text(f"base: base.yaml\noptimizer: {text}\n")
+    paths = {name: str(tmp_path / f"{name}.yaml") for name in ("base", "own", "both", "none")}
+
+    def rate(*argv):
+        optimizer = _parse(*argv).optimizer
+        return optimizer.lr, optimizer.base_batch
+
+    assert rate("--config", paths["base"]) == rate("--config", paths["none"]) == (0.4, 1024)
+    assert rate("--config", paths["own"]) == (0.1, None) and rate("--config", paths["both"]) == (0.1, 256)
+    assert rate("--config", paths["base"], "--config", paths["own"]) == (0.1, None)
+    for words in (["--config", paths["base"], "--optimizer.lr", "0.04"],
+                  ["--optimizer.lr=0.04", "--config", paths["both"]]):
+        assert rate(*words) == (0.04, None)
+        assert rate(*words, "--optimizer.base_batch", "512") == (0.04, 512)
+
+
+def test_what_is_typed_in_the_first_hour():
+    recipe = _parse("--model", "tnt_s_patch16_224", "--data.input-size", "128", "--model.args.drop_rate", "1e-1",
+                    "--model.args.stages=[1, 2]", "--train.epochs=3")
+    assert (recipe.model.name, recipe.data.input_size, recipe.train.epochs) == ("tnt_s_patch16_224", (128, 128), 3)
+    assert recipe.model.args == {"drop_rate": 0.1, "stages": [1, 2]}
+    assert _parse("--data.input_size", "[32, 48]").data.input_size == (32, 48)
+    for option in ("--train.epoch", "--model.nam", "--data.batch"):
+        with pytest.raises(ValueError, match=f"unknown option '{option}'; did you mean '{option}"):
+            _parse(option, "3")
+    with pytest.raises(ValueError, match="--model.args.drop_rate takes a value"):
+        _parse("--model.args.drop_rate")
+
+
+def test_a_chain_of_recipes_ends(tmp_path):
+    for index in range(30):
+        (tmp_path / f"{index}.yaml").write_text(f"base: {index + 1}.yaml\n")
+    with pytest.raises(ValueError, match="more than 20 recipes"):
+        config.load(str(tmp_path / "0.yaml"))

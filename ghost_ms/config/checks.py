@@ -1,10 +1,12 @@
 """Sentences about values whose type is right and whose meaning is not."""
 import difflib
 import math
-from typing import Any, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 #: Larger whole numbers (images of a batch, epochs, pixels) are mistakes, and overflow what they are multiplied with.
 LARGEST = 10 ** 9
+#: Of an image: one number, or height and width; after `height_and_width` always the latter.
+Size = Union[int, Tuple[int, int], List[int]]
 
 
 def one_of(key: str, value: str, choices: Sequence[str]) -> None:
@@ -53,7 +55,7 @@ def possible(key: str, value: Any) -> None:
         raise ValueError(f"{key} is {value}, which is larger than any value that makes sense")
 
 
-def height_and_width(key: str, value: Any) -> Optional[tuple]:
+def height_and_width(key: str, value: Any) -> Optional[Tuple[int, int]]:
     """(height, width) of one number or two; None stays None.
 
     Raises:
@@ -66,4 +68,4 @@ def height_and_width(key: str, value: Any) -> Optional[tuple]:
         pixels *= 2
     if len(pixels) != 2 or not all(isinstance(side, int) and 1 <= side <= 65536 for side in pixels):
         raise ValueError(f"{key} is {value}; it is one number of pixels, or height and width such as [224, 192]")
-    return tuple(pixels)
+    return pixels[0], pixels[1]

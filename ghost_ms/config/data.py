@@ -1,9 +1,8 @@
 """The section `data`: the images and how they are brought to the network."""
 import dataclasses
-from typing import List, Optional, Tuple, Union
+from typing import List, Optional
 
-from ghost_ms.config.checks import at_least_one, height_and_width, one_of, share
-
+from ghost_ms.config.checks import Size, at_least_one, height_and_width, one_of, share
 
 DATASETS = ("image_folder", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
 
@@ -36,7 +35,7 @@ class DataConfig:
     batch_size: int = 128
     eval_batch_size: int = 128
     workers: int = 8
-    input_size: Optional[Union[int, List[int], Tuple[int, int]]] = None
+    input_size: Optional[Size] = None
     mean: Optional[List[float]] = None
     std: Optional[List[float]] = None
     crop_ratio: Optional[float] = None

@@ -1,8 +1,8 @@
 """The section `distill`: a trained network whose outputs are learned from."""
 import dataclasses
-from typing import List, Optional, Tuple, Union
+from typing import Optional, Union
 
-from ghost_ms.config.checks import height_and_width, not_negative, one_of
+from ghost_ms.config.checks import Size, height_and_width, not_negative, one_of
 from ghost_ms.core.plain import require_plain
 
 
@@ -29,7 +29,7 @@ class DistillConfig:
     weight: float = 1.0
     label_weight: float = 1.0
     temperature: float = 1.0
-    input_size: Optional[Union[int, List[int], Tuple[int, int]]] = None
+    input_size: Optional[Size] = None
 
     def __post_init__(self):
         self.input_size = height_and_width("distill.input_size", self.input_size)

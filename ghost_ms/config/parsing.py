@@ -64,8 +64,7 @@ def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:
         values = parser.parse_args(before + words)
     except ArgumentError as error:
         raise ValueError(_sentence(str(error), parser, files)) from None
-    config = Config(**{section.name: section.default_factory(**vars(values[section.name]))
-                       for section in dataclasses.fields(Config)})
+    config = Config(**{name: type(section)(**vars(values[name])) for name, section in vars(Config()).items()})
     given = explicit_keys(argv)
     if "optimizer.lr" in given and "optimizer.base_batch" not in given:
         # Whoever types a rate means that rate; the batch of a recipe belongs to the rate of the recipe.

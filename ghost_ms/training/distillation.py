@@ -158,7 +158,7 @@ def load_teacher(config: DistillConfig, student: Preprocessing, classes: int) ->
         raise ValueError(f"distill.teacher '{path}' knows {count} classes and the student {classes}; distill.method "
                          "features alone does not compare logits")
     if config.input_size:
-        size = (config.input_size[0], config.input_size[-1])
+        size: Tuple[int, int] = config.input_size
         if path.endswith(".mindir") and size != own.input_size:
             raise ValueError(f"distill.input_size is {list(size)}, but '{path}' was exported for "
                              f"{list(own.input_size)}")
@@ -172,7 +172,7 @@ def _registered(config: DistillConfig, classes: int) -> Tuple[nn.Cell, Preproces
     card = model_card(config.teacher)
     count = card.num_classes if config.weights is True else classes
     args = {"num_classes": count, "in_channels": 3, **config.args}
-    size = tuple(config.input_size[i] for i in (0, -1)) if config.input_size else card.input_size
+    size = config.input_size or card.input_size
     net = create_model(config.teacher, pretrained=config.weights, input_size=size, **args)
     return net, preprocessing_of(card, DataConfig(), args["in_channels"]), args["num_classes"]
 
