@@ -74,7 +74,8 @@ def bare_batches(folder, workers):
 
 def decode_and_resize(files):
     """A list of as many entries as there are files."""
-    from ghost_ms.data.transforms import crop_box, decode, to_pillow
+    from ghost_ms.data.decode import decode, to_pillow
+    from ghost_ms.data.transforms import crop_box
 
     rng, sizes = np.random.default_rng(0), []
     for file in files:

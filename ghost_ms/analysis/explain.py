@@ -6,9 +6,11 @@ import numpy as np
 from mindspore import nn
 from PIL import Image
 
-from ghost_ms.core.files import whole_file
 from ghost_ms.analysis.saliency import (Neighbours, attention_rollout, chosen_neighbours, default_method, grad_cam)
-from ghost_ms.data.transforms import normalize, to_pillow
+from ghost_ms.core.files import whole_file
+from ghost_ms.core.text import printable
+from ghost_ms.data.decode import read_image_file
+from ghost_ms.data.transforms import Preprocessing, normalize
 from ghost_ms.training.checkpoint import Description
 
 
@@ -47,13 +49,12 @@ def explain(net: nn.Cell, description: Description, path: str, output: str, meth
     return f"{output}: {description.model}, {name} {100 * share:.2f} %; {said}{_strongest(found)}"
 
 
-def _seen(path: str, spec) -> Image.Image:
+def _seen(path: str, spec: Preprocessing) -> Image.Image:
     """The picture that the network gets, before it is normalised."""
     try:
-        with open(path, "rb") as file:
-            return spec.resize(to_pillow(file.read(), spec.channels))
+        return spec.picture(read_image_file(path))
     except ValueError as error:
-        raise ValueError(f"'{path}' is {error}") from None
+        raise ValueError(f"'{printable(path)}' is {error}") from None
 
 
 def _strongest(found: Union[Neighbours, np.ndarray]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from ghost_ms import config as recipes
 from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import evaluation_batches
-from ghost_ms.data.transforms import to_pillow
+from ghost_ms.data.decode import to_pillow
 
 #: Longer side of a picture in the report, in pixels.
 PICTURE = 128
@@ -89,9 +89,9 @@ class Mistake(NamedTuple):
     picture: str
 
 
-def picture(source: Source, sample: int) -> str:
-    """An image as a data URI: PNG where it is small, JPEG otherwise."""
-    image = to_pillow(source.read(sample), source.channels)
+def picture(source: Source, sample: int, orient: bool = False) -> str:
+    """An image as a data URI: PNG where it is small, JPEG otherwise; as upright (`orient`) as the network saw it."""
+    image = to_pillow(source.read(sample), source.channels, orient)
     small = max(image.size) <= PICTURE
     if not small:
         image.thumbnail((PICTURE, PICTURE))
@@ -100,14 +100,14 @@ def picture(source: Source, sample: int) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def mistakes_of(judgement: Judgement, source: Source, count: int) -> List[Mistake]:
-    """The worst mistakes with their pictures."""
+def mistakes_of(judgement: Judgement, source: Source, count: int, orient: bool = False) -> List[Mistake]:
+    """The worst mistakes with their pictures; `orient` as in the network's preprocessing."""
     names, found = judgement.classes, []
     for sample in judgement.worst(count):
         guess = int(judgement.predicted[sample])
         found.append(Mistake(os.path.basename(source.name(sample)), names[judgement.labels[sample]],
                              names[guess] if guess < len(names) else f"class {guess}",
-                             float(judgement.confidence[sample]), picture(source, sample)))
+                             float(judgement.confidence[sample]), picture(source, sample, orient)))
     return found
 
 
@@ -130,4 +130,4 @@ def judge_run(folder: str, count: int) -> Tuple[Judgement, List[Mistake]]:
     net.set_train(False)
     batches = evaluation_batches(source, recipe, description.preprocessing)
     judgement = judge(lambda images: net(ms.Tensor(images)).asnumpy(), batches, source.classes)
-    return judgement, mistakes_of(judgement, source, count)
+    return judgement, mistakes_of(judgement, source, count, description.preprocessing.orient)

@@ -23,6 +23,9 @@ class DataConfig:
         std: per-channel deviation; by default the card's.
         crop_ratio: part of the resized short side that the central crop keeps; by default the card's.
         interpolation: bilinear or bicubic; by default the card's.
+        orient: whether the EXIF orientation of image files is honoured, in training, evaluation and inference alike.
+        check: whether a training begins with a look at the headers of all image files, which it remembers; off for
+            huge data on a network drive.
         max_corrupt_share: share of an epoch's training images that may be unreadable and are replaced by the next
             good ones; more stops the run. 0 allows none. An unreadable image of the test split always stops it.
         train_share: share of the training images of every class that is used, always the same ones.
@@ -40,6 +43,8 @@ class DataConfig:
     std: Optional[List[float]] = None
     crop_ratio: Optional[float] = None
     interpolation: Optional[str] = None
+    orient: bool = True
+    check: bool = True
     max_corrupt_share: float = 0.01
     train_share: float = 1.0
     synthetic_size: int = 256

@@ -6,12 +6,14 @@ import dataclasses
 import gzip
 import os
 import pathlib
-from typing import Callable, List, Sequence, Tuple, Union
+from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from ghost_ms.config import DataConfig
-from ghost_ms.data.transforms import EXTENSIONS
+from ghost_ms.core.text import printable
+from ghost_ms.data.decode import read_image_file
+from ghost_ms.data.images import Found, class_folders, find_images, natural, passed_over_line, some
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -29,6 +31,7 @@ class Source:
         encoded: whether an image is a file's bytes rather than uint8 (H, W, C).
         read: number of a sample -> its image, in that form; OSError for a file that cannot be read.
         paths: the files, in the order of the samples; empty for data that lies in memory.
+        notes: sentences to be said once at the start, such as on files that were passed over.
     """
 
     classes: List[str]
@@ -37,24 +40,31 @@ class Source:
     encoded: bool
     read: Callable[[int], Union[bytes, np.ndarray]]
     paths: Sequence[str] = ()
+    notes: List[str] = dataclasses.field(default_factory=list)
 
     @property
     def size(self) -> int:
         return len(self.labels)
 
     def name(self, sample: int) -> str:
-        """The file of a sample, or its number where the data lies in memory."""
-        return self.paths[sample] if self.paths else f"image {sample}"
+        """The file of a sample, safe to print, or its number where the data lies in memory."""
+        return printable(self.paths[sample]) if self.paths else f"image {sample}"
 
 
-def open_source(config: DataConfig, split: str) -> Source:
+def open_source(config: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Source:
     """The 'train' or 'test' split of the data set that a recipe names; of the former, the share that it asks for.
 
+    Args:
+        classes: the order that the labels follow, such as a checkpoint's own: the data's classes are mapped to it by
+            name. By default the data set's own order, for class folders the natural one (1, 2, 10).
+
     Raises:
-        ValueError, FileNotFoundError: the folder is missing, or holds no such data set; the sentence says what it
-            should hold.
+        ValueError, FileNotFoundError: the folder is missing, holds no such data set, or has other classes than
+            `classes`; the sentence says what it should hold.
     """
-    source = _whole(config, split)
+    source = _whole(config, split, classes)
+    if classes is not None and source.classes != list(classes):
+        source = _follow(source, classes)
     return source if split == "test" or config.train_share == 1 else _part(source, config.train_share)
 
 
@@ -67,7 +77,26 @@ def _part(source: Source, share: float) -> Source:
                                paths=[source.paths[sample] for sample in kept] if source.paths else ())
 
 
-def _whole(config: DataConfig, split: str) -> Source:
+def _follow(source: Source, classes: Sequence[str]) -> Source:
+    """The same images with labels that count in the order of `classes`."""
+    _check_names(source.classes, classes, "class")
+    places = {name: place for place, name in enumerate(classes)}
+    labels = np.array([places[name] for name in source.classes], np.int32)[source.labels]
+    return dataclasses.replace(source, classes=list(classes), labels=labels)
+
+
+def _check_names(there: Sequence[str], classes: Sequence[str], kind: str) -> None:
+    """ValueError unless the names of the data are `classes` in some order, each once."""
+    unknown = sorted(set(there) - set(classes), key=natural)
+    missing = sorted(set(classes) - set(there), key=natural)
+    if unknown or missing or len(set(classes)) != len(classes):
+        faults = ([f"the data has {some(unknown)}, which it does not know"] if unknown else []) + (
+            [f"the data has no {kind} {some(missing)}"] if missing else []) or ["it has names twice"]
+        raise ValueError(f"the data does not have the {len(classes)} classes of the network: {'; '.join(faults)}; "
+                         "rename the classes of the data, or take a network that was trained on them")
+
+
+def _whole(config: DataConfig, split: str, classes: Optional[Sequence[str]]) -> Source:
     if config.dataset == "embedded":
         return _embedded(split)
     if config.dataset == "synthetic":
@@ -78,9 +107,9 @@ def _whole(config: DataConfig, split: str) -> Source:
     root = pathlib.Path(config.root).expanduser()
     if not root.is_dir():
         where = "" if root.is_absolute() else f" in {os.getcwd()}"
-        raise FileNotFoundError(f"there is no data folder '{root}'{where} (--data.root)")
+        raise FileNotFoundError(f"there is no data folder '{_shown(root)}'{where} (--data.root)")
     if config.dataset == "image_folder":
-        return _image_folder(root, split)
+        return _image_folder(root, split, classes)
     if config.dataset in ("cifar10", "cifar100"):
         return _cifar(root, split, config.dataset)
     names = FASHION if config.dataset == "fashion_mnist" else [str(digit) for digit in range(10)]
@@ -129,39 +158,59 @@ def _synthetic(config: DataConfig, split: str) -> Source:
     return _arrays(images, labels, [f"class {label}" for label in range(classes)])
 
 
-def _image_folder(root: pathlib.Path, split: str) -> Source:
+def _image_folder(root: pathlib.Path, split: str, order: Optional[Sequence[str]]) -> Source:
     folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
     if folder is None:
         near = next((place for place in (root.resolve().parent, *sorted(filter(pathlib.Path.is_dir, root.iterdir())))
                      if all(any((place / name).is_dir() for name in names) for names in SPLITS.values())), None)
-        raise FileNotFoundError(f"{root} holds no folder {' or '.join(SPLITS[split])}; an image_folder data set has "
-                                "train/CLASS/IMAGE and val/CLASS/IMAGE"
-                                + (f"; did you mean --data.root {near}?" if near else ""))
-    files = {entry.name: sorted(file.path for file in os.scandir(entry.path) if file.name.endswith(EXTENSIONS))
-             for entry in os.scandir(folder) if entry.is_dir()}
-    classes = sorted(files)
-    if not classes:
-        raise ValueError(f"{folder} has no class folders; an image_folder data set has {folder.name}/CLASS/IMAGE")
-    empty = [name for name in classes if not files[name]]
-    if empty:
-        raise ValueError(f"class folder '{folder / empty[0]}' holds no image ({', '.join(EXTENSIONS)}); "
-                         "fill it or remove it")
-    if split == "test":
-        _check_classes(root, folder, classes)
-    paths = [path for name in classes for path in files[name]]
-    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(files[name]) for name in classes])
-    return Source(classes, labels, 3, True, lambda sample: pathlib.Path(paths[sample]).read_bytes(), paths)
+        raise FileNotFoundError(f"{_shown(root)} holds no folder {' or '.join(SPLITS[split])}; an image_folder data "
+                                "set has train/CLASS/IMAGE and val/CLASS/IMAGE"
+                                + (f"; did you mean --data.root {_shown(near)}?" if near else ""))
+    folders, passed_over = class_folders(folder)
+    if not folders:
+        raise ValueError(f"{_shown(folder)} has no class folders; an image_folder data set has "
+                         f"{folder.name}/CLASS/IMAGE")
+    if order is None:
+        classes = sorted(folders, key=natural)
+        if split == "test":
+            _check_classes(root, folder, classes)
+    else:
+        _check_names(list(folders), order, "folder")
+        classes = list(order)
+    found = {name: find_images(folders[name]) for name in classes}
+    for name in classes:
+        passed_over.update(found[name].passed_over)
+        if not found[name].paths:
+            raise ValueError(_empty(folders[name], found[name]))
+    paths = [path for name in classes for path in found[name].paths]
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(found[name].paths) for name in classes])
+    poor = [name for name in classes if found[name].lost() >= len(found[name].paths)]
+    notes = [passed_over_line(passed_over, folder)] if passed_over else []
+    if poor:
+        notes.append(f"half of the files or more were passed over of {len(poor)} of {len(classes)} classes: "
+                     f"{some(poor, 5)}")
+    return Source(classes, labels, 3, True, lambda sample: read_image_file(paths[sample]), paths, notes)
+
+
+def _shown(path: Union[str, os.PathLike]) -> str:
+    return printable(os.fspath(path))
+
+
+def _empty(folder: str, found: Found) -> str:
+    line = passed_over_line(found.passed_over, folder)
+    return (f"class folder '{_shown(folder)}' holds no image that can be decoded here{f' ({line})' if line else ''}; "
+            "fill it or remove it")
 
 
 def _check_classes(root: pathlib.Path, folder: pathlib.Path, classes: Sequence[str]) -> None:
-    """Labels are places in the sorted list of classes, so a missing folder would shift all that follow."""
+    """Labels are places in the list of classes, so a missing folder would shift all that follow."""
     train = next((root / name for name in SPLITS["train"] if (root / name).is_dir()), None)
     if train is None:
         return
-    trained = {entry.name for entry in os.scandir(train) if entry.is_dir()}
-    for name in sorted(trained.symmetric_difference(classes)):
+    trained = class_folders(train)[0]
+    for name in sorted(set(trained).symmetric_difference(classes)):
         there, missing = (train, folder) if name in trained else (folder, train)
-        raise ValueError(f"class '{name}' has a folder in {there} and none in {missing}; "
+        raise ValueError(f"class '{printable(name)}' has a folder in {_shown(there)} and none in {_shown(missing)}; "
                          "both must hold the same classes")
 
 

@@ -15,9 +15,11 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ghost_ms.config import Config
+from ghost_ms.core.text import printable
 from ghost_ms.data.datasets import Source
+from ghost_ms.data.decode import decode, to_pillow
 from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch
-from ghost_ms.data.transforms import Preprocessing, TrainingTransform, decode, to_pillow
+from ghost_ms.data.transforms import Preprocessing, TrainingTransform
 
 #: Batches, and rows before them, that a pipeline works ahead; MindSpore's 16 batches of 1024 images were 10 GB.
 PREFETCH = 4
@@ -134,6 +136,15 @@ class TrainingBatches:
         """Files that were replaced so far, each once, in the order in which they were met."""
         return [self.source.name(sample) for sample in self._broken]
 
+    def broken_line(self, shown: int = 5) -> str:
+        """A sentence on them, with the reasons of the first ones; empty where there are none."""
+        if not self._broken:
+            return ""
+        named = "; ".join(_reason(self.source, sample) for sample in list(self._broken)[:shown])
+        more = f"; and {len(self._broken) - shown} more" if len(self._broken) > shown else ""
+        return (f"{len(self._broken)} of the epoch's {self.steps * self.batch} training images could not be read and "
+                f"were replaced by others: {named}{more}")
+
     def __iter__(self) -> "TrainingBatches":
         return self
 
@@ -151,7 +162,7 @@ class TrainingBatches:
             try:
                 picture = self.source.read(sample)
                 if self.source.encoded:
-                    picture = decode(picture, self.spec.channels)
+                    picture = decode(picture, self.spec.channels, self.spec.orient)
             except (ValueError, OSError):
                 continue
             image = self.transform(picture, generator(self.seed, self.epoch, place, SAMPLE))
@@ -206,7 +217,7 @@ def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
     def sample(place: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         place = int(place)
         try:
-            picture = to_pillow(source.read(place), spec.channels)
+            picture = to_pillow(source.read(place), spec.channels, spec.orient)
         except (ValueError, OSError):
             raise ValueError(f"{_reason(source, place)}; remove or replace it") from None
         pixels = np.asarray(spec.resize(picture)).reshape(*spec.input_size, spec.channels)
@@ -231,7 +242,8 @@ def _reason(source: Source, sample: int) -> str:
     try:
         to_pillow(source.read(sample), source.channels)
     except (ValueError, OSError) as error:
-        return f"{source.name(sample)} ({error.strerror if isinstance(error, OSError) else error})"
+        reason = (error.strerror or error) if isinstance(error, OSError) else error
+        return f"{source.name(sample)} ({printable(reason)})"
     return source.name(sample)
 
 

@@ -1,29 +1,18 @@
 """Preprocessing: one description for training, evaluation, inference and what export writes beside a file."""
 import dataclasses
-import io
 import math
-import re
-import struct
-from typing import Optional, Sequence, Tuple, Union
+from typing import Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from ghost_ms.config import AugmentConfig, DataConfig
+from ghost_ms.data import decode as decoding
 from ghost_ms.data.auto_augment import Canvas, parse_auto_augment
+from ghost_ms.data.decode import to_pillow
 from ghost_ms.models.registry import ModelCard
 
-try:
-    import simplejpeg
-except ImportError:  # where there is no package of it, Pillow decodes
-    simplejpeg = None
-
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-#: What Pillow's decoders raise on damaged files; UnidentifiedImageError is an OSError.
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-                 struct.error, Image.DecompressionBombError)
-#: Endings that count as images; a stray text file among them is no image.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".JPG", ".JPEG", ".PNG", ".BMP", ".TIF", ".TIFF")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +25,7 @@ class Preprocessing:
         mean, std: per channel, for images scaled to 0..1.
         crop_ratio: the image is resized until it covers `input_size / crop_ratio`, then its centre is cropped.
         interpolation: 'bilinear' or 'bicubic', antialiased.
+        orient: whether a file's EXIF orientation is honoured; what was written before there was this field is without.
     """
 
     input_size: Tuple[int, int]
@@ -44,10 +34,16 @@ class Preprocessing:
     std: Tuple[float, ...]
     crop_ratio: float
     interpolation: str
+    orient: bool = False
 
     def __call__(self, image: Union[Image.Image, np.ndarray, bytes]) -> np.ndarray:
         """An encoded file's bytes, a Pillow image, or uint8 (H, W, C) to float32 (channels, height, width)."""
-        return normalize(np.asarray(self.resize(to_pillow(image, self.channels))), self.mean, self.std)
+        return normalize(np.asarray(self.picture(image)), self.mean, self.std)
+
+    def picture(self, image: Union[Image.Image, np.ndarray, bytes]) -> Image.Image:
+        """The same before it is normalised: RGB or grey, upright, resized and cropped; ValueError for what is no image.
+        """
+        return self.resize(to_pillow(image, self.channels, self.orient))
 
     def resize(self, image: Image.Image) -> Image.Image:
         """The resized central crop, still a picture."""
@@ -60,9 +56,24 @@ class Preprocessing:
             size = (int(cover_h * image.width / image.height), cover_h)
         else:
             size = (cover_w, int(cover_w * image.height / image.width))
+        if size[0] * size[1] > decoding.MAX_PIXELS:
+            box = _centre(image.size, size, (width, height))
+            return image.resize((width, height), FILTERS[self.interpolation], box)
         image = image.resize(size, FILTERS[self.interpolation])
         left, top = round((image.width - width) / 2), round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
+
+
+def _centre(size: Tuple[int, int], resized: Tuple[int, int], kept: Tuple[int, int]) -> Tuple[float, ...]:
+    """The part of an image of which resizing makes the centre of the resized whole: a strip of one pixel's height need
+    not become gigabytes before all but its middle is thrown away.
+
+    Args:
+        size, resized, kept: (width, height) of the image, of the whole and of its central part.
+    """
+    starts = [round((whole - part) / 2) for whole, part in zip(resized, kept)]
+    return (*(start * old / new for start, old, new in zip(starts, size, resized)),
+            *(min(old, (start + part) * old / new) for start, part, old, new in zip(starts, kept, size, resized)))
 
 
 def preprocessing_of(card: ModelCard, data: DataConfig, channels: int) -> Preprocessing:
@@ -83,55 +94,7 @@ def preprocessing_of(card: ModelCard, data: DataConfig, channels: int) -> Prepro
         raise ValueError(f"data.crop_ratio must lie above 0 and at most be 1, not {crop_ratio}")
     return Preprocessing(tuple(data.input_size or card.input_size), channels,
                          per_channel("mean", card.mean, data.mean), per_channel("std", card.std, data.std),
-                         crop_ratio, data.interpolation or card.interpolation)
-
-
-def to_pillow(image: Union[Image.Image, np.ndarray, bytes], channels: int) -> Image.Image:
-    """Decode and bring to RGB or grey; ValueError for what is not an image."""
-    if isinstance(image, np.ndarray) and image.ndim == 1:
-        image = image.tobytes()
-    if isinstance(image, bytes):
-        image = decode(image, channels)
-    if isinstance(image, np.ndarray):
-        # Of a cut, Pillow would copy one byte at a time.
-        image = np.ascontiguousarray(image[:, :, 0] if image.shape[-1] == 1 else image)
-        image = Image.fromarray(image)
-    mode = "L" if channels == 1 else "RGB"
-    # `convert` copies even what has the mode already.
-    return image if image.mode == mode else image.convert(mode)
-
-
-def decode(content: bytes, channels: int) -> Union[Image.Image, np.ndarray]:
-    """A file's bytes to uint8 (H, W, channels) where simplejpeg can, else to a Pillow image of any mode.
-
-    Raises:
-        ValueError: it is not a whole image.
-    """
-    pixels = _decode_jpeg(content, channels)
-    if pixels is not None:
-        return pixels
-    try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except DECODE_ERRORS as error:
-        reason = re.sub(r" <_io\.BytesIO object at \w+>", "", str(error))
-        raise ValueError(f"not a readable image: {reason}") from None
-    return image
-
-
-def _decode_jpeg(content: bytes, channels: int) -> Optional[np.ndarray]:
-    """simplejpeg, where it is installed, gives the same pixels as Pillow in two thirds of the time: both wrap
-    libjpeg-turbo. What it refuses (CMYK, damaged files) is left to Pillow's judgement, and so is colour to grey, which
-    Pillow makes of RGB."""
-    if simplejpeg is None or content[:2] != b"\xff\xd8":
-        return None
-    try:
-        colours = simplejpeg.decode_jpeg_header(content)[2]
-        if colours not in ("YCbCr", "Gray") or (channels == 1 and colours != "Gray"):
-            return None
-        return simplejpeg.decode_jpeg(content, "Gray" if channels == 1 else "RGB")
-    except ValueError:
-        return None
+                         crop_ratio, data.interpolation or card.interpolation, data.orient)
 
 
 def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -214,8 +177,8 @@ def crop_box(size: Tuple[int, int], scale: Sequence[float], ratio: Sequence[floa
         if 0 < columns <= width and 0 < rows <= height:
             top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
             return left, top, left + columns, top + rows
-    columns = min(width, round(height * ratio[1]))
-    rows = min(height, round(width / ratio[0]))
+    columns = max(1, min(width, round(height * ratio[1])))
+    rows = max(1, min(height, round(width / ratio[0])))
     left, top = (width - columns) // 2, (height - rows) // 2
     return left, top, left + columns, top + rows
 

@@ -1,13 +1,15 @@
 """The images that a quantised network is calibrated and judged with."""
 import os
-import pathlib
+import sys
 from typing import Callable, Iterator, Optional, Sequence
 
 import numpy as np
 
 from ghost_ms import config as recipes
+from ghost_ms.core.text import printable
 from ghost_ms.data.datasets import Source, open_source
-from ghost_ms.data.transforms import EXTENSIONS
+from ghost_ms.data.decode import read_image_file
+from ghost_ms.data.images import find_images, passed_over_line
 from ghost_ms.deploy.predict import as_input
 from ghost_ms.deploy.sidecar import Sidecar
 
@@ -16,29 +18,44 @@ RECIPES = (".yaml", ".yml")
 BATCH = 16
 
 
-def open_images(where: str, split: str = "train", root: Optional[str] = None) -> Source:
-    """The images of a folder, those in folders below it included, or a split of a recipe's data set.
+def open_images(where: str, split: str = "train", root: Optional[str] = None,
+                classes: Optional[Sequence[str]] = None) -> Source:
+    """The images of a folder, those in folders below it included, or a split of a recipe's data set; what is passed
+    over there is said on stderr.
 
     Args:
         where: folder, or recipe (.yaml).
         split: of the recipe's data set, 'train' or 'test'.
         root: folder of the recipe's data set, where the recipe does not name it.
+        classes: the order that the labels of a recipe's data set follow; see `open_source`.
 
     Raises:
         FileNotFoundError, ValueError: there is no such folder or recipe, or no image in it.
     """
     if where.endswith(RECIPES):
-        return open_source(recipes.load(where, ["--data.root", root] if root else []).data, split)
+        recipe = recipes.load(where, ["--data.root", root] if root else [])
+        source = open_source(recipe.data, split, classes)
+    else:
+        source = _folder(where, root)
+    for note in source.notes:
+        print(note, file=sys.stderr)
+    return source
+
+
+def _folder(where: str, root: Optional[str]) -> Source:
     if root:
         raise ValueError(f"--root belongs to a recipe (.yaml), and --calibrate is '{where}'; leave it out")
     if not os.path.isdir(where):
-        raise FileNotFoundError(f"there is no folder of images '{where}' (--calibrate takes a folder or a recipe)")
-    paths = sorted(os.path.join(folder, name) for folder, _, names in os.walk(where) for name in names
-                   if name.endswith(EXTENSIONS))
-    if not paths:
-        raise ValueError(f"folder '{where}' holds no image ({', '.join(EXTENSIONS)})")
-    return Source([], np.zeros(len(paths), np.int32), 3, True, lambda sample: pathlib.Path(paths[sample]).read_bytes(),
-                  paths)
+        raise FileNotFoundError(f"there is no folder of images '{printable(where)}' (--calibrate takes a folder or a "
+                                "recipe)")
+    found = find_images(where)
+    line = passed_over_line(found.passed_over, where)
+    if not found.paths:
+        raise ValueError(f"folder '{printable(where)}' holds no image that can be decoded here"
+                         + (line and f" ({line})"))
+    paths = found.paths
+    return Source([], np.zeros(len(paths), np.int32), 3, True, lambda sample: read_image_file(paths[sample]), paths,
+                  [line] if line else [])
 
 
 def draw(source: Source, samples: int, sidecar: Sidecar) -> np.ndarray:

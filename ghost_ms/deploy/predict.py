@@ -1,13 +1,17 @@
 """Classify image files."""
 import json
 import os
+import sys
 from typing import Callable, Dict, List, Sequence, Union
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.data.transforms import EXTENSIONS, Preprocessing, to_pillow
+from ghost_ms.core.text import printable
+from ghost_ms.data import images
+from ghost_ms.data.decode import kind_of, read_image_file
+from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.export import load_mindir
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.sidecar import Sidecar, read_sidecar
@@ -15,18 +19,26 @@ from ghost_ms.training.checkpoint import Description
 
 
 def find_images(paths: Sequence[str]) -> List[str]:
-    """Files as they are, folders replaced by the images in them; FileNotFoundError or ValueError names the culprit."""
+    """Files as they are, folders replaced by the images in and below them (`data.images.find_images`); what is passed
+    over there is said on stderr. FileNotFoundError or ValueError names the culprit."""
     found = []
     for path in paths:
+        shown = printable(path)
         if os.path.isdir(path):
-            inside = sorted(entry.path for entry in os.scandir(path) if entry.name.endswith(EXTENSIONS))
-            if not inside:
-                raise ValueError(f"folder '{path}' holds no image ({', '.join(EXTENSIONS)})")
-            found += inside
+            inside = images.find_images(path)
+            line = images.passed_over_line(inside.passed_over, path)
+            if not inside.paths:
+                raise ValueError(f"folder '{shown}' holds no image that can be decoded here" + (line and f" ({line})"))
+            if line:
+                print(line, file=sys.stderr)
+            found += inside.paths
         elif os.path.isfile(path):
             found.append(path)
+        elif os.path.lexists(path):
+            status = os.stat(path) if os.path.exists(path) else os.lstat(path)
+            raise ValueError(f"'{shown}' is {kind_of(status.st_mode)}, not an image")
         else:
-            raise FileNotFoundError(f"there is no image '{path}'")
+            raise FileNotFoundError(f"there is no image '{shown}'")
     return found
 
 
@@ -70,8 +82,8 @@ def classifier(run: Callable[[np.ndarray], np.ndarray], sidecar: Sidecar) -> Cal
 
     def classify(path: str, top: int) -> dict:
         # A file for several images at once gets the same image several times.
-        images = np.repeat(_pixels(path, spec, form.in_graph)[None], max(batch_size, 1), 0)
-        output = run(images)[0].astype(np.float64)
+        batch = np.repeat(_pixels(path, spec, form.in_graph)[None], max(batch_size, 1), 0)
+        output = run(batch)[0].astype(np.float64)
         probabilities = output if form.softmax else np.exp(output - output.max())
         probabilities = probabilities / probabilities.sum()
         order = np.argsort(-probabilities, kind="stable")[:top]
@@ -85,10 +97,9 @@ def classifier(run: Callable[[np.ndarray], np.ndarray], sidecar: Sidecar) -> Cal
 
 def _pixels(path: str, spec: Preprocessing, raw: bool) -> np.ndarray:
     try:
-        with open(path, "rb") as file:
-            return as_input(file.read(), spec, raw)
+        return as_input(read_image_file(path), spec, raw)
     except ValueError as error:
-        raise ValueError(f"'{path}' is {error}") from None
+        raise ValueError(f"'{printable(path)}' is {error}") from None
 
 
 def as_input(image: Union[bytes, np.ndarray], spec: Preprocessing, raw: bool) -> np.ndarray:
@@ -96,8 +107,7 @@ def as_input(image: Union[bytes, np.ndarray], spec: Preprocessing, raw: bool) ->
     that normalises itself (`raw`), uint8 (H, W, C). ValueError for what is no image."""
     if not raw:
         return spec(image)
-    pixels = np.asarray(spec.resize(to_pillow(image, spec.channels)))
-    return pixels.reshape(*spec.input_size, spec.channels)
+    return np.asarray(spec.picture(image)).reshape(*spec.input_size, spec.channels)
 
 
 def as_json(results: List[dict]) -> str:

@@ -53,8 +53,8 @@ Classifier::Classifier(const std::string& model_path, int threads, Target target
     : sidecar_(read_sidecar(model_path)), network_(model_path, threads, target) {}
 
 std::vector<Prediction> Classifier::classify(const std::string& image_path, std::size_t top) {
-  load(resize_and_crop(load_image(image_path, sidecar_.channels), sidecar_.width, sidecar_.height, sidecar_.crop_ratio,
-                       sidecar_.interpolation));
+  load(resize_and_crop(load_image(image_path, sidecar_.channels, sidecar_.orient), sidecar_.width, sidecar_.height,
+                       sidecar_.crop_ratio, sidecar_.interpolation));
   network_.predict();
   const auto outputs = network_.output();
   // Every image of the call was the same one: the first one's outputs are taken.

@@ -1,11 +1,14 @@
 #include "image.h"
 
+#include "exif.h"
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <stdexcept>
+#include <utility>
 
 namespace ghost_ms {
 namespace {
@@ -14,7 +17,7 @@ bool starts_with(const Bytes& content, std::initializer_list<std::uint8_t> signa
   return content.size() >= signature.size() && std::equal(signature.begin(), signature.end(), content.begin());
 }
 
-Image decode(const Bytes& content) {
+Decoded decode(const Bytes& content) {
   if (starts_with(content, {0xff, 0xd8})) return decode_jpeg(content);
   if (starts_with(content, {0x89, 'P', 'N', 'G'})) return decode_png(content);
   throw std::runtime_error("neither JPEG nor PNG");
@@ -45,18 +48,27 @@ Image::Image(int width_, int height_, int channels_) : width(width_), height(hei
   pixels.resize(row_bytes() * static_cast<std::size_t>(height));
 }
 
+void check_size(std::int64_t width, std::int64_t height) {
+  if (width > 0 && height > kMaxPixels / width) {
+    throw std::length_error("its size is " + std::to_string(width) + "x" + std::to_string(height) + ", and " +
+                            std::to_string(kMaxPixels) + " pixels are the limit");
+  }
+}
+
 Bytes read_file(const std::string& path) {
   if (!std::filesystem::is_regular_file(path)) throw std::runtime_error("there is no file '" + path + "'");
+  if (std::filesystem::file_size(path) > kMaxBytes) throw std::runtime_error("'" + path + "' is larger than 1 GiB");
   std::ifstream file(path, std::ios::binary);
   Bytes content{std::istreambuf_iterator<char>(file), {}};
   if (!file) throw std::runtime_error("cannot read '" + path + "'");
   return content;
 }
 
-Image load_image(const std::string& path, int channels) {
+Image load_image(const std::string& path, int channels, bool orient) {
   const Bytes content = read_file(path);
   try {
-    Image image = decode(content);
+    Decoded decoded = decode(content);
+    const Image image = orient ? turned(std::move(decoded.image), decoded.orientation) : std::move(decoded.image);
     if (image.channels == channels) return image;
     return channels == 3 ? to_rgb(image) : to_grey(image);
   } catch (const std::exception& error) {

@@ -13,7 +13,7 @@ using Bytes = std::vector<std::uint8_t>;
 /// 8-bit pixels, row after row, the channels of a pixel side by side.
 struct Image {
   Image() = default;
-  /// std::length_error above 2^28 pixels: a damaged or hostile header asks for any size.
+  /// std::length_error above 2^28 pixels.
   Image(int width, int height, int channels);
 
   std::size_t row_bytes() const { return static_cast<std::size_t>(width) * static_cast<std::size_t>(channels); }
@@ -26,15 +26,29 @@ struct Image {
   Bytes pixels;
 };
 
+/// The limits of ghost_ms/data/decode.py: pixels of an image, bytes of its file.
+constexpr std::int64_t kMaxPixels = 178956970;
+constexpr std::uintmax_t kMaxBytes = std::uintmax_t{1} << 30;
+
+/// std::length_error above `kMaxPixels`: a damaged or hostile header asks for any size.
+void check_size(std::int64_t width, std::int64_t height);
+
 /// The whole content of a file; std::runtime_error where it cannot be read.
 Bytes read_file(const std::string& path);
 
-/// A JPEG or PNG file as RGB (`channels` 3) or grey (1), with the pixels that Pillow gives.
+/// A JPEG or PNG file as RGB (`channels` 3) or grey (1), with the pixels that `Preprocessing` in Python gives: upright
+/// as the file's EXIF block says if `orient`, of 16 bits the upper 8, without its alpha.
 /// std::runtime_error names the file where it is no such image or is damaged.
-Image load_image(const std::string& path, int channels);
+Image load_image(const std::string& path, int channels, bool orient);
 
-/// Decoders: grey or RGB, as the file has it; std::runtime_error says what is wrong.
-Image decode_jpeg(const Bytes& content);
-Image decode_png(const Bytes& content);
+/// What a decoder gives: grey or RGB, as the file has it, and its EXIF orientation, 1 to 8.
+struct Decoded {
+  Image image;
+  int orientation = 1;
+};
+
+/// Decoders; std::runtime_error says what is wrong.
+Decoded decode_jpeg(const Bytes& content);
+Decoded decode_png(const Bytes& content);
 
 }  // namespace ghost_ms

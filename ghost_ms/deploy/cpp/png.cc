@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "exif.h"
 #include "image.h"
 
 namespace ghost_ms {
@@ -40,17 +41,24 @@ class Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   /// False after an error. No object with a destructor may live in here: libpng's jump would pass it by.
-  bool read(Source source, Image& image) {
+  bool read(Source source, Decoded& decoded) {
     if (info_ == nullptr || setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_read_fn(png_, &source, on_read);
     png_read_info(png_, info_);
+    check_size(png_get_image_width(png_, info_), png_get_image_height(png_, info_));
     const int passes = to_eight_bit_without_alpha();
+    Image& image = decoded.image;
     image = Image(static_cast<int>(png_get_image_width(png_, info_)),
                   static_cast<int>(png_get_image_height(png_, info_)), png_get_channels(png_, info_));
     for (int pass = 0; pass < passes; ++pass) {
       for (int y = 0; y < image.height; ++y) png_read_row(png_, image.row(y), nullptr);
     }
-    png_read_end(png_, nullptr);
+    png_read_end(png_, info_);
+#ifdef PNG_eXIf_SUPPORTED
+    png_uint_32 size = 0;
+    png_bytep exif = nullptr;
+    if (png_get_eXIf_1(png_, info_, &size, &exif) != 0) decoded.orientation = exif_orientation(exif, size);
+#endif
     return true;
   }
 
@@ -59,12 +67,9 @@ class Decoder {
  private:
   /// Alpha is dropped, not blended, as Pillow's `convert` does. Returns the passes over an interlaced image.
   int to_eight_bit_without_alpha() {
-    const auto depth = png_get_bit_depth(png_, info_);
-    if (depth == 16 && png_get_color_type(png_, info_) == PNG_COLOR_TYPE_GRAY) {
-      png_error(png_, "16-bit grey levels have no agreed form in 8 bits; save it with 8 bits");
-    }
     png_set_palette_to_rgb(png_);
-    if (depth < 8) png_set_expand_gray_1_2_4_to_8(png_);
+    if (png_get_bit_depth(png_, info_) < 8) png_set_expand_gray_1_2_4_to_8(png_);
+    // The upper 8 bits of 16 stay.
     png_set_strip_16(png_);
     png_set_strip_alpha(png_);
     const int passes = png_set_interlace_handling(png_);
@@ -79,13 +84,13 @@ class Decoder {
 
 }  // namespace
 
-Image decode_png(const Bytes& content) {
+Decoded decode_png(const Bytes& content) {
   Decoder decoder;
-  Image image;
-  if (!decoder.read({content.data(), content.data() + content.size()}, image)) {
+  Decoded decoded;
+  if (!decoder.read({content.data(), content.data() + content.size()}, decoded)) {
     throw std::runtime_error(decoder.message());
   }
-  return image;
+  return decoded;
 }
 
 }  // namespace ghost_ms

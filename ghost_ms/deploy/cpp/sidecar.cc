@@ -31,6 +31,7 @@ Sidecar parse(const Json& content) {
   sidecar.std = preprocessing.at("std").get<std::vector<float>>();
   sidecar.crop_ratio = preprocessing.at("crop_ratio").get<double>();
   sidecar.interpolation = interpolation_of(preprocessing.at("interpolation").get<std::string>());
+  sidecar.orient = preprocessing.value("orient", false);
   sidecar.normalised_in_graph = content.at("normalisation").get<std::string>() == "in-graph";
   sidecar.gives_probabilities = content.at("outputs").at(0).at("name").get<std::string>() == "probabilities";
   sidecar.classes = content.at("classes").get<std::vector<std::string>>();

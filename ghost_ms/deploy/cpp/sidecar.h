@@ -17,6 +17,7 @@ struct Sidecar {
   std::vector<float> std;
   double crop_ratio;
   Interpolation interpolation;
+  bool orient;  ///< a file's EXIF orientation is honoured; not where the sidecar does not say so
   bool normalised_in_graph;  ///< the network takes bytes and normalises them itself
   bool gives_probabilities;  ///< it ends in a softmax
   std::vector<std::string> classes;
