@@ -45,7 +45,7 @@ class AugmentConfig:
     mix_switch_probability: float = 0.5
     repeated: int = 1
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         for key in ("horizontal_flip", "random_erasing", "mix_probability", "mix_switch_probability"):
             share(f"augment.{key}", getattr(self, key))

@@ -53,7 +53,7 @@ class DataConfig:
     def __post_init__(self):
         self.input_size = height_and_width("data.input_size", self.input_size)
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("data.dataset", self.dataset, DATASETS)
         if self.interpolation is not None:

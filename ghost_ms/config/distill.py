@@ -34,7 +34,7 @@ class DistillConfig:
     def __post_init__(self):
         self.input_size = height_and_width("distill.input_size", self.input_size)
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("distill.method", self.method, ("soft", "hard", "features"))
         not_negative(**{"distill.weight": self.weight, "distill.label_weight": self.label_weight})

@@ -23,7 +23,7 @@ class LossConfig:
     sum_classes: bool = False
     balance_weight: float = 0.0
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("loss.name", self.name, ("cross_entropy", "binary_cross_entropy"))
         share("loss.label_smoothing", self.label_smoothing)

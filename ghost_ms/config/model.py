@@ -28,7 +28,7 @@ class ModelConfig:
     freeze: Union[int, List[str]] = 0
     args: dict = dataclasses.field(default_factory=dict)
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         for key in ("num_classes", "in_channels"):
             value = getattr(self, key)

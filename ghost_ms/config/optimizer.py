@@ -48,7 +48,7 @@ class OptimizerConfig:
     clip_value: float = 0.0
     clip_agc: float = 0.0
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("optimizer.name", self.name, OPTIMIZERS)
         not_negative(**{f"optimizer.{key}": getattr(self, key) for key in (

@@ -1,7 +1,7 @@
 """Command lines over recipes: every key as an option, and one sentence for what is wrong.
 
 The parser (jsonargparse) knows types and texts of help. It never builds a class of a value: the keys that take a
-network's arguments are plain mappings, checked by `ModelConfig.check` and `DistillConfig.check`.
+network's arguments are plain mappings, checked by `ModelConfig.validate` and `DistillConfig.validate`.
 """
 import dataclasses
 import difflib
@@ -73,7 +73,7 @@ def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:
         section, _, field = key.partition(".")
         mapping = getattr(getattr(config, section), field)
         setattr(getattr(config, section), field, {**mapping, name: value})
-    config.check()
+    config.validate()
     return config, values
 
 

@@ -32,13 +32,13 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not; the sentence names its key."""
         for section in dataclasses.fields(self):
             values = getattr(self, section.name)
             for field in dataclasses.fields(values):
                 possible(f"{section.name}.{field.name}", getattr(values, field.name))
-            values.check()
+            values.validate()
 
     def save(self, path: str) -> None:
         """Write the resolved recipe as YAML, whole or not at all; reading it back gives an equal recipe."""

@@ -31,7 +31,7 @@ class RunConfig:
     summary: bool = False
     compile_cache: Optional[str] = None
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         if self.device.lower() not in ("auto", "ascend", "gpu", "cpu"):
             raise ValueError(f"run.device is '{self.device}'; known are auto, Ascend, GPU, CPU")

@@ -43,7 +43,7 @@ class ScheduleConfig:
     noise_limit: float = 0.67
     noise_std: float = 1.0
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("schedule.name", self.name, SCHEDULES)
         not_negative(**{f"schedule.{key}": getattr(self, key) for key in (

@@ -18,7 +18,7 @@ class EmaConfig:
     decay: float = 0.0
     warmup: bool = True
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         if not 0 <= self.decay < 1:
             raise ValueError(f"ema.decay must lie between 0 and 1, below 1, not {self.decay}")
@@ -44,7 +44,7 @@ class PrecisionConfig:
     scale_window: int = 2000
     sync_batchnorm: bool = False
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("precision.level", self.level, ("O0", "O2", "O3", "auto"))
         one_of("precision.dtype", self.dtype, ("float16", "bfloat16"))
@@ -91,7 +91,7 @@ class TrainConfig:
     checkpoint_every: int = 0
     keep: int = 2
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("train.on_nan", self.on_nan, ("stop", "skip"))
         one_of("train.activation_schedule", self.activation_schedule, ("linear", "cosine"))
