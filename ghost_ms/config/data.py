@@ -23,7 +23,8 @@ class DataConfig:
         std: per-channel deviation; by default the card's.
         crop_ratio: part of the resized short side that the central crop keeps; by default the card's.
         interpolation: bilinear or bicubic; by default the card's.
-        orient: whether the EXIF orientation of image files is honoured, in training, evaluation and inference alike.
+        orient: whether the EXIF orientation of image files is honoured, in training, evaluation and inference alike; by
+            default it is, but for a checkpoint that was trained without.
         check: whether a training begins with a look at the headers of all image files, which it remembers; off for
             huge data on a network drive.
         max_corrupt_share: share of an epoch's training images that may be unreadable and are replaced by the next
@@ -43,7 +44,7 @@ class DataConfig:
     std: Optional[List[float]] = None
     crop_ratio: Optional[float] = None
     interpolation: Optional[str] = None
-    orient: bool = True
+    orient: Optional[bool] = None
     check: bool = True
     max_corrupt_share: float = 0.01
     train_share: float = 1.0

@@ -94,7 +94,8 @@ def preprocessing_of(card: ModelCard, data: DataConfig, channels: int) -> Prepro
         raise ValueError(f"data.crop_ratio must lie above 0 and at most be 1, not {crop_ratio}")
     return Preprocessing(tuple(data.input_size or card.input_size), channels,
                          per_channel("mean", card.mean, data.mean), per_channel("std", card.std, data.std),
-                         crop_ratio, data.interpolation or card.interpolation, data.orient)
+                         crop_ratio, data.interpolation or card.interpolation,
+                         data.orient is not False)
 
 
 def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Which network the user means: a checkpoint, a recipe, a name, or the quickstart run."""
-import dataclasses
 import sys
 from typing import Optional, Sequence
 
+
 from ghost_ms import config as recipes
-from ghost_ms.config import Config
-from ghost_ms.data.transforms import preprocessing_of
+from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, wish_of
+from ghost_ms.core.text import printable
 from ghost_ms.deploy.export import checkpoint_of_run
 from ghost_ms.models import model_card
 from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint
@@ -17,7 +17,7 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
     """(network in evaluation mode, its description).
 
     Args:
-        model, config, ckpt: what the user gave; a checkpoint of this project describes itself.
+        model, config, ckpt: what the user gave; see `reconcile` for what holds where these differ.
         fallback: folder of a run whose best checkpoint serves where the user gave nothing.
         input_size: (height, width), instead of what the network was trained for.
         random_weights: whether a network without a checkpoint is acceptable (a warning says that it is untrained).
@@ -29,32 +29,37 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
         ckpt = checkpoint_of_run(fallback)
         if ckpt:
             print(f"using {ckpt}", file=sys.stderr)
-    if not ckpt and not random_weights:
-        raise ValueError(f"name a checkpoint with --ckpt (there is none under {fallback} either)")
-    values, description = read_checkpoint(ckpt) if ckpt else (None, None)
-    if model or config or description is None:
-        wanted = describe(model, config)
-        if description is not None and description.model != wanted.model:
-            raise ValueError(f"'{ckpt}' is a checkpoint of {description.model}, not of {wanted.model}")
-        description = description or wanted
-    if input_size:
-        description.preprocessing = dataclasses.replace(description.preprocessing, input_size=tuple(input_size))
-    net = description.build().set_train(False)
-    if values is None:
-        print(f"warning: no checkpoint is given, so {description.model} has random weights", file=sys.stderr)
-    else:
+    wish = wish_of(recipes.load(config) if config else None, config or "", model__name=model,
+                   data__input_size=tuple(input_size) if input_size else None)
+    if ckpt:
+        values, own = read_checkpoint(ckpt)
+        description, notes = reconcile(own, ckpt, wish) if own is not None else (by_name(wish, ckpt), [])
+        say(notes)
+        net = description.build().set_train(False)
         load_weights(net, values, ckpt)
-    return net, description
+        return net, description
+    if not random_weights and not wish.recipe.model.pretrained:
+        raise ValueError(f"name a checkpoint with --ckpt (there is none under {fallback} either)")
+    description = by_name(wish)
+    if not wish.recipe.model.pretrained:
+        print(f"warning: no checkpoint is given, so {description.model} has random weights", file=sys.stderr)
+    return description.build(wish.recipe.model.pretrained).set_train(False), description
 
 
-def describe(model: Optional[str], config: Optional[str] = None) -> Description:
-    """A network by name or recipe, without its data at hand."""
-    recipe = recipes.load(config) if config else Config()
-    if model:
-        recipe.model.name = model
-    card = model_card(recipe.model.name)
-    classes = recipe.model.num_classes or card.num_classes
-    channels = recipe.model.in_channels or 3
-    args = {"num_classes": classes, "in_channels": channels, **recipe.model.args}
-    preprocessing = preprocessing_of(card, recipe.data, channels)
-    return Description(recipe.model.name, args, class_names(card, classes), preprocessing)
+def by_name(wish: Wish, ckpt: str = "") -> Description:
+    """A network by name or recipe, without its data at hand.
+
+    Args:
+        ckpt: a checkpoint that does not describe itself, for the sentence where nothing else does either.
+    """
+    if ckpt and not wish.file and not wish.gives("model.name"):
+        raise ValueError(f"'{printable(ckpt)}' does not say which network it is of; name it with --model or --config")
+    card = model_card(wish.recipe.model.name)
+    classes = class_names(card, wish.recipe.model.num_classes or card.num_classes)
+    return describe(wish, 3, classes)
+
+
+def say(notes: Sequence[str]) -> None:
+    """Tell the user what differs between what was given, a line each."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)

@@ -79,11 +79,12 @@ def _network(name: str) -> tuple:
     import mindspore as ms
 
     from ghost_ms import device
-    from ghost_ms.deploy.resolve import describe
+    from ghost_ms.checkpoints.reconcile import wish_of
+    from ghost_ms.deploy.resolve import by_name
 
     device.setup("CPU")
     ms.set_seed(0)
-    description = describe(name)
+    description = by_name(wish_of(None, "", model__name=name))
     return randomize_statistics(description.build()).set_train(False), description
 
 

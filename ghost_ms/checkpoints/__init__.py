@@ -1,0 +1,1 @@
+"""What a checkpoint says of its network, and which network the user means."""
