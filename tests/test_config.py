@@ -224,3 +224,12 @@ def test_a_chain_of_recipes_ends(tmp_path):
         (tmp_path / f"{index}.yaml").write_text(f"base: {index + 1}.yaml\n")
     with pytest.raises(ValueError, match="more than 20 recipes"):
         config.load(str(tmp_path / "0.yaml"))
+
+
+def test_damaged_recipes_are_read_or_refused():
+    """The fixed small part of tests/fuzz_yaml.py."""
+    from tests import fuzz_yaml
+
+    counts = fuzz_yaml.run(200)
+    assert sum(counts.values()) == 200
+    assert sum(count for (_, outcome), count in counts.items() if outcome == "refused") > 50

@@ -48,6 +48,8 @@ def possible(key: str, value: Any) -> None:
             possible(f"{key}.{name}", item)
     elif isinstance(value, (list, tuple)):
         for item in value:
+            if item is None:
+                raise ValueError(f"{key} is {list(value)}; null is no value in it")
             possible(key, item)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{key} is {value}; it must be a finite number")

@@ -1,5 +1,6 @@
 """A whole recipe: its sections, checked together."""
 import dataclasses
+import typing
 
 import yaml
 
@@ -36,8 +37,12 @@ class Config:
         """ValueError for a value whose type is right and whose meaning is not; the sentence names its key."""
         for section in dataclasses.fields(self):
             values = getattr(self, section.name)
+            kinds = typing.get_type_hints(type(values))
             for field in dataclasses.fields(values):
-                possible(f"{section.name}.{field.name}", getattr(values, field.name))
+                key, value = f"{section.name}.{field.name}", getattr(values, field.name)
+                if value is None and type(None) not in typing.get_args(kinds[field.name]):
+                    raise ValueError(f"{key} is null; leave it out for its default")
+                possible(key, value)
             values.validate()
 
     def save(self, path: str) -> None:
