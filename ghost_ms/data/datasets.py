@@ -90,8 +90,9 @@ def _check_names(there: Sequence[str], classes: Sequence[str], kind: str) -> Non
     unknown = sorted(set(there) - set(classes), key=natural)
     missing = sorted(set(classes) - set(there), key=natural)
     if unknown or missing or len(set(classes)) != len(classes):
-        faults = ([f"the data has {some(unknown)}, which it does not know"] if unknown else []) + (
-            [f"the data has no {kind} {some(missing)}"] if missing else []) or ["it has names twice"]
+        faults = [f"the data has {some(unknown)}, which the network does not know"] if unknown else []
+        faults += [f"the data has no {kind} {some(missing)}"] if missing else []
+        faults = faults or ["two of the network's have the same name"]
         raise ValueError(f"the data does not have the {len(classes)} classes of the network: {'; '.join(faults)}; "
                          "rename the classes of the data, or take a network that was trained on them")
 

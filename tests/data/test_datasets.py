@@ -10,6 +10,7 @@ from PIL import Image
 
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.data.datasets import open_source
+from ghost_ms.data.decode import to_pillow
 from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import Preprocessing
 
@@ -184,6 +185,112 @@ def test_both_splits_must_hold_the_same_classes(folder):
     Image.new("RGB", (9, 9)).save(folder / "val" / "cat" / "2.jpg")
     with pytest.raises(ValueError, match="class 'ant' has a folder in .*val and none in .*train;"):
         open_source(DataConfig("image_folder", str(folder)), "test")
+
+
+def _numbered(root, names, splits=("train", "val"), images=2):
+    """image_folder whose pictures show the number of their class, times ten."""
+    for split in splits:
+        for label, name in enumerate(names):
+            os.makedirs(root / split / name)
+            for index in range(images):
+                Image.new("RGB", (20, 20), (10 * label,) * 3).save(root / split / name / f"{index}.png")
+
+
+def _levels(source):
+    """(label, level of the picture) of each image."""
+    return [(int(label), int(np.asarray(to_pillow(source.read(sample), 1))[0, 0]))
+            for sample, label in enumerate(source.labels)]
+
+
+def test_class_folders_come_in_natural_order(tmp_path):
+    names = ["1", "2", "10", "Ant", "bee"]
+    _numbered(tmp_path, names)
+    for split in ("train", "test"):
+        source = open_source(DataConfig("image_folder", str(tmp_path)), split)
+        assert source.classes == names and source.notes == []
+        assert _levels(source) == [(label, 10 * label) for label in range(5) for _ in range(2)]
+
+
+@pytest.mark.parametrize("order", [["1", "10", "2", "Ant", "bee"], ["bee", "1", "Ant", "10", "2"]])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_labels_follow_the_classes_that_are_given_by_name(tmp_path, order, split):
+    """Plain order is what trainings had before there was a natural one; their images keep their places too."""
+    names = ["1", "2", "10", "Ant", "bee"]
+    _numbered(tmp_path, names)
+    source = open_source(DataConfig("image_folder", str(tmp_path)), split, order)
+    assert source.classes == order
+    assert _levels(source) == [(label, 10 * names.index(name)) for label, name in enumerate(order) for _ in range(2)]
+    assert [os.path.basename(os.path.dirname(path)) for path in source.paths] == [name for name in order for _ in "ab"]
+    share = open_source(DataConfig("image_folder", str(tmp_path), train_share=0.5), "train", order)
+    assert _levels(share) == [(label, 10 * names.index(name)) for label, name in enumerate(order)]
+
+
+def test_the_classes_of_other_data_are_mapped_by_name_too():
+    source = open_source(DataConfig("embedded"), "test")
+    order = source.classes[::-1]
+    mapped = open_source(DataConfig("embedded"), "test", order)
+    assert mapped.classes == order and mapped.labels.dtype == np.int32
+    np.testing.assert_array_equal(mapped.labels, 9 - source.labels)
+    assert mapped.read(5).tobytes() == source.read(5).tobytes()
+
+
+@pytest.mark.parametrize("classes, words", [
+    (["1", "2", "3"], "the data has '10', which the network does not know; the data has no folder '3'"),
+    (["1", "2"], "the data has '10', which the network"), (["1", "2", "10", "4"], "the data has no folder '4'"),
+    (["1", "2", "10", "10"], "two of the network's have the same name"), ([], "the data has '1', '2', '10', which the"),
+    ([*"1256789"], "the data has no folder '5', '6', '7' and 2 more"), (["1", "2", "\x1b[2J"], "no folder '.x1b.2J'")])
+def test_classes_that_do_not_fit_are_refused(tmp_path, classes, words):
+    _numbered(tmp_path, ["1", "2", "10"])
+    for split in ("train", "test"):
+        with pytest.raises(ValueError, match=rf"does not have the {len(classes)} classes of the network: .*{words}.*; "
+                                             "rename the classes of the data, or take a network"):
+            open_source(DataConfig("image_folder", str(tmp_path)), split, classes)
+    with pytest.raises(ValueError, match="the data has no class '3'"):
+        open_source(DataConfig("synthetic", synthetic_classes=2, synthetic_size=2), split, ["class 1", "class 0", "3"])
+
+
+def test_what_is_passed_over_is_said(folder):
+    assert open_source(DataConfig("image_folder", str(folder)), "train").notes == \
+        [f"passed over 1 file in {folder}/train: 1 .txt"]
+    cat = folder / "train" / "cat"
+    for index in range(5):
+        (cat / f"{index}.jpg").rename(cat / f"{index}.{'HEIC' if index < 3 else 'JfiF'}")
+    (cat / "deep").mkdir()
+    Image.new("RGB", (9, 9)).save(cat / "deep" / "a.webp")
+    for name in (".ipynb_checkpoints/a.jpg", "cat/._1.jpg", "stray.jpg"):
+        (folder / "train" / name).parent.mkdir(exist_ok=True)
+        (folder / "train" / name).write_bytes(b"")
+    source = open_source(DataConfig("image_folder", str(folder)), "train")
+    assert source.classes == ["bird", "cat"]
+    assert [os.path.relpath(path, cat) for path in source.paths[5:]] == ["3.JfiF", "4.JfiF", "deep/a.webp"]
+    assert source.notes == [
+        f"passed over 7 files in {folder}/train: 3 .heic (cannot be decoded here), 2 hidden, 1 .txt, 1 beside the "
+        "class folders", "half of the files or more were passed over of 1 of 2 classes: 'cat'"]
+    assert open_source(DataConfig("image_folder", str(folder), train_share=0.5), "train").notes == source.notes
+    (folder / "val" / ".ipynb_checkpoints").mkdir()
+    assert open_source(DataConfig("image_folder", str(folder)), "test").notes == \
+        [f"passed over 1 file in {folder}/val: 1 hidden"]
+    for path in cat.rglob("*.*"):
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(ValueError, match=r"class folder '.*cat' holds no image that can be decoded here \(passed over "
+                                         r"8 files in .*cat: 7 .heic \(cannot be decoded here\), .*\); fill it or rem"):
+        open_source(DataConfig("image_folder", str(folder)), "train")
+
+
+def test_names_of_files_and_folders_do_not_steer_a_terminal(tmp_path):
+    _numbered(tmp_path, ["a", "b"], ["train"])
+    _numbered(tmp_path, ["a"], ["val"])
+    (tmp_path / "train" / "a" / "0.png").rename(tmp_path / "train" / "a" / "\x1b[2J.png")
+    assert open_source(DataConfig("image_folder", str(tmp_path)), "train").name(0).endswith("a/\\x1b[2J.png")
+    os.makedirs(tmp_path / "val" / "\x1b]0;")
+    with pytest.raises(ValueError, match=r"class '.x1b\]0;' has a folder") as raised:
+        open_source(DataConfig("image_folder", str(tmp_path)), "test")
+    assert str(raised.value).isprintable()
+    os.rename(tmp_path / "train", tmp_path / "\x1b[31m")
+    for root in (tmp_path / "\x1b[31m", tmp_path / "\x1b[32m"):
+        with pytest.raises(OSError, match="x1b") as raised:
+            open_source(DataConfig("image_folder", str(root)), "train")
+        assert str(raised.value).isprintable()
 
 
 def test_modes_of_files(folder):

@@ -5,7 +5,9 @@ import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
+import zlib
 
 import mindspore
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from ghost_ms.cli import main
-from ghost_ms.data.transforms import Preprocessing, to_pillow
+from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import lite
 from ghost_ms.deploy.export import export_onnx
 from ghost_ms.deploy.form import Form
@@ -21,6 +23,7 @@ from ghost_ms.deploy.sidecar import write_sidecar
 from ghost_ms.deploy.verify_worker import randomize_statistics
 from ghost_ms.training.checkpoint import Description
 from tests import tiny
+from tests.data.test_decode import LARGE
 from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
@@ -93,6 +96,16 @@ def _fails(*words):
     return done.stderr
 
 
+def _deep_png(pixels):
+    """A PNG of 16 bits a colour, which Pillow does not write."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """Files of every kind that is decoded: name to path."""
@@ -108,6 +121,16 @@ def images(tmp_path_factory):
         form.save(folder / name)
     forms["palette.png"].save(folder / "clear.png", transparency=0)
     picture.save(folder / "progressive.jpg", progressive=True, subsampling=2)
+    deep = (waves.clip(0, 255) * 257).astype(np.uint16)
+    Image.fromarray(deep[..., 0]).save(folder / "deep.png")
+    (folder / "deep_colour.png").write_bytes(_deep_png(deep))
+    exif = Image.Exif()
+    for orientation in range(10):  # 0 and 9 mean nothing
+        exif[0x10F], exif[0x112] = "maker", orientation
+        picture.save(folder / f"turned{orientation}.jpg", exif=exif, progressive=orientation == 6)
+        form = (picture, grey, forms["palette.png"])[orientation % 3]
+        form.save(folder / f"turned{orientation}.png", exif=exif)
+    picture.save(folder / "turned_big.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\5\0\0\0\0\0\0")
     return {path.name: str(path) for path in sorted(folder.iterdir())}
 
 
@@ -163,18 +186,37 @@ def _pixels_network(folder, spec):
     return target
 
 
-@pytest.mark.parametrize("channels, interpolation, crop_ratio", [
-    (3, "bilinear", 0.875), (3, "bicubic", 1.0), (1, "bicubic", 0.95)])
-def test_pixels_are_those_of_pillow(channels, interpolation, crop_ratio, program, images, tmp_path):
-    spec = Preprocessing((20, 28), channels, (0.5,) * channels, (0.5,) * channels, crop_ratio, interpolation)
+@pytest.mark.parametrize("channels, interpolation, crop_ratio, orient", [
+    (3, "bilinear", 0.875, True), (3, "bicubic", 1.0, False), (1, "bicubic", 0.95, True)])
+def test_pixels_are_those_of_pillow(channels, interpolation, crop_ratio, orient, program, images, tmp_path):
+    spec = Preprocessing((20, 28), channels, (0.5,) * channels, (0.5,) * channels, crop_ratio, interpolation, orient)
+    kinds = {}
     answers = _classify(program, _pixels_network(tmp_path, spec), *images.values(), "--top", 20 * 28 * channels)
     for answer, path in zip(answers, images.values()):
         pixels = np.zeros(20 * 28 * channels)
         for entry in answer["predictions"]:
             pixels[entry["index"]] = entry["probability"]
         with open(path, "rb") as file:
-            wanted = np.asarray(spec.resize(to_pillow(file.read(), channels))).ravel()
+            wanted = np.asarray(spec.picture(file.read())).ravel()
+        if "turned" in path:
+            kinds[os.path.basename(path)] = wanted.tobytes()
         np.testing.assert_array_equal(np.round(pixels * wanted.sum(), 3), wanted, err_msg=path)
+    jpegs = {name: pixels for name, pixels in kinds.items() if re.fullmatch("turned[1-5].jpg", name)}
+    assert len(set(jpegs.values())) == (5 if orient else 1)
+
+
+def test_a_sidecar_without_orientation_keeps_the_old_way(program, images, tmp_path):
+    spec = Preprocessing((20, 28), 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear", True)
+    model = _pixels_network(tmp_path, spec)
+    names = [images["turned6.jpg"], images["turned1.jpg"]]
+    turned, plain = _classify(program, model, *names)
+    assert turned["predictions"] != plain["predictions"]
+    sidecar = pathlib.Path(model).with_suffix(".json")
+    content = json.loads(sidecar.read_text())
+    assert content["preprocessing"].pop("orient") is True
+    sidecar.write_text(json.dumps(content))
+    turned, plain = _classify(program, model, images["turned3.jpg"], images["turned1.jpg"])
+    assert turned["predictions"] == plain["predictions"]
 
 
 def test_the_log_of_the_runtime_is_silenced(program, networks):
@@ -205,9 +247,20 @@ def test_damaged_files_get_a_sentence(program, networks, images, tmp_path):
             (tmp_path / name).write_bytes(content[:keep])
             assert f"{name}' is not a readable image" in _fails(program, model, tmp_path / name)
     Image.new("CMYK", (8, 8)).save(tmp_path / "cmyk.jpg")
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
-    for name, words in (("cmyk.jpg", "save it as RGB"), ("deep.png", "save it with 8 bits")):
-        assert words in _fails(program, model, tmp_path / name)
+    assert "save it as RGB" in _fails(program, model, tmp_path / "cmyk.jpg")
+    for name in ("jpeg", "progressive jpeg", "png", "wide png"):
+        (tmp_path / "large").write_bytes(LARGE[name]())
+        assert re.search(r"its size is \d+x\d+, and 178956970 pixels are the limit|Invalid IHDR data",
+                         _fails(program, model, tmp_path / "large")), name
+    content = pathlib.Path(images["progressive.jpg"]).read_bytes()
+    last = content.rindex(b"\xff\xda")
+    (tmp_path / "scans.jpg").write_bytes(content[:-2] + content[last:-2] * 101 + content[-2:])
+    assert "the JPEG has more than 100 scans" in _fails(program, model, tmp_path / "scans.jpg")
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate((1 << 30) + 1)
+    assert "is larger than 1 GiB" in _fails(program, model, tmp_path / "huge.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "there is no file" in _fails(program, model, tmp_path / "pipe.jpg")
     assert "neither JPEG nor PNG" in _fails(program, model, __file__)
     assert "there is no file '/nowhere.jpg'" in _fails(program, model, "/nowhere.jpg")
     shutil.copy(model.replace(".ms", ".json"), tmp_path / "cut.json")
