@@ -107,7 +107,7 @@ choose_devices() {
     count=$("$PYTHON" "$ROOT/ascend/npu.py" count "$DEVICES")
     [ -z "$WORKERS" ] || [ "$WORKERS" = "$count" ] || die "--workers is $WORKERS, but --devices names $count cards"
     WORKERS=$count
-    if [ "$DEVICE_TARGET" = CPU ]; then DEVICE_NOTE="none: DEVICE_TARGET is CPU"; else DEVICE_NOTE="NPU $DEVICES"; fi
+    [ "$DEVICE_TARGET" = CPU ] || DEVICE_NOTE="NPU $DEVICES"
 }
 
 # Cards must be there, healthy and unused.
@@ -138,7 +138,7 @@ training_command() {
     [ -z "$DATASET" ] || COMMAND+=(--data.root "$DATASET")
     [ -z "$CKPT" ] || COMMAND+=(--model.pretrained "$CKPT")
     COMMAND+=("${OVERRIDES[@]+"${OVERRIDES[@]}"}")
-    DESCRIBED=1
+    DESCRIBED=1 RUN_DEVICE=$DEVICE_TARGET
 }
 
 # start_by_rank_table: a rank table that is named is used, unless --start says how else.

@@ -30,8 +30,9 @@ CONFIG="" DATASET="" CKPT="" WORKERS="" DEVICES="" PORT="" RANK_TABLE="" WANTED_
     PROFILE="" MASTER_ADDR="" NODE_RANK="" NODES="" HOSTS="" SERVER_IP=""
 # Positional whole numbers, and the options of the program that is started.
 NUMBERS=() OVERRIDES=()
-# What is said of the devices and of the recipe before a start, and by which starter its processes run.
-DEVICE_NOTE="" RECIPE_NOTE="" STARTER="" DESCRIBED=""
+# What is said before a start: the cards, where the recipe comes from, the starter, and the device of a training whose
+# recipe is described.
+DEVICE_NOTE="" RECIPE_NOTE="" STARTER="" DESCRIBED="" RUN_DEVICE=""
 
 # Positional arguments are told apart by what they are: FILE.json is a rank table, FILE.yaml a recipe, another file (or
 # FILE.ckpt and the like) weights, 8 a number, 0,1,4 cards, anything else the folder of the data set; '-' skips one.
@@ -218,7 +219,7 @@ announce() {
     [ -z "$DESCRIBED" ] || while read -r name value; do
         tell "$name" "$value"
     done < <("$PYTHON" "$ROOT/scripts/describe.py" "$CONFIG" ${DATASET:+--data.root "$DATASET"} \
-        "${OVERRIDES[@]+"${OVERRIDES[@]}"}")
+        ${RUN_DEVICE:+--run.device "$RUN_DEVICE"} "${OVERRIDES[@]+"${OVERRIDES[@]}"}")
     tell logs "$LOG_DIR"
     tell port "${MASTER_PORT:-}"
 }
