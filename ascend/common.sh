@@ -1,65 +1,21 @@
 #!/usr/bin/env bash
-# What the launchers of this folder share: their options, CANN's environment, and the checks before a start. Sourced.
+# What the launchers of this folder share: CANN's environment, cards, and the checks before a start. Sourced, not run.
 # shellcheck disable=SC2034  # most of the variables are for the launchers
 set -euo pipefail
 
 # shellcheck source=scripts/launch.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../scripts/launch.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/../scripts/launch.sh"
 
 DEVICE_TARGET=${DEVICE_TARGET:-Ascend}
-RANK_TABLE="" DATASET="" CONFIG="" CKPT="" DEVICES="" WORKERS="" START="" PORT="" WANTED_LOG_DIR="" TIMEOUT=600 BIND=""
-MASTER_ADDR="" NODE_RANK="" NODES="" HOSTS="" SERVER_IP="" REMOTE_SHELL="ssh -tt -o BatchMode=yes -o ConnectTimeout=20"
-PROFILE="" OVERRIDES=()
+TIMEOUT=600
+# What follows '--' is never taken for an option of ssh.
+REMOTE_SHELL="ssh -tt -o BatchMode=yes -o ConnectTimeout=20 --"
+# The recipe where a data set is given and no recipe.
+DEFAULT_RECIPE=ghostnet/ghostnet_100_imagenet_ascend.yaml
+[ "$DEVICE_TARGET" = Ascend ] || DEFAULT_RECIPE=ghostnet/ghostnet_100_imagenet.yaml
 
-# value OPTION [VALUE]: the value that must follow an option.
-value() {
-    [ $# -ge 2 ] || die "$1 needs a value; -h shows the usage"
-    printf '%s' "$2"
-}
-
-# Positional arguments are told apart by what they are: FILE.json is a rank table, FILE.yaml a recipe, FILE.ckpt or
-# FILE.safetensors or FILE.mindir a network, anything else the folder of the data set; '-' skips one.
-take_positional() {
-    case "$1" in
-        -) ;;
-        *.json) RANK_TABLE=$1 ;;
-        *.yaml | *.yml) CONFIG=$1 ;;
-        *.ckpt | *.safetensors | *.mindir) CKPT=$1 ;;
-        *)
-            [ -z "$DATASET" ] || die "'$1' is neither a rank table (.json), a recipe (.yaml) nor a checkpoint (.ckpt)"
-            DATASET=$1 ;;
-    esac
-}
-
-parse_arguments() {
-    while [ $# -gt 0 ]; do
-        case "$1" in
-            -h | --help) show_help; exit 0 ;;
-            --dry-run) DRY_RUN=1 ;;
-            --profile) PROFILE=1 ;;
-            --rank-table) RANK_TABLE=$(value "$@"); shift ;;
-            --dataset) DATASET=$(value "$@"); shift ;;
-            --config) CONFIG=$(value "$@"); shift ;;
-            --ckpt) CKPT=$(value "$@"); shift ;;
-            --devices) DEVICES=$(value "$@"); shift ;;
-            --workers) WORKERS=$(value "$@"); shift ;;
-            --start) START=$(value "$@"); shift ;;
-            --port) PORT=$(value "$@"); shift ;;
-            --log-dir) WANTED_LOG_DIR=$(value "$@"); shift ;;
-            --timeout) TIMEOUT=$(value "$@"); shift ;;
-            --bind) BIND=$(value "$@"); shift ;;
-            --master-addr) MASTER_ADDR=$(value "$@"); shift ;;
-            --node-rank) NODE_RANK=$(value "$@"); shift ;;
-            --nodes) NODES=$(value "$@"); shift ;;
-            --hosts) HOSTS=$(value "$@"); shift ;;
-            --server-ip) SERVER_IP=$(value "$@"); shift ;;
-            --remote-shell) REMOTE_SHELL=$(value "$@"); shift ;;
-            --*=*) OVERRIDES+=("$1") ;;
-            --*) OVERRIDES+=("$1" "$(value "$@")"); shift ;;
-            *) take_positional "$1" ;;
-        esac
-        shift
-    done
+# check_options: what holds for the arguments of every launcher here.
+check_options() {
     case "$DEVICE_TARGET" in
         Ascend | CPU) ;;
         *) die "DEVICE_TARGET is '$DEVICE_TARGET'; it is Ascend or CPU" ;;
@@ -71,17 +27,24 @@ parse_arguments() {
     need_number "--timeout" "$TIMEOUT" 1
 }
 
+# one_card: a positional number is the card, as MindSpore's DEVICE_ID.
+one_card() {
+    [ "${#NUMBERS[@]}" -le 1 ] || die "'${NUMBERS[*]}' are several numbers, and one card has one; -h shows the usage"
+    [ "${#NUMBERS[@]}" = 0 ] || set_once DEVICES "${NUMBERS[0]}" "card"
+    DEVICES=${DEVICES:-0}
+}
+
 # Where CANN may lie: up to 8.3 in ascend-toolkit, from 8.5 on in cann; nnrt and nnae are its smaller packages.
 find_cann() {
-    local base file
-    for base in "${ASCEND_HOME_PATH:+$ASCEND_HOME_PATH/..}" /usr/local/Ascend "$HOME/Ascend"; do
-        [ -n "$base" ] || continue
-        for file in "$base"/{cann,ascend-toolkit,nnae,nnrt}/set_env.sh; do
-            if [ -f "$file" ]; then
-                printf '%s\n' "$file"
-                return
-            fi
-        done
+    local base file bases=({/usr/local/Ascend,"${HOME:-}/Ascend"}/{cann,ascend-toolkit,nnae,nnrt})
+    [ -z "${ASCEND_HOME_PATH:-}" ] ||
+        bases=("$ASCEND_HOME_PATH" "$ASCEND_HOME_PATH"/..{,/cann,/ascend-toolkit,/nnae,/nnrt} "${bases[@]}")
+    for base in "${bases[@]}"; do
+        file=$base/set_env.sh
+        if [ -f "$file" ]; then
+            printf '%s\n' "$file"
+            return
+        fi
     done
 }
 
@@ -91,18 +54,20 @@ load_cann() {
     [ "$DEVICE_TARGET" = Ascend ] && [ -z "${ASCEND_OPP_PATH:-}" ] || return 0
     file=$(find_cann)
     if [ -z "$file" ]; then
-        [ -n "$DRY_RUN" ] || die "CANN is not found: install it, or set ASCEND_HOME_PATH; ascend/preflight.sh says more"
+        [ -n "$DRY_RUN" ] || die "CANN is not found: install it, or set ASCEND_HOME_PATH; ascend/preflight.sh says more" \
+            "(DEVICE_TARGET=CPU runs on the CPU)"
         return 0
     fi
     if [ -n "$DRY_RUN" ]; then
-        echo "source $file"
+        show source "$file"
         return 0
     fi
-    # Vendor's scripts read variables that may be unset.
-    set +u
+    # Vendor's scripts read variables that may be unset, and go on where a command fails.
+    set +euC
     # shellcheck disable=SC1090  # found at run time
     . "$file"
-    set -u
+    set -euC
+    [ -n "${ASCEND_OPP_PATH:-}" ] || die "'$file' did not set ASCEND_OPP_PATH: install CANN's operator package too"
 }
 
 # Variables for HCCL and the NPU's logs. What the user has set already stays.
@@ -127,8 +92,9 @@ ascend_environment() {
 
 # choose_devices COUNT: sets DEVICES and WORKERS. Without options all cards are used (CPU: COUNT workers).
 choose_devices() {
+    local count
     if [ -n "$WORKERS" ]; then
-        need_number "--workers" "$WORKERS" 1
+        need_number "--workers" "$WORKERS" 1 1024
         DEVICES=${DEVICES:-$(seq -s, 0 $((WORKERS - 1)))}
     elif [ -z "$DEVICES" ] && [ "$DEVICE_TARGET" = Ascend ]; then
         if ! DEVICES=$("$PYTHON" "$ROOT/ascend/npu.py" list 2>/dev/null); then
@@ -138,13 +104,10 @@ choose_devices() {
         fi
     fi
     DEVICES=${DEVICES:-$(seq -s, 0 $(($1 - 1)))}
-    "$PYTHON" -c 'import sys; sys.path.insert(0, sys.argv[1]); import npu; npu.parse_devices(sys.argv[2])' \
-        "$ROOT/ascend" "$DEVICES" 2>/dev/null ||
-        die "--devices is '$DEVICES'; it is numbers in rising order with commas and no blanks, such as 0,1,4"
-    local count
-    count=$(printf '%s\n' "$DEVICES" | tr ',' '\n' | wc -l)
+    count=$("$PYTHON" "$ROOT/ascend/npu.py" count "$DEVICES")
     [ -z "$WORKERS" ] || [ "$WORKERS" = "$count" ] || die "--workers is $WORKERS, but --devices names $count cards"
     WORKERS=$count
+    [ "$DEVICE_TARGET" = CPU ] || DEVICE_NOTE="NPU $DEVICES"
 }
 
 # Cards must be there, healthy and unused.
@@ -153,8 +116,9 @@ need_cards() {
     "$PYTHON" "$ROOT/ascend/npu.py" ready "$DEVICES"
 }
 
-need_ckpt() {
-    [ -z "$CKPT" ] || [ -f "$CKPT" ] || die "there is no checkpoint '$CKPT'"
+# Programs see these cards alone, numbered from 0.
+see_cards() {
+    [ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"
 }
 
 # bind_cores: writes the cores of each process and sets BIND_FILE; NPUs profit most, so CPU runs are left to the kernel.
@@ -174,6 +138,14 @@ training_command() {
     [ -z "$DATASET" ] || COMMAND+=(--data.root "$DATASET")
     [ -z "$CKPT" ] || COMMAND+=(--model.pretrained "$CKPT")
     COMMAND+=("${OVERRIDES[@]+"${OVERRIDES[@]}"}")
+    DESCRIBED=1 RUN_DEVICE=$DEVICE_TARGET
+}
+
+# start_by_rank_table: a rank table that is named is used, unless --start says how else.
+start_by_rank_table() {
+    [ -n "$RANK_TABLE" ] || return 0
+    START=${START:-rank-table}
+    [ "$START" = rank-table ] || say "${DRY_RUN:+# }note: --start $START does not read the rank table '$RANK_TABLE'"
 }
 
 need_mpirun() {
@@ -183,9 +155,11 @@ need_mpirun() {
 
 # Everything that can be known to be wrong before a process starts.
 check_inputs() {
+    check_options
+    default_recipe "$DEFAULT_RECIPE"
     need_config "$CONFIG"
     need_dataset "$DATASET"
-    need_ckpt
+    need_ckpt "$CKPT"
     [ -z "$RANK_TABLE" ] || [ -f "$RANK_TABLE" ] ||
         die "there is no rank table '$RANK_TABLE'; \`python ascend/rank_table.py make\` writes one"
 }

@@ -3,6 +3,7 @@
     npu.py list                              numbers of the cards, separated by commas
     npu.py ready 0,1,4                       exit 1 with one sentence if a card is missing, sick or in use
     npu.py bind 0,1,4 FILE [--cpu]           FILE (JSON) receives a list of cores for each process
+    npu.py count 0,1,4                       how many these are; exit 1 with one sentence if it is no list of cards
 """
 import argparse
 import dataclasses
@@ -14,7 +15,12 @@ import subprocess
 import sys
 from typing import Dict, List, Optional, Sequence, Tuple
 
-USAGE = re.compile(r"(\d+)\s*/\s*(\d+)")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "scripts"))
+from outside import brief, output_of, write_text
+
+USAGE = re.compile(r"([0-9]{1,9})\s*/\s*([0-9]{1,9})")
+#: Numbers of cards and of cores stay below this; anything above is no such number.
+MOST = 65536
 #: What the driver calls a card that can be used; a warning does not stop a training.
 USABLE = ("OK", "Warning")
 
@@ -60,10 +66,10 @@ def parse(text: str) -> List[Chip]:
             continue
         elif processes:
             _add_process(chips, cells)
-        elif len(cells) == 3 and (match := re.fullmatch(r"(\d+)\s+(\S+)", cells[0])) and not USAGE.search(cells[1]) \
-                and head is None:
-            head = int(match.group(1)), match.group(2), cells[1]
-        elif len(cells) == 3 and head is not None and re.fullmatch(r"\d+(\s+\d+)?", cells[0]):
+        elif len(cells) == 3 and head is None and not USAGE.search(cells[1]) and \
+                (match := re.fullmatch(r"([0-9]{1,5})\s+(\S+)", cells[0])):
+            head = int(match.group(1)), brief(match.group(2), 30), brief(cells[1], 30)
+        elif len(cells) == 3 and head is not None and re.fullmatch(r"[0-9]{1,5}(\s+[0-9]{1,5})?", cells[0]):
             numbers = [int(number) for number in cells[0].split()]
             memory = USAGE.findall(cells[2]) or [("0", "0")]
             device = numbers[1] if len(numbers) > 1 else head[0]
@@ -74,7 +80,7 @@ def parse(text: str) -> List[Chip]:
 
 def _add_process(chips: Sequence[Chip], cells: List[str]) -> None:
     place = cells[0].split()
-    if len(cells) < 3 or len(place) != 2 or not cells[1].isdigit():
+    if len(cells) < 3 or len(place) != 2 or not re.fullmatch("[0-9]{1,10}", cells[1]):
         return
     for chip in chips:
         if [str(chip.npu), str(chip.chip)] == place:
@@ -84,22 +90,21 @@ def _add_process(chips: Sequence[Chip], cells: List[str]) -> None:
 def version(text: str) -> str:
     """Version of npu-smi, which is that of the driver package."""
     match = re.search(r"npu-smi\s+\S+\s+Version:\s*(\S+)", text)
-    return match.group(1) if match else "unknown"
+    return brief(match.group(1), 30) if match else "unknown"
 
 
 def smi(*arguments: str) -> str:
     """Output of `npu-smi`; FileNotFoundError where there is none, OSError where it fails."""
     try:
-        done = subprocess.run(["npu-smi", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=60)
+        done = output_of(["npu-smi", *arguments], 60)
     except FileNotFoundError:
         raise FileNotFoundError("there is no npu-smi on PATH: this machine has no NPU, or its driver is not installed "
                                 "(DEVICE_TARGET=CPU runs on the CPU)") from None
     except subprocess.TimeoutExpired:
         raise OSError("npu-smi did not answer within 60 s: the driver hangs; restart the server") from None
     if done.returncode:
-        said = " ".join(done.stdout.split()) or "no message"
-        held = "; the cards are held by another container" if "-8005" in said else ""
+        said = brief(" ".join(done.stdout.split()), 300) or "no message"
+        held = "; the cards are held by another container" if "-8005" in done.stdout else ""
         raise OSError(f"npu-smi failed ({said}){held}")
     return done.stdout
 
@@ -123,27 +128,33 @@ def problem(chips: Sequence[Chip], wanted: Sequence[int]) -> Optional[str]:
 
 def parse_devices(text: str) -> List[int]:
     """'0,1,4' as numbers; ValueError unless they rise, because CANN stops reading at the first that does not."""
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise ValueError(f"--devices is '{text}'; it is numbers with commas and no blanks, such as 0,1,4")
+    if not re.fullmatch(r"(0|[1-9][0-9]{0,4})(,(0|[1-9][0-9]{0,4}))*", text):
+        raise ValueError(f"--devices is '{brief(text)}'; it is numbers with commas and no blanks, such as 0,1,4")
     devices = [int(number) for number in text.split(",")]
     if devices != sorted(set(devices)):
-        raise ValueError(f"--devices is '{text}'; each card is named once, in rising order")
+        raise ValueError(f"--devices is '{brief(text)}'; each card is named once, in rising order")
     return devices
 
 
 def parse_cores(text: str) -> List[int]:
-    """'0-3,8' as numbers of cores."""
+    """'0-3,8' as numbers of cores; ValueError where it is no such list."""
     cores: List[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        cores += range(int(first), int(last or first) + 1)
+        match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part.strip())
+        if not match or len(cores) > MOST:
+            raise ValueError(f"'{brief(text)}' is no list of cores, such as 0-3,8")
+        cores += range(int(match.group(1)), int(match.group(2) or match.group(1)) + 1)
     return cores
 
 
 def affinity(topology: str) -> Dict[int, List[int]]:
     """Cores near each card, from `npu-smi info -t topo`; empty where that shows none."""
-    rows = re.findall(r"^NPU(\d+)\s.*?\s(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\s*$", topology, re.M)
-    return {int(npu): parse_cores(cores) for npu, cores in rows}
+    near = {}
+    for line in topology.splitlines():
+        words = line.split()
+        if len(words) > 1 and re.fullmatch(r"NPU[0-9]{1,5}", words[0]) and re.fullmatch(r"[0-9][0-9,-]*", words[-1]):
+            near[int(words[0][3:])] = parse_cores(words[-1])
+    return near
 
 
 def numa_nodes(root: str = "/sys/devices/system/node") -> List[List[int]]:
@@ -181,18 +192,20 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """The commands of the docstring."""
     parser = argparse.ArgumentParser("npu.py", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["list", "ready", "bind"])
+    parser.add_argument("command", choices=["list", "ready", "bind", "count"])
     parser.add_argument("devices", nargs="?")
     parser.add_argument("output", nargs="?")
     parser.add_argument("--cpu", action="store_true", help="no NPU: bind by NUMA nodes alone")
     options = parser.parse_args(argv)
     try:
         devices = parse_devices(options.devices) if options.devices else []
+        if options.command == "count":
+            print(len(devices))
+            return 0
         if options.command == "bind":
             near = {} if options.cpu else affinity(smi("info", "-t", "topo"))
             plan = plan_cores(devices, near, numa_nodes(), sorted(os.sched_getaffinity(0)))
-            with open(options.output, "w") as file:
-                json.dump(plan, file)
+            write_text(options.output, json.dumps(plan))
             return 0
         chips = parse(smi("info"))
         if not chips:

@@ -13,13 +13,19 @@ import sys
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+import hosts
 import npu
 import rank_table
+from outside import brief, output_of, printable, read_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
-#: CANN that goes with a MindSpore, where MindSpore's own list cannot be read (table of MindFormers).
-CANN_OF = {"2.7.0": ("8.2",), "2.7.1": ("8.3",), "2.7.2": ("8.5",), "2.8": ("8.2", "8.3", "8.5")}
+#: CANN that each MindSpore accepts, as the packages say in mindspore/run_check/_check_version.py. Used where that file
+#: cannot be read, and to say what to install.
+CANN_OF = {"2.7.0": ("8.2",), "2.7.1": ("8.2", "8.3"), "2.7.2": ("8.5",), "2.8.0": ("8.2", "8.3", "8.5"),
+           "2.9.0": ("8.2", "8.3", "8.5", "9.0"), "2.10.0": ("8.2", "8.3", "8.5", "9.0", "9.1")}
+#: The one that constraints.txt installs and the tests run with.
+TESTED = "2.8.0"
 
 
 class Row(NamedTuple):
@@ -33,15 +39,20 @@ class Row(NamedTuple):
 
 def _read(path: str) -> str:
     try:
-        with open(path, errors="replace") as file:
-            return file.read()
-    except OSError:
+        return read_text(path)
+    except (OSError, ValueError):
         return ""
 
 
 def _version_in(text: str) -> Optional[str]:
-    match = re.search(r"^\s*version\s*=\s*\[?\"?([\w.]+)", text, re.M | re.I)
+    match = re.search(r"^[ \t]*version[ \t]*=[ \t]*\[?\"?([\w.]{1,40})", text, re.M | re.I | re.A)
     return match.group(1) if match else None
+
+
+def _pair(version: str) -> Tuple[int, ...]:
+    """(8, 3) of 8.3.RC1; empty where it begins with no such numbers."""
+    match = re.match(r"([0-9]{1,4})\.([0-9]{1,4})(?![0-9])", version)
+    return tuple(map(int, match.groups())) if match else ()
 
 
 def cann_folder(sysroot: str) -> Optional[str]:
@@ -55,9 +66,10 @@ def cann_folder(sysroot: str) -> Optional[str]:
 
 def cann_version(folder: str) -> Optional[str]:
     """From the file that MindSpore reads too, or the package's own."""
+    inside = os.path.join(glob.escape(folder), "*")
     files = [os.path.join(folder, "compiler/version.info"), os.path.join(folder, "version.info"),
-             *sorted(glob.glob(os.path.join(folder, "*", "ascend_toolkit_install.info"))),
-             *sorted(glob.glob(os.path.join(folder, "*", "ascend_*_install.info")))]
+             *sorted(glob.glob(os.path.join(inside, "ascend_toolkit_install.info"))),
+             *sorted(glob.glob(os.path.join(inside, "ascend_*_install.info")))]
     return next(filter(None, (_version_in(_read(path)) for path in files)), None)
 
 
@@ -88,9 +100,20 @@ def check_driver(sysroot: str) -> List[Row]:
 
 def supported_cann(folder: str, mindspore: str) -> Tuple[str, ...]:
     """CANN versions that an installed MindSpore names itself, else those of the table above."""
-    lists = re.findall(r"self\.version = \[([^\]]*)\]", _read(os.path.join(folder, "run_check", "_check_version.py")))
-    named = tuple(v for text in lists for v in re.findall(r"\"([89]\.\d+)\"", text))
-    return named or next((v for key, v in CANN_OF.items() if mindspore.startswith(key)), ())
+    # Lists of CUDA versions stand in the same file.
+    _, _, text = _read(os.path.join(folder, "run_check", "_check_version.py")).partition("class AscendEnvChecker")
+    listed = re.search(r"self\.version = \[([^\]]{0,300})\]", text)
+    named = tuple(re.findall(r"[\"']([0-9]{1,3}\.[0-9]{1,3})[\"']", listed.group(1))) if listed else ()
+    return named or CANN_OF.get(mindspore) or next(
+        (CANN_OF[known] for known in reversed(CANN_OF) if _pair(known) == _pair(mindspore)), ())
+
+
+def _what_fits(cann: str) -> str:
+    """Which MindSpore accepts a CANN: what to do where the installed one does not."""
+    fitting = [mindspore for mindspore, versions in CANN_OF.items() if _pair(cann) in map(_pair, versions)]
+    if not fitting:
+        return "no MindSpore that is known here accepts it: install a CANN of ascend/README.md's table"
+    return f"pip install mindspore=={TESTED if TESTED in fitting else fitting[-1]}, or install one of these CANN"
 
 
 def check_mindspore(sysroot: str) -> List[Row]:
@@ -100,17 +123,17 @@ def check_mindspore(sysroot: str) -> List[Row]:
         return [Row("MindSpore", FAIL, f"not installed for {sys.executable}", "pip install -c constraints.txt .")]
     folder = os.path.dirname(spec.origin)
     version = (re.search(r"['\"]([\d.]+\w*)['\"]", _read(os.path.join(folder, "version.py"))) or [None, "unknown"])[1]
-    plugin = glob.glob(os.path.join(folder, "lib/plugin/libmindspore_ascend.so*"))
+    plugin = glob.glob(os.path.join(glob.escape(folder), "lib/plugin/libmindspore_ascend.so*"))
     rows = [Row("MindSpore", OK, f"{version} with the Ascend plugin") if plugin else
             Row("MindSpore", FAIL, f"{version} without the Ascend plugin",
                 "install the MindSpore package for Ascend: https://www.mindspore.cn/install")]
     home = cann_folder(sysroot)
     cann, wanted = cann_version(home) if home else None, supported_cann(folder, version)
     if cann and wanted:
-        fits = any(cann.startswith(one) for one in wanted)
+        fits = _pair(cann) in map(_pair, wanted)
         rows.append(Row("MindSpore and CANN", OK, f"{version} goes with CANN {', '.join(wanted)}") if fits else
                     Row("MindSpore and CANN", FAIL, f"MindSpore {version} wants CANN {', '.join(wanted)}, not {cann}",
-                        "install one that fits"))
+                        _what_fits(cann)))
     return rows
 
 
@@ -142,8 +165,7 @@ def check_npus(wanted: Optional[List[int]]) -> Tuple[List[Row], List[npu.Chip]]:
 def _link(tool: str, device: int) -> str:
     """What hccn_tool says of a card's link; a driver that hangs keeps it waiting for ever."""
     try:
-        return subprocess.run([tool, "-i", str(device), "-link", "-g"], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+        return output_of([tool, "-i", str(device), "-link", "-g"], 60).stdout
     except subprocess.TimeoutExpired:
         return "no answer"
 
@@ -176,6 +198,13 @@ def check_network(chips: Sequence[npu.Chip], sysroot: str) -> List[Row]:
     return rows
 
 
+def _port(text: str, name: str, most: int = 65535) -> int:
+    """The number of a port; ValueError with a sentence where it is none."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= most:
+        raise ValueError(f"{name} is '{brief(text)}'; it is a number from 1 to {most}")
+    return int(text)
+
+
 def _port_is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -190,7 +219,7 @@ def check_host(port: int, cards: int) -> List[Row]:
     """Ports, memory and limits of the host."""
     rows = [Row(f"port {port}", OK, "free") if _port_is_free(port) else
             Row(f"port {port}", FAIL, "in use", "choose another with --port, or end the job that holds it")]
-    base = int(os.environ.get("HCCL_IF_BASE_PORT", "60000"))
+    base = _port(os.environ.get("HCCL_IF_BASE_PORT", "60000"), "HCCL_IF_BASE_PORT", 65535 - 31)
     if cards:
         taken = [p for p in range(base, base + 32) if not _port_is_free(p)]
         rows.append(Row(f"HCCL ports {base}-{base + 31}", OK, "free") if not taken else
@@ -245,6 +274,7 @@ def collect(options: argparse.Namespace) -> List[Row]:
 
 def show(rows: Sequence[Row], title: str) -> None:
     """The table."""
+    rows = [Row(*map(printable, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     print(title)
     for row in rows:
@@ -257,24 +287,22 @@ def show(rows: Sequence[Row], title: str) -> None:
 ANSWER_AFTER = 900
 
 
-def look_at_hosts(options: argparse.Namespace, call: Callable = subprocess.run) -> Dict[str, int]:
+def look_at_hosts(options: argparse.Namespace, call: Callable = output_of) -> Dict[str, int]:
     """Run this script on every host; exit codes by host. A host that cannot be reached counts as failed."""
-    hosts = [line.split("#")[0].strip() for line in _read(options.hosts).splitlines()]
     codes = {}
-    for host in filter(None, hosts):
+    for host in hosts.read(options.hosts):
         words = [os.environ.get("PYTHON", "python3"), os.path.join(HERE, "preflight.py"), "--port", str(options.port),
                  *(["--devices", options.devices] if options.devices else []),
-                 *([options.dataset] if options.dataset else [])]
+                 *([os.path.abspath(options.dataset)] if options.dataset else [])]
         before = time.time()
         command = " ".join(map(shlex.quote, words)) + "; echo code $? time $(date +%s)"
         try:
-            said = call([*shlex.split(options.remote_shell), host, command], stdout=subprocess.PIPE,
-                        stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, timeout=ANSWER_AFTER).stdout
+            said = call([*shlex.split(options.remote_shell), host, command], ANSWER_AFTER).stdout
         except subprocess.TimeoutExpired:
             said = f"no answer within {ANSWER_AFTER} s"
         print(f"=== {host}")
-        end = re.search(r"code (\d+) time (\d+)\s*$", said)
-        print(said[:end.start()] if end else said)
+        end = re.search(r"code ([0-9]{1,3}) time ([0-9]{1,12})\s*$", said)
+        print(printable(said[:end.start()] if end else said, lines=True))
         codes[host] = int(end.group(1)) if end else 255
         if end is None:
             print(f"  {host} did not answer: set up ssh without a password (ssh-copy-id {host})")
@@ -289,23 +317,23 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser("preflight.sh")
     parser.add_argument("dataset", nargs="?")
     parser.add_argument("--devices")
-    parser.add_argument("--port", type=int, default=8118)
+    parser.add_argument("--port", default="8118")
     parser.add_argument("--hosts")
     parser.add_argument("--sysroot", default="/")
-    parser.add_argument("--remote-shell", default="ssh -o BatchMode=yes -o ConnectTimeout=20")
+    # What follows '--' is never taken for an option of ssh.
+    parser.add_argument("--remote-shell", default="ssh -o BatchMode=yes -o ConnectTimeout=20 --")
     options = parser.parse_args(argv)
     try:
+        options.port = _port(options.port, "--port")
+        if options.hosts:
+            hosts.read(options.hosts)
         rows = collect(options)
-    except ValueError as error:
+        show(rows, f"{socket.gethostname()}:")
+        bad = sum(row.state == FAIL for row in rows)
+        bad += sum(code != 0 for code in look_at_hosts(options).values()) if options.hosts else 0
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    show(rows, f"{socket.gethostname()}:")
-    bad = sum(row.state == FAIL for row in rows)
-    if options.hosts:
-        if not os.path.isfile(options.hosts):
-            print(f"error: there is no hosts file '{options.hosts}'", file=sys.stderr)
-            return 1
-        bad += sum(code != 0 for code in look_at_hosts(options).values())
     print("ready" if not bad else f"not ready: {bad} to be done (FAIL)")
     return 1 if bad else 0
 

@@ -10,7 +10,7 @@
 # PYTHON=/path/to/python chooses the interpreter whose MindSpore is looked at.
 
 # shellcheck source=ascend/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 for word in "$@"; do
     case "$word" in -h | --help) show_help; exit 0 ;; esac

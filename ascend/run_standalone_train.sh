@@ -1,33 +1,35 @@
 #!/usr/bin/env bash
 # Trains on one card.
-# Usage: bash ascend/run_standalone_train.sh [DATASET_PATH] [CONFIG] [CKPT] [OPTIONS] [OVERRIDES]
+# Usage: bash ascend/run_standalone_train.sh [DEVICE_ID] [DATASET_PATH] [CONFIG] [CKPT] [OPTIONS] [OVERRIDES]
+#   DEVICE_ID      the card (default 0)
 #   DATASET_PATH   folder with train/ and val/ (data.root)
-#   CONFIG         recipe (.yaml; default configs/quickstart.yaml)
+#   CONFIG         recipe (.yaml; default configs/quickstart.yaml, or with a DATASET_PATH
+#                  configs/ghostnet/ghostnet_100_imagenet_ascend.yaml)
 #   CKPT           weights to start from (.ckpt, .safetensors)
 # Each may be left out and is known by its ending; --dataset, --config and --ckpt name them too.
-#   --devices N    the card (default 0)
+#   --devices N    the card, too
 #   --bind HOW     numa: on the cores near the card (default); none
 #   --profile      run under CANN's msprof; the trace goes to LOG_DIR/profile (ascend/README.md says what to read)
 #   --log-dir D    folder for the log (default: a new one under runs/logs)
-#   --dry-run      print exactly what would run
+#   --dry-run      print exactly what would run, and start nothing
 #   OVERRIDES      keys of the recipe, such as --train.epochs 2
 # DEVICE_TARGET=CPU runs the same on the CPU. PYTHON=/path/to/python chooses the interpreter.
 
 # shellcheck source=ascend/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
+TAKES="$TAKES --devices --bind --profile"
 parse_arguments "$@"
-CONFIG=${CONFIG:-$ROOT/configs/quickstart.yaml}
+one_card
 check_inputs
 [ -z "$RANK_TABLE" ] || die "one card needs no rank table; ascend/run_distribute_train.sh takes one"
 find_launch_python
 need_mindspore
 load_cann
-DEVICES=${DEVICES:-0}
 choose_devices 1
 [ "$WORKERS" = 1 ] || die "--devices names $WORKERS cards; ascend/run_distribute_train.sh trains on several"
 need_cards
-choose_log_dir "$WANTED_LOG_DIR" "$CONFIG"
+choose_log_dir "$WANTED_LOG_DIR" "$(name_of "$CONFIG")"
 ascend_environment
 bind_cores
 training_command
@@ -38,7 +40,6 @@ if [ -n "$PROFILE" ]; then
     [ -n "$DRY_RUN" ] || command -v msprof >/dev/null || die "there is no msprof on PATH; it comes with CANN's toolkit"
     prefix=(msprof --output="$LOG_DIR/profile" --ascendcl=on --runtime-api=on --task-time=on --aicpu=on)
 fi
-# The one visible card is number 0 for the program.
-[ "$DEVICE_TARGET" = CPU ] || set_variable ASCEND_RT_VISIBLE_DEVICES "$DEVICES"
+see_cards
 start 0 1 "$PYTHON" "$ROOT/scripts/worker.py" "$LOG_DIR" --log "${bind[@]+"${bind[@]}"}" -- \
     "${prefix[@]+"${prefix[@]}"}" "$PYTHON" "${COMMAND[@]}"

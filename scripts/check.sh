@@ -2,11 +2,11 @@
 # Checks the sources without running them: ruff, mypy, shellcheck; a tool that is not there is named and passed over.
 # Usage: bash scripts/check.sh [-h]     STRICT=1 fails where a tool is missing
 set -euo pipefail
-if [ "${1:-}" = "-h" ]; then
-    sed -n '2,3s/^# //p' "$0"
-    exit 0
-fi
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case "${1:-}" in
+    -h | --help) sed -n '2,3s/^# //p' -- "$0"; exit 0 ;;
+    ?*) echo "error: check.sh takes no arguments; -h shows the usage" >&2; exit 1 ;;
+esac
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 PATH="$PWD/.venv/bin:$PATH"
 missing=0
 check() { # NAME COMMAND...

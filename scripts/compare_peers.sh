@@ -5,11 +5,10 @@
 # MindCV and timm are installed into .bench, MindSpore Lite into .venv-lite. TORCH_PYTHON and GHOST_PYTHON name
 # interpreters that have timm, torch, onnxscript and onnxruntime, or this package's dependencies, already.
 set -euo pipefail
-if [ "${1:-}" = "-h" ]; then
-    sed -n '2,6s/^# //p' "$0"
-    exit 0
-fi
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case "${1:-}" in
+    -h | --help) sed -n '2,6s/^# //p' -- "$0"; exit 0 ;;
+esac
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/setup_env.sh
 . scripts/setup_env.sh
 if [ -z "${GHOST_PYTHON:-}" ]; then
@@ -24,5 +23,7 @@ if [ -z "${TORCH_PYTHON:-}" ]; then
     TORCH_PYTHON=.bench/timm/bin/python
     setup_peer "$GHOST_PYTHON" timm torch==2.13.0 timm==1.0.31 onnx onnxscript onnxruntime "numpy<2"
 fi
-GLOG_v=4 PYTHONPATH=. "$GHOST_PYTHON" scripts/compare_peers.py --torch-python "$TORCH_PYTHON" \
+# In place of this shell, so that a signal reaches it.
+export GLOG_v=4 PYTHONPATH=.
+exec "$GHOST_PYTHON" scripts/compare_peers.py --torch-python "$TORCH_PYTHON" \
     --mindcv .bench/mindcv "$@"

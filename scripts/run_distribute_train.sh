@@ -1,46 +1,46 @@
 #!/usr/bin/env bash
 # Trains on several processes of this machine: data-parallel, gradients averaged, started by msrun.
-# Usage: bash scripts/run_distribute_train.sh [CONFIG] [WORKERS] [OPTIONS] [OVERRIDES]
-#   CONFIG        recipe (default configs/quickstart.yaml)
+# Usage: bash scripts/run_distribute_train.sh [CONFIG] [WORKERS] [DATASET_PATH] [CKPT] [OPTIONS] [OVERRIDES]
+#        bash scripts/run_distribute_train.sh RANK_TABLE_FILE [DATASET_PATH] ...    runs ascend/run_distribute_train.sh
+#   CONFIG        recipe (.yaml; default configs/quickstart.yaml, or with a DATASET_PATH
+#                 configs/ghostnet/ghostnet_100_imagenet.yaml)
 #   WORKERS       processes (default 2)
+#   DATASET_PATH  folder with train/ and val/ (data.root)
+#   CKPT          weights to start from (.ckpt, .safetensors)
+# Each may be left out and is known by its ending; --config, --workers, --dataset and --ckpt name them too.
 #   --port N      port of the scheduler (default: the first free one from 8118)
 #   --log-dir D   folder for one log a rank (default: a new one under runs/logs)
 #   --timeout S   seconds in which all processes must have met (default 300)
-#   --dry-run     print what would run
+#   --dry-run     print what would run, and start nothing
 #   OVERRIDES     keys of the recipe, such as --train.epochs 2
+# A rank table, or cards (--devices 0,1), are for NPUs: ascend/run_distribute_train.sh does that with the same arguments.
 # data.batch_size counts for each process. PYTHON=/path/to/python chooses the interpreter.
-# SIGTERM and Ctrl-C: the training saves its state and ends; twice, every process ends at once.
+# SIGTERM, a closed terminal and Ctrl-C: the training saves its state and ends; twice, every process ends at once.
 
 # shellcheck source=scripts/launch.sh
-. "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+. "$(dirname -- "${BASH_SOURCE[0]}")/launch.sh"
 
-config="" workers="" port="" log_dir="" timeout=300 overrides=()
-while [ $# -gt 0 ]; do
-    case "$1" in
-        -h | --help) show_help; exit 0 ;;
-        --dry-run) DRY_RUN=1 ;;
-        --port) port=${2:?"--port needs a number"}; shift ;;
-        --log-dir) log_dir=${2:?"--log-dir needs a folder"}; shift ;;
-        --timeout) timeout=${2:?"--timeout needs seconds"}; shift ;;
-        --*=*) overrides+=("$1") ;;
-        --*) overrides+=("$1" "${2:?"$1 needs a value"}"); shift ;;
-        *)
-            if [ -z "$config" ]; then config=$1
-            elif [ -z "$workers" ]; then workers=$1
-            else die "'$1' is one argument too many; -h shows the usage"; fi ;;
-    esac
-    shift
-done
-config=${config:-$ROOT/configs/quickstart.yaml}
-workers=${workers:-2}
-need_number "the number of workers" "$workers" 1
-need_number "--timeout" "$timeout" 1
-need_config "$config"
+TAKES="$TAKES --workers --devices --rank-table --port --timeout"
+parse_arguments "$@"
+[ -z "$RANK_TABLE" ] || hand_over run_distribute_train.sh "'$RANK_TABLE' is a rank table, for NPUs" "$@"
+[ -z "$DEVICES" ] || hand_over run_distribute_train.sh "'$DEVICES' are cards of NPUs" "$@"
+count_processes scripts/run_distribute_train.sh
+WORKERS=${WORKERS:-2}
+need_number "the number of workers" "$WORKERS" 1 1024
+need_number "--timeout" "$TIMEOUT" 1
+need_dataset "$DATASET"
+default_recipe ghostnet/ghostnet_100_imagenet.yaml
+need_config "$CONFIG"
+need_ckpt "$CKPT"
 find_launch_python
 need_mindspore
-choose_port "$port"
-choose_log_dir "$log_dir" "$config"
+choose_log_dir "$WANTED_LOG_DIR" "$(name_of "$CONFIG")"
+choose_port "$PORT"
 common_environment
-msrun_command "$workers" "$workers" 0 127.0.0.1 "$MASTER_PORT" "$timeout" "" \
-    "$ROOT/train.py" --config "$config" "${overrides[@]+"${overrides[@]}"}"
-start 0 "$workers" "${MSRUN[@]}"
+msrun_command "$WORKERS" "$WORKERS" 0 127.0.0.1 "$MASTER_PORT" "$TIMEOUT" "" "$ROOT/train.py" --config "$CONFIG" \
+    ${DATASET:+--data.root "$DATASET"} ${CKPT:+--model.pretrained "$CKPT"} "${OVERRIDES[@]+"${OVERRIDES[@]}"}"
+STARTER=msrun DESCRIBED=1
+if command -v npu-smi > /dev/null; then
+    say "${DRY_RUN:+# }note: this host has NPUs; ascend/run_distribute_train.sh looks at them first, binds cores and sets HCCL up"
+fi
+start 0 "$WORKERS" "${MSRUN[@]}"

@@ -10,8 +10,16 @@ is_python() { # COMMAND: whether it is a Python that MindSpore has a package for
 }
 
 find_python() {
-    local candidate what="there is none on the PATH"
-    for candidate in ${PYTHON:-python3.11 python3.10 python3.12 python3.9 python3 python}; do
+    local candidate what="there is none on the PATH" candidates=(python3.11 python3.10 python3.12 python3.9 python3 python)
+    if [ -n "${PYTHON:-}" ]; then
+        # The script has gone into the project's folder; the path was given where it came from.
+        case "$PYTHON" in
+            /*) candidates=("$PYTHON") ;;
+            */*) candidates=("${OLDPWD:-.}/$PYTHON") ;;
+            *) candidates=("$PYTHON") ;;
+        esac
+    fi
+    for candidate in "${candidates[@]}"; do
         if is_python "$candidate"; then
             printf '%s\n' "$candidate"
             return

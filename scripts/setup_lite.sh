@@ -3,15 +3,15 @@
 # PYTHON37 names one that is not on the PATH. Later versions come as archives from the vendor: see the README.
 # Usage: bash scripts/setup_lite.sh [-h]
 set -euo pipefail
-if [ "${1:-}" = "-h" ]; then
-    sed -n '2,4s/^# //p' "$0"
-    exit 0
-fi
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case "${1:-}" in
+    -h | --help) sed -n '2,4s/^# //p' -- "$0"; exit 0 ;;
+    ?*) echo "error: setup_lite.sh takes no arguments; -h shows the usage" >&2; exit 1 ;;
+esac
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON37:-} python3.7 python3 "$HOME"/.pyenv/versions/3.7.*/bin/python; do
+    for candidate in "${PYTHON37:-python3.7}" python3.7 python3 "${HOME:-}"/.pyenv/versions/3.7.*/bin/python; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 7))' 2>/dev/null; then
             printf '%s\n' "$candidate"
             return

@@ -5,22 +5,31 @@ waits for all. What the operator compiler writes goes into a folder of each rank
 this process ends the ranks.
 """
 import os
+import re
 import signal
 import subprocess
 import sys
 from typing import List
 
+from outside import brief
+
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
 
 
 def main(argv: List[str]) -> int:
-    """Start, wait, and return the first exit code that is not 0."""
-    cut = argv.index("--")
-    (records, size, *ranks), command = argv[:cut], argv[cut:]
+    """Start, wait, and return the first exit code that is not 0; 2 with a sentence where the arguments are wrong."""
+    cut = argv.index("--") if "--" in argv[2:-1] else 0
+    (records, size, *ranks), command = argv[:cut] or ("", ""), argv[cut:]
     options = []
     if "--bind" in ranks:
         at = ranks.index("--bind")
         ranks, options = ranks[:at], ranks[at:]
+    strange = [word for word in (size, *(number for pair in ranks for number in pair.split(":", 1)))
+               if not re.fullmatch("[0-9]{1,6}", word)]
+    if strange or not all(":" in pair for pair in ranks):
+        print(f"ghost-ms: error: usage: start_ranks.py RECORDS SIZE RANK:DEVICE ... [--bind FILE] -- COMMAND ...; "
+              f"'{brief((strange or ranks)[0])}' is none of these numbers", file=sys.stderr)
+        return 2
     started: List[subprocess.Popen] = []
 
     def forward(*_):
@@ -29,7 +38,9 @@ def main(argv: List[str]) -> int:
             process.terminate()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
+        # nohup: a hangup is not for this job.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, forward)
     for local, pair in enumerate(ranks):
         rank, device = pair.split(":")
         work = os.path.join(records, f"rank_{rank}")

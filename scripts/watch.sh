@@ -3,7 +3,8 @@
 # presses Ctrl-C. Sourced by launch.sh, not run.
 #
 # The first SIGINT, SIGTERM or SIGHUP is handed to the ranks, which save the state of their training and end; those that
-# have not ended STOP_AFTER seconds later, or at the next signal, are ended by force.
+# have not ended STOP_AFTER seconds later, or at the next signal, are ended by force. Where this script itself is ended by
+# force, scripts/worker.py sees it and asks its rank to end. Under nohup a hangup counts for nothing.
 #
 # A job is judged by the exit codes that scripts/worker.py records for each rank, because msrun returns 0 on Ctrl-C, and
 # takes half a minute to end when a worker has failed. Its processes are found by a mark in their environment
@@ -11,6 +12,13 @@
 #
 # Nothing here waits without a limit but for ranks that are at work.
 set -euo pipefail
+
+# The user's variables go into arithmetic, which would run what is no number.
+for name in LOST_AFTER STOP_AFTER LEAVE_AFTER; do
+    value=${!name:-0}
+    need_number "$name" "${value#-}" 0
+done
+unset name value
 
 JOB_PID=""
 TAIL_PID=""
@@ -68,12 +76,11 @@ stop_job() {
     signal_job TERM
     job_ends 1 && return
     signal_job KILL
-    job_ends 10 || echo "error: process $(processes_of_job | head -n 1) of the job cannot be ended; see dmesg" >&2
+    job_ends 10 || complain "error: process $(processes_of_job | sed -n 1p) of the job cannot be ended; see dmesg"
 }
 
 end_by_force() {
-    # The terminal may be gone already; the processes must end all the same.
-    echo "interrupted: ending every process of the job" >&2 || true
+    complain "interrupted: ending every process of the job"
     stop_job
     exit 130
 }
@@ -99,7 +106,7 @@ on_signal() {
     workers=$(rank_workers)
     [ -n "$workers" ] || end_by_force
     ASKED=$1 ASKED_AT=$SECONDS
-    echo "SIG$1: a training saves its state and ends; once more ends every process at once" >&2 || true
+    complain "SIG$1: a training saves its state and ends; once more ends every process at once"
     # All ranks agree on the step; a rank on another host need not have heard of it.
     # shellcheck disable=SC2086  # one word a process
     kill -TERM $workers 2>/dev/null || true
@@ -109,7 +116,7 @@ on_signal() {
 finish_stop() {
     [ "$(ranks_that_ended_well "$1" "$2")" = "$2" ] || end_by_force
     stop_job
-    echo "stopped by SIG$ASKED: every rank ended well; logs in $LOG_DIR"
+    say "stopped by SIG$ASKED: every rank ended well; logs in $LOG_DIR"
     # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after this.
     [ "$ASKED" = TERM ] || exit 130
 }
@@ -117,9 +124,10 @@ finish_stop() {
 # failed_ranks: those that recorded an exit code other than 0, the earliest first.
 failed_ranks() {
     local file
-    for file in $(ls -tr "$LOG_DIR"/rank_*.exit 2>/dev/null || true); do
-        if [ "$(cat "$file")" != 0 ]; then
-            file=$(basename "$file" .exit)
+    # shellcheck disable=SC2012  # names of our own, without blanks
+    for file in $(cd -- "$LOG_DIR" || exit 0; ls -tr rank_*.exit 2>/dev/null || true); do
+        if [ "$(cat "$LOG_DIR/$file")" != 0 ]; then
+            file=${file%.exit}
             printf '%s\n' "${file#rank_}"
         fi
     done
@@ -138,14 +146,19 @@ report_failure() {
     local log code reason
     log=$(log_of "$1")
     code=$(cat "$LOG_DIR/rank_$1.exit" 2>/dev/null || echo unknown)
-    reason=$("$PYTHON" "$ROOT/scripts/explain.py" "$log" "$code")
-    echo "--- last lines of $log" >&2
-    grep -av '^\[INFO\]' "$log" 2>/dev/null | tail -n 15 | cut -c 1-300 | sed 's/^/    /' >&2 || true
+    reason=$("$PYTHON" "$ROOT/scripts/explain.py" "$log" "$code") || reason="see $log"
+    complain "--- last lines of $log"
+    last_lines "$log"
     if [ "$1" = scheduler ]; then
-        echo "error: the scheduler failed: $reason" >&2
+        complain "error: the scheduler failed: $reason"
     else
-        echo "error: rank $1 failed: $reason" >&2
+        complain "error: rank $1 failed: $reason"
     fi
+}
+
+# last_lines LOG: what it ends with, as a terminal may show it.
+last_lines() {
+    "$PYTHON" "$ROOT/scripts/printable.py" --last 15 "$1" >&2 || true
 }
 
 # ranks_that_ended_well FIRST COUNT: how many of these have recorded 0.
@@ -164,8 +177,8 @@ finish() {
     [ "$(ranks_that_ended_well "$1" "$2")" != "$2" ] || return 0
     failed=$(failed_ranks)
     # The scheduler complains whenever a worker is lost; the worker's own error is the cause.
-    rank=$(printf '%s\n' "$failed" | grep -v scheduler | head -n 1 || true)
-    rank=${rank:-$(printf '%s\n' "$failed" | head -n 1)}
+    rank=$(sed -n '/scheduler/!{p;q}' <<< "$failed")
+    rank=${rank:-$(sed -n 1p <<< "$failed")}
     if [ -n "$rank" ]; then
         report_failure "$rank"
         return 1
@@ -174,15 +187,18 @@ finish() {
         [ -f "$LOG_DIR/rank_$rank.exit" ] || missing="$missing $rank"
     done
     if [ -n "$missing" ]; then
-        report_failure "${missing# *}" 2>&1 | grep -v '^error:' >&2 || true
-        echo "error: rank${missing} ended from outside, without a word of its own (killed, or another node gave up)" >&2
+        read -r rank _ <<< "$missing"
+        complain "--- last lines of $(log_of "$rank")"
+        last_lines "$(log_of "$rank")"
+        complain "error: rank${missing} ended from outside, without a word of its own (killed, or another node gave up)"
         return 1
     fi
 }
 
 # node_answers: whether the scheduler's port of node 0 can be reached now.
 node_answers() {
-    timeout 5 bash -c "exec 3<>/dev/tcp/${WATCH_NODE% *}/${WATCH_NODE#* }" 2>/dev/null
+    # shellcheck disable=SC2016  # the inner shell expands it
+    timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "${WATCH_NODE% *}" "${WATCH_NODE#* }" 2>/dev/null
 }
 
 # node_is_lost: whether node 0, once seen, has not answered for LOST_AFTER seconds.
@@ -205,7 +221,7 @@ leaves_too_late() {
 # watch_job FIRST COUNT: wait for the job; end all of it as soon as one rank fails.
 watch_job() {
     local code=0 shown=$1 turn=0 lost=""
-    tail -n +1 -F "$(log_of "$shown")" --pid="$JOB_PID" 2>/dev/null | grep -av --line-buffered '^\[INFO\]' &
+    tail -n +1 -F "$(log_of "$shown")" --pid="$JOB_PID" 2>/dev/null | "$PYTHON" "$ROOT/scripts/printable.py" &
     TAIL_PID=$!
     while kill -0 "$JOB_PID" 2>/dev/null; do
         [ -z "$(failed_ranks)" ] || break
@@ -239,15 +255,15 @@ watch_job() {
     sleep 1.2
     kill "$TAIL_PID" 2>/dev/null || true
     if [ -n "$lost" ]; then
-        echo "error: node 0 (${WATCH_NODE% *}) does not answer any more: its host is down, its job has ended," \
-            "or the network between the nodes is cut" >&2
+        complain "error: node 0 (${WATCH_NODE% *}) does not answer any more: its host is down, its job has ended," \
+            "or the network between the nodes is cut"
         return 1
     fi
     finish "$1" "$2" || return 1
     if [ -n "$TRUST_CODE" ] && [ "$code" != 0 ]; then
-        tail -n 15 "$LOG_DIR/launcher.log" | sed 's/^/    /' >&2
-        echo "error: the ranks of this node ended well, but mpirun reports exit code $code for another" >&2
+        last_lines "$LOG_DIR/launcher.log"
+        complain "error: the ranks of this node ended well, but mpirun reports exit code $code for another"
         return 1
     fi
-    echo "done: every rank ended well; logs in $LOG_DIR"
+    say "done: every rank ended well; logs in $LOG_DIR"
 }

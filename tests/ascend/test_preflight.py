@@ -130,7 +130,7 @@ def test_several_hosts(tmp_path, capsys):
                "10.0.0.3": f"code 0 time {int(time.time()) - 3600}\n", "10.0.0.4": f"code 1 time {int(time.time())}\n"}
     seen = []
 
-    def call(words, timeout, **_):
+    def call(words, timeout):
         seen.append(words)
         if words[2] == "10.0.0.5":
             raise subprocess.TimeoutExpired(words, timeout)
