@@ -2,14 +2,16 @@
 import dataclasses
 import io
 import math
+import numbers
 import re
 import struct
-from typing import Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from ghost_ms.config import AugmentConfig, DataConfig
+from ghost_ms.core.text import printable
 from ghost_ms.data.auto_augment import Canvas, parse_auto_augment
 from ghost_ms.models.registry import ModelCard
 
@@ -24,6 +26,9 @@ DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyErro
                  struct.error, Image.DecompressionBombError)
 #: Endings that count as images; a stray text file among them is no image.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".JPG", ".JPEG", ".PNG", ".BMP", ".TIF", ".TIFF")
+#: Longest side in pixels that an image is brought to before its centre is cropped, smallest std, largest mean and std:
+#: what lies beyond is a mistake or meant to harm.
+LONGEST_SIDE, SMALLEST_STD, LARGEST_SCALE = 8192, 1e-6, 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +41,9 @@ class Preprocessing:
         mean, std: per channel, for images scaled to 0..1.
         crop_ratio: the image is resized until it covers `input_size / crop_ratio`, then its centre is cropped.
         interpolation: 'bilinear' or 'bicubic', antialiased.
+
+    Raises:
+        ValueError: a value that cannot be; half a sentence that names it.
     """
 
     input_size: Tuple[int, int]
@@ -44,6 +52,44 @@ class Preprocessing:
     std: Tuple[float, ...]
     crop_ratio: float
     interpolation: str
+
+    def __post_init__(self):
+        def require(possible: bool, field: str, wanted: str) -> None:
+            if not possible:
+                value = printable(getattr(self, field))[:100]
+                raise ValueError(f"preprocessing.{field} is {value}; it has to be {wanted}")
+
+        require(_are([self.channels], numbers.Integral, 1) and self.channels in (1, 3), "channels", "1 or 3")
+        each = f"per channel ({self.channels})"
+        require(_are(self.mean, numbers.Real, self.channels) and max(map(abs, self.mean)) <= LARGEST_SCALE, "mean",
+                f"one finite number {each}")
+        require(_are(self.std, numbers.Real, self.channels) and SMALLEST_STD <= min(self.std)
+                and max(self.std) <= LARGEST_SCALE, "std", f"one number above 0 {each}")
+        require(_are([self.crop_ratio], numbers.Real, 1) and 0 < self.crop_ratio <= 1, "crop_ratio",
+                "above 0 and at most 1")
+        require(_are(self.input_size, numbers.Integral, 2) and 0 < min(self.input_size)
+                and max(self.input_size) / self.crop_ratio <= LONGEST_SIDE, "input_size",
+                f"height and width in pixels, which divided by crop_ratio are at most {LONGEST_SIDE}")
+        require(isinstance(self.interpolation, str) and self.interpolation in FILTERS, "interpolation",
+                " or ".join(FILTERS))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Preprocessing":
+        """As a checkpoint or a sidecar has it: lists for tuples; what has a default may be absent.
+
+        Raises:
+            ValueError: a field is absent, not known or cannot be; half a sentence that names it.
+        """
+        if not isinstance(values, dict):
+            raise ValueError("preprocessing is no list of fields")
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in fields:
+                raise ValueError(f"preprocessing holds {printable(key)[:100]!r}, which this version does not know")
+        for key, field in fields.items():
+            if key not in values and field.default is dataclasses.MISSING:
+                raise ValueError(f"preprocessing lacks {key}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     def __call__(self, image: Union[Image.Image, np.ndarray, bytes]) -> np.ndarray:
         """An encoded file's bytes, a Pillow image, or uint8 (H, W, C) to float32 (channels, height, width)."""
@@ -63,6 +109,12 @@ class Preprocessing:
         image = image.resize(size, FILTERS[self.interpolation])
         left, top = round((image.width - width) / 2), round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
+
+
+def _are(values: Any, kind: type, count: int) -> bool:
+    """Whether these are that many finite numbers of a kind."""
+    return isinstance(values, (tuple, list)) and len(values) == count and all(
+        isinstance(value, kind) and not isinstance(value, bool) and abs(value) < math.inf for value in values)
 
 
 def preprocessing_of(card: ModelCard, data: DataConfig, channels: int) -> Preprocessing:

@@ -8,7 +8,7 @@ from ghost_ms.config import Config
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.deploy.export import checkpoint_of_run
 from ghost_ms.models import model_card
-from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint
+from ghost_ms.training.checkpoint import Description, network_of, read_checkpoint
 from ghost_ms.weights.files import class_names
 
 
@@ -39,12 +39,10 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
         description = description or wanted
     if input_size:
         description.preprocessing = dataclasses.replace(description.preprocessing, input_size=tuple(input_size))
-    net = description.build().set_train(False)
-    if values is None:
-        print(f"warning: no checkpoint is given, so {description.model} has random weights", file=sys.stderr)
-    else:
-        load_weights(net, values, ckpt)
-    return net, description
+    if values is not None:
+        return network_of(description, values, ckpt), description
+    print(f"warning: no checkpoint is given, so {description.model} has random weights", file=sys.stderr)
+    return description.build().set_train(False), description
 
 
 def describe(model: Optional[str], config: Optional[str] = None) -> Description:
