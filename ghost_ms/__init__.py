@@ -2,8 +2,12 @@
 
 Importing the package is quick and silent: MindSpore itself is loaded on the first use of a model.
 """
+from ghost_ms.core import import_order
+
 __version__ = "0.1.0"
 __all__ = ["create_model", "list_models", "model_card"]
+
+import_order.guard()
 
 
 def __getattr__(name):

@@ -7,6 +7,7 @@ from mindspore import nn
 from PIL import Image
 
 from ghost_ms.analysis.saliency import (Neighbours, attention_rollout, chosen_neighbours, default_method, grad_cam)
+from ghost_ms.core import scores
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
 from ghost_ms.data.decode import read_image_file
@@ -40,10 +41,9 @@ def explain(net: nn.Cell, description: Description, path: str, output: str, meth
         found, logits = grad_cam(net, image, stage, target)
     else:
         found, logits = attention_rollout(net, image, stage)
-    order = np.argsort(-logits, kind="stable")
-    explained = int(order[0]) if target is None else target
-    share = np.exp(logits[explained] - logits.max()) / np.exp(logits - logits.max()).sum()
-    name = description.classes[explained] if explained < len(description.classes) else f"class {explained}"
+    shares = scores.probabilities(logits, whose=f"for '{path}' the network")
+    explained = int(scores.order(logits)[0]) if target is None else target
+    share, name = shares[explained], scores.name_of(description.classes, explained)
     said = f"{method}, stage {stage % len(net.feature_info)} ({net.feature_info[stage].name})"
     draw(seen, found, f"{name} {100 * share:.1f} %", said, output)
     return f"{output}: {description.model}, {name} {100 * share:.2f} %; {said}{_strongest(found)}"

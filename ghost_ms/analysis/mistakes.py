@@ -8,6 +8,7 @@ from typing import Callable, Iterable, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from ghost_ms import config as recipes
+from ghost_ms.core import scores
 from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import evaluation_batches
 from ghost_ms.data.decode import to_pillow
@@ -69,10 +70,8 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.nd
     """Predictions of `run`, images (B, C, H, W) to logits, for the first b images of every batch with b labels."""
     columns: List[List[np.ndarray]] = [[], [], [], []]
     for pixels, labels in batches:
-        logits = run(pixels)[:len(labels)].astype(np.float64)
-        shifted = logits - logits.max(1, keepdims=True)
-        logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-        best = logits.argmax(1)
+        logits = run(pixels)[:len(labels)]
+        logs, best = scores.log_probabilities(logits), scores.best(logits)
         rows = np.arange(len(labels))
         for column, values in zip(columns, (labels, best, np.exp(logs[rows, best]), -logs[rows, labels])):
             column.append(values)
@@ -106,7 +105,7 @@ def mistakes_of(judgement: Judgement, source: Source, count: int, orient: bool =
     for sample in judgement.worst(count):
         guess = int(judgement.predicted[sample])
         found.append(Mistake(os.path.basename(source.name(sample)), names[judgement.labels[sample]],
-                             names[guess] if guess < len(names) else f"class {guess}",
+                             scores.name_of(names, guess),
                              float(judgement.confidence[sample]), picture(source, sample, orient)))
     return found
 

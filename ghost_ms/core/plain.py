@@ -106,8 +106,9 @@ def _check_extent(text: str) -> None:
     open_collections: List[tuple] = []
     count = 0
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        if getattr(event, "tag", None) is not None:
-            raise ValueError(f"the tag '{event.tag[:40]}' asks for more than plain values")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ValueError(f"the tag '{tag[:40]}' asks for more than plain values")
         if isinstance(event, yaml.AliasEvent):
             if any(event.anchor == anchor for anchor, _ in open_collections):
                 raise ValueError(f"the alias '*{event.anchor}' stands within itself")

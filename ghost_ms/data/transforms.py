@@ -1,18 +1,23 @@
 """Preprocessing: one description for training, evaluation, inference and what export writes beside a file."""
 import dataclasses
 import math
-from typing import Sequence, Tuple, Union
+import numbers
+from typing import Any, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from ghost_ms.config import AugmentConfig, DataConfig
+from ghost_ms.core.text import printable
 from ghost_ms.data import decode as decoding
 from ghost_ms.data.auto_augment import Canvas, parse_auto_augment
 from ghost_ms.data.decode import to_pillow
 from ghost_ms.models.registry import ModelCard
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+#: Longest side in pixels that an image is brought to before its centre is cropped, smallest std, largest mean and std:
+#: what lies beyond is a mistake or meant to harm.
+LONGEST_SIDE, SMALLEST_STD, LARGEST_SCALE = 8192, 1e-6, 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +31,9 @@ class Preprocessing:
         crop_ratio: the image is resized until it covers `input_size / crop_ratio`, then its centre is cropped.
         interpolation: 'bilinear' or 'bicubic', antialiased.
         orient: whether a file's EXIF orientation is honoured; what was written before there was this field is without.
+
+    Raises:
+        ValueError: a value that cannot be; half a sentence that names it.
     """
 
     input_size: Tuple[int, int]
@@ -35,6 +43,45 @@ class Preprocessing:
     crop_ratio: float
     interpolation: str
     orient: bool = False
+
+    def __post_init__(self):
+        def require(possible: bool, field: str, wanted: str) -> None:
+            if not possible:
+                value = printable(getattr(self, field))[:100]
+                raise ValueError(f"preprocessing.{field} is {value}; it has to be {wanted}")
+
+        require(_are([self.channels], numbers.Integral, 1) and self.channels in (1, 3), "channels", "1 or 3")
+        each = f"per channel ({self.channels})"
+        require(_are(self.mean, numbers.Real, self.channels) and max(map(abs, self.mean)) <= LARGEST_SCALE, "mean",
+                f"one finite number {each}")
+        require(_are(self.std, numbers.Real, self.channels) and min(self.std) >= SMALLEST_STD
+                and max(self.std) <= LARGEST_SCALE, "std", f"one number above 0 {each}")
+        require(_are([self.crop_ratio], numbers.Real, 1) and 0 < self.crop_ratio <= 1, "crop_ratio",
+                "above 0 and at most 1")
+        require(_are(self.input_size, numbers.Integral, 2) and min(self.input_size) > 0
+                and max(self.input_size) / self.crop_ratio <= LONGEST_SIDE, "input_size",
+                f"height and width in pixels, which divided by crop_ratio are at most {LONGEST_SIDE}")
+        require(isinstance(self.interpolation, str) and self.interpolation in FILTERS, "interpolation",
+                " or ".join(FILTERS))
+        require(isinstance(self.orient, bool), "orient", "true or false")
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Preprocessing":
+        """As a checkpoint or a sidecar has it: lists for tuples; what has a default may be absent.
+
+        Raises:
+            ValueError: a field is absent, not known or cannot be; half a sentence that names it.
+        """
+        if not isinstance(values, dict):
+            raise ValueError("preprocessing is no list of fields")
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in fields:
+                raise ValueError(f"preprocessing holds {printable(key)[:100]!r}, which this version does not know")
+        for key, field in fields.items():
+            if key not in values and field.default is dataclasses.MISSING:
+                raise ValueError(f"preprocessing lacks {key}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     def __call__(self, image: Union[Image.Image, np.ndarray, bytes]) -> np.ndarray:
         """An encoded file's bytes, a Pillow image, or uint8 (H, W, C) to float32 (channels, height, width)."""
@@ -64,6 +111,10 @@ class Preprocessing:
         return image.crop((left, top, left + width, top + height))
 
 
+def _are(values: Any, kind: type, count: int) -> bool:
+    """Whether these are that many finite numbers of a kind."""
+    return isinstance(values, (tuple, list)) and len(values) == count and all(
+        isinstance(value, kind) and not isinstance(value, bool) and abs(value) < math.inf for value in values)
 def _centre(size: Tuple[int, int], resized: Tuple[int, int], kept: Tuple[int, int]) -> Tuple[float, ...]:
     """The part of an image of which resizing makes the centre of the resized whole: a strip of one pixel's height need
     not become gigabytes before all but its middle is thrown away.

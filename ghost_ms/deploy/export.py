@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from ghost_ms.core import scores
 from ghost_ms.deploy.compare import TOLERANCE, compare
 from ghost_ms.deploy.form import DeployedNetwork, Form
 from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
@@ -79,7 +80,7 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
     images = form.example(description.preprocessing, batch_size or 2)
     counts = (1, 2) if batch_size == 0 else (batch_size,)
     deployed = _between_ends(net, description, form)
-    expected = _eager(deployed, images)
+    expected = scores.require_finite(_eager(deployed, images))
     deployed = deploy_form(net, description, form)
     stem, suffix = os.path.splitext(path)
     temporary = f"{stem}.{os.getpid()}.tmp{suffix}"

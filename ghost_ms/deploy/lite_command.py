@@ -5,6 +5,7 @@ from typing import Callable, Tuple
 
 import numpy as np
 
+from ghost_ms.core import scores
 from ghost_ms.deploy.compare import TOLERANCE, compare
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.lite import LiteModel, convert
@@ -77,9 +78,9 @@ def _check(options: argparse.Namespace) -> int:
     sidecar = read_sidecar(options.model)
     images = sidecar.form.example(sidecar.preprocessing, max(sidecar.batch_size, 1))
     reference, probe = _reference(options.against, sidecar)
-    expected = reference(images)
+    expected = scores.require_finite(reference(images), f"'{options.against}'")
     with LiteModel(options.model, options.threads, options.target) as model:
-        output = model(images)
+        output = scores.require_finite(model(images), f"'{options.model}'")
     if output.size != expected.size:
         raise ValueError(f"'{options.model}' gives {output.shape[-1]} outputs, '{options.against}' "
                          f"{expected.shape[-1]}: they are different networks")

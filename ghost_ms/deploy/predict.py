@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from ghost_ms.core import scores
 from ghost_ms.core.text import printable
 from ghost_ms.data import images
 from ghost_ms.data.decode import kind_of, read_image_file
@@ -83,14 +84,13 @@ def classifier(run: Callable[[np.ndarray], np.ndarray], sidecar: Sidecar) -> Cal
     def classify(path: str, top: int) -> dict:
         # A file for several images at once gets the same image several times.
         batch = np.repeat(_pixels(path, spec, form.in_graph)[None], max(batch_size, 1), 0)
-        output = run(batch)[0].astype(np.float64)
-        probabilities = output if form.softmax else np.exp(output - output.max())
-        probabilities = probabilities / probabilities.sum()
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        names = classes + [f"class {index}" for index in range(len(classes), len(output))]
+        found = scores.probabilities(run(batch)[0], not form.softmax, f"for '{printable(path)}' the network")
+        if found.shape != (max(found.size, len(classes)),):
+            raise ValueError(f"the network gives outputs of the shape {found.shape}, and {len(classes)} classes are "
+                             "named: they do not belong together")
         return {"image": path, "predictions": [
-            {"class": names[index], "index": int(index), "probability": float(probabilities[index])}
-            for index in order]}
+            {"class": scores.name_of(classes, index), "index": int(index), "probability": float(found[index])}
+            for index in scores.order(found)[:top]]}
 
     return classify
 

@@ -14,6 +14,7 @@ from typing import Callable, Iterable, List, NamedTuple, Sequence
 
 import numpy as np
 
+from ghost_ms.core import scores
 from ghost_ms.deploy import calibration
 from ghost_ms.deploy.lite import LiteModel
 from ghost_ms.deploy.onnx_export import load_onnx, require_onnx, run_model
@@ -77,9 +78,8 @@ class Quantizer:
         self.path, self.images, self.narrow = path, images, narrow
         self.batch_size = read_sidecar(path).batch_size
         self.model = read_float(path)
-        self.expected = calibration.run_all(load_onnx(path), images, self.batch_size)
-        if not np.isfinite(self.expected).all():
-            raise ValueError(f"'{path}' gives outputs that are no finite numbers; there is nothing to calibrate")
+        self.expected = scores.require_finite(calibration.run_all(load_onnx(path), images, self.batch_size),
+                                              f"'{path}'")
         self.layers = quantizable(self.model)
         if not self.layers:
             raise ValueError(f"'{path}' has no layer that can be quantised")

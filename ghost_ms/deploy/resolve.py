@@ -2,13 +2,12 @@
 import sys
 from typing import Optional, Sequence
 
-
 from ghost_ms import config as recipes
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, wish_of
 from ghost_ms.core.text import printable
 from ghost_ms.deploy.export import checkpoint_of_run
 from ghost_ms.models import model_card
-from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint
+from ghost_ms.training.checkpoint import Description, network_of, read_checkpoint
 from ghost_ms.weights.files import class_names
 
 
@@ -35,9 +34,7 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
         values, own = read_checkpoint(ckpt)
         description, notes = reconcile(own, ckpt, wish) if own is not None else (by_name(wish, ckpt), [])
         say(notes)
-        net = description.build().set_train(False)
-        load_weights(net, values, ckpt)
-        return net, description
+        return network_of(description, values, ckpt), description
     if not random_weights and not wish.recipe.model.pretrained:
         raise ValueError(f"name a checkpoint with --ckpt (there is none under {fallback} either)")
     description = by_name(wish)

@@ -1,16 +1,20 @@
 """Checkpoints: atomic, checksummed, and telling which network they are of."""
-import contextlib
 import dataclasses
 import json
-import logging
+import math
 import os
 from typing import Any, Dict, List, Optional, Union
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn
+from mindspore.nn.utils import no_init_parameters
 
+from ghost_ms.core.files import whole_file
+from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import create_model
+from ghost_ms.weights import ckpt_file, described
 from ghost_ms.weights.torch_file import read
 
 KEY = "ghost_ms"
@@ -26,28 +30,34 @@ class Description:
         model, args: name and constructor arguments of the network.
         classes: names of the classes.
         preprocessing: from an image file to the network's input.
-        metrics: of the epoch it was written after; `epoch` among them.
+        metrics: of the epoch it was written after; `epoch` among them. None in place of what was not finite.
     """
 
     model: str
     args: Dict[str, Any]
     classes: List[str]
     preprocessing: Preprocessing
-    metrics: Dict[str, float] = dataclasses.field(default_factory=dict)
+    metrics: Dict[str, Optional[float]] = dataclasses.field(default_factory=dict)
 
     def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
         """The described network, freshly initialised or with the weights that `create_model` takes."""
         return create_model(self.model, pretrained=pretrained, input_size=self.preprocessing.input_size, **self.args)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
+        values = dataclasses.asdict(self)
+        values["metrics"] = finite_metrics(self.metrics)
+        return json.dumps(values, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Description":
-        values = json.loads(text)
-        spec = {key: tuple(value) if isinstance(value, list) else value
-                for key, value in values["preprocessing"].items()}
-        return cls(**{**values, "preprocessing": Preprocessing(**spec)})
+        """As `to_json` wrote it; ValueError (half a sentence) where a field is absent, not known or cannot be."""
+        values = described.parse(text)
+        return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+
+
+def finite_metrics(metrics: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:
+    """The metrics with None in place of what is not finite, for which JSON has no word."""
+    return {key: value if value is not None and math.isfinite(value) else None for key, value in metrics.items()}
 
 
 def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: Description,
@@ -61,44 +71,20 @@ def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, de
     Raises:
         OSError: the folder cannot be written, or the disk is full; the old file is untouched.
     """
-    temporary = f"{os.path.splitext(path)[0]}.{os.getpid()}.tmp.ckpt"
     texts = {KEY: description.to_json(), **({} if progress is None else {PROGRESS: progress})}
+    if isinstance(what, nn.Cell):
+        what.init_parameters_data()
+        what = what.parameters_dict()
     try:
-        if isinstance(what, dict):
-            what = [{"name": name, "data": parameter} for name, parameter in what.items()]
-        with _silent():
-            ms.save_checkpoint(what, temporary, append_dict=texts, crc_check=True)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(os.path.dirname(path))
-    except (RuntimeError, OSError) as error:
-        raise OSError(f"cannot write the checkpoint '{path}': {_first_line(error)}") from None
-    finally:
-        # MindSpore writes under a temporary name of its own, and leaves it where that fails.
-        for leftover in (temporary, f"{os.path.splitext(temporary)[0]}.tmp"):
-            if os.path.exists(leftover):
-                os.remove(leftover)
+        with whole_file(path) as temporary:
+            ckpt_file.write(temporary, ((name, _values(parameter)) for name, parameter in what.items()), texts)
+    except OSError as error:
+        raise OSError(str(error).replace("cannot write '", "cannot write the checkpoint '", 1)) from None
 
 
-@contextlib.contextmanager
-def _silent():
-    """MindSpore logs a failed write as critical and raises it too; the sentence that is raised is enough."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def _sync_folder(folder: str) -> None:
-    """A renamed file outlives a power cut only when its folder is on the disk too."""
-    handle = os.open(folder or ".", os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _values(parameter: ms.Parameter) -> np.ndarray:
+    """NumPy has no bfloat16; float32 holds the same values, which are cast again when they are loaded."""
+    return (parameter.astype(ms.float32) if parameter.dtype == ms.bfloat16 else parameter).asnumpy()
 
 
 def read_checkpoint(path: str) -> tuple:
@@ -128,28 +114,30 @@ def _read(path: str) -> tuple:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint '{path}'")
     if path.endswith(".safetensors"):
-        arrays, metadata = read(path)
-        values = {name: ms.Parameter(ms.Tensor(array), name=name) for name, array in arrays.items()}
-        return values, Description.from_json(metadata[KEY]) if KEY in metadata else None, None
-    if not path.endswith(".ckpt"):
+        arrays, texts = read(path)
+    elif path.endswith(".ckpt"):
+        try:
+            arrays, texts = ckpt_file.read(path)
+        except ValueError as error:
+            raise ValueError(f"'{path}' is no whole checkpoint: it {error}") from None
+    else:
         raise ValueError(f"'{path}' ends neither in .ckpt nor in .safetensors; `ghost-ms weights convert` makes a "
                          "checkpoint of a PyTorch file")
     try:
-        try:
-            values = ms.load_checkpoint(path, crc_check=True)
-        except ValueError as error:
-            raise ValueError(f"'{path}' is no whole checkpoint: {_first_line(error)}") from None
-    except (RuntimeError, OSError, TypeError) as error:
-        raise ValueError(f"'{path}' is no whole checkpoint: {_first_line(error)}") from None
-    text, progress = values.pop(KEY, None), values.pop(PROGRESS, None)
-    return values, Description.from_json(text) if text is not None else None, progress
+        description = Description.from_json(texts[KEY]) if KEY in texts else None
+    except ValueError as error:
+        raise ValueError(f"'{path}' cannot be used: {error}") from None
+    # A parameter of its own memory, and of the file nothing.
+    values = {name: ms.Parameter(ms.Tensor(array), name=name) for name, array in arrays.items()}
+    return values, description, texts.get(PROGRESS)
 
 
 def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> None:
     """Fill every parameter of `net` from the parameters of a checkpoint; those of an optimizer are passed over.
 
     Raises:
-        ValueError: the checkpoint is of another network, or cut short; nothing was loaded.
+        ValueError: the checkpoint is of another network, cut short, or holds numbers that are not finite; nothing was
+            loaded.
     """
     wanted = net.parameters_dict()
     missing = [name for name in wanted if name not in values]
@@ -159,7 +147,38 @@ def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> No
         raise ValueError(f"'{path}' is not a checkpoint of this {type(net).__name__} ({len(wanted)} parameters): "
                          f"{first} ({len(missing)} missing, {len(wrong)} of another shape); it is of another network, "
                          "or cut")
+    ckpt_file.refuse_not_finite({name: _values(values[name]) for name in wanted}, path)
     ms.load_param_into_net(net, {name: values[name] for name in wanted})
+
+
+def network_of(description: Description, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
+    """The described network in evaluation mode with the weights of a checkpoint.
+
+    A parameter gets memory only after its shape is known to be that of the file, so that a description cannot ask for
+    more than the file holds. Nothing is drawn at random.
+
+    Args:
+        values: of `read_checkpoint(path)`.
+
+    Raises:
+        ValueError: there is no such network, or the weights are of another one.
+    """
+    try:
+        described.check_sizes(description.args, values)
+        with no_init_parameters():
+            net = description.build().set_train(False)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"cannot build the network of '{path}': {_first_line(error)}") from None
+    return _filled(net, description, values, path)
+
+
+def _filled(net: nn.Cell, description: Description, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
+    load_weights(net, values, path)
+    slope = description.metrics.get("activation_slope")
+    if slope is not None and slope != 1 and hasattr(net, "set_activation_slope"):
+        # Saved while VanillaNet's activations were still being made linear: the slope is no weight.
+        net.set_activation_slope(slope)
+    return net
 
 
 def restore(path: str, description: Optional[Description] = None) -> tuple:
@@ -172,17 +191,15 @@ def restore(path: str, description: Optional[Description] = None) -> tuple:
     if own is not None and description is not None and own.model != description.model:
         raise ValueError(f"'{path}' is a checkpoint of {own.model}, not of {description.model}; give the recipe it was "
                          f"trained by (--config), or --model.name {own.model}")
-    description = description or own
-    if description is None:
+    if description is None and own is None:
         raise ValueError(f"'{path}' does not say which network it is of; name it with --model or --config")
-    net = description.build().set_train(False)
-    load_weights(net, values, path)
-    slope = description.metrics.get("activation_slope", 1.0)
-    if slope != 1:
-        # Saved while VanillaNet's activations were still being made linear: the slope is no weight.
-        net.set_activation_slope(slope)
-    return net, description
+    if description is None:
+        # Only to be refused: what a training builds after its teacher goes on with the random numbers that the
+        # initialisation below leaves.
+        network_of(own, values, path)
+    description = description or own
+    return _filled(description.build().set_train(False), description, values, path), description
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return printable(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

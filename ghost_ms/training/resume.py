@@ -10,6 +10,7 @@ checkpoints are written, and on when a run is interrupted.
 """
 import dataclasses
 import json
+import math
 import os
 import zlib
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -18,6 +19,8 @@ import mindspore as ms
 from mindspore import Parameter
 
 from ghost_ms.config import Config
+from ghost_ms.core import strict_json
+from ghost_ms.core.text import printable
 from ghost_ms.device import World
 from ghost_ms.training.checkpoint import Description, read_state
 from ghost_ms.training.distributed import from_main, gather, is_statistic
@@ -60,6 +63,22 @@ class Progress:
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
 
+    @classmethod
+    def from_json(cls, text: str) -> "Progress":
+        """As `to_json` wrote it; ValueError (half a sentence) where a field is not known or cannot be.
+
+        A row may hold NaN, which an epoch's loss can be.
+        """
+        values = strict_json.parse(text, finite=False)
+        if not isinstance(values, dict):
+            raise ValueError("its progress is no list of fields")
+        for key, value in values.items():
+            if key not in _IS:
+                raise ValueError(f"its progress holds {printable(key)[:100]!r}, which this version does not know")
+            if not _IS[key](value):
+                raise ValueError(f"its progress has no proper {key}")
+        return cls(**values)
+
     def steps(self, per_epoch: int) -> int:
         """Steps done since the start of the training."""
         return self.epoch * per_epoch + self.step
@@ -67,6 +86,34 @@ class Progress:
     def place(self) -> str:
         """In words."""
         return f"the end of epoch {self.epoch}" if self.step == 0 else f"step {self.step} of epoch {self.epoch + 1}"
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_duration(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < math.inf
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(row, dict) and "epoch" in row and all(map(_is_number, row.values())) for row in value)
+
+
+def _is_recipe(value: Any) -> bool:
+    # The learning rates of all its epochs are worked out.
+    return isinstance(value, dict) and _is_count(value.get("train.epochs")) and value["train.epochs"] <= 10 ** 6
+
+
+#: Whether a value can be that of a field of `Progress`.
+_IS: Dict[str, Callable[[Any], bool]] = {
+    "epoch": _is_count, "step": _is_count, "seconds": _is_duration, "waited": _is_duration, "rows": _is_rows,
+    "recipe": _is_recipe, "ranks": lambda value: _is_count(value) and value > 0, "images": _is_count}
 
 
 @dataclasses.dataclass
@@ -117,8 +164,18 @@ def find(config: Config, world: World) -> Optional[Found]:
         return None
     path = resume if given else states_in(folder).get(chosen)
     _check_same_file(path, folder, world)
-    values, description, progress = read_state(path)
-    return Found(path, values, description, Progress(**json.loads(progress)), notes)
+    return Found(path, *_state(path), notes)
+
+
+def _state(path: str) -> Tuple[Dict[str, Parameter], Description, Progress]:
+    """`read_state`, and what its progress says; errors as there."""
+    values, description, text = read_state(path)
+    if description is None:
+        raise ValueError(f"'{path}' does not say of which network it is")
+    try:
+        return values, description, Progress.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"'{path}' cannot be gone on from: {error}") from None
 
 
 def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
@@ -127,7 +184,7 @@ def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
     notes: List[str] = []
     for steps, path in paths:
         try:
-            read_state(path)
+            _state(path)
             return steps, notes
         except ValueError as error:
             notes.append(str(error))

@@ -12,6 +12,7 @@ from typing import Dict, List
 
 from mindspore import Parameter
 
+from ghost_ms.core.files import remove_leftovers
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 
 
@@ -38,6 +39,7 @@ class States:
         self.own: List[str] = [path for steps, path in states_in(folder).items() if steps <= resumed]
         for leftover in glob.glob(os.path.join(glob.escape(folder), "*.tmp*")):
             os.remove(leftover)
+        remove_leftovers(folder)
 
     @property
     def last(self) -> str:

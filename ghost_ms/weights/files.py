@@ -12,9 +12,10 @@ from mindspore import nn
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from ghost_ms.core.files import whole_file
 from ghost_ms.models import create_model, model_card
 from ghost_ms.models.registry import ModelCard
-from ghost_ms.weights import fetch
+from ghost_ms.weights import ckpt_file, described, fetch
 from ghost_ms.weights.convert import load_torch_state, torch_names, torch_state
 from ghost_ms.weights.manifest import releases
 from ghost_ms.weights.torch_file import read
@@ -109,13 +110,11 @@ def read_ckpt(path) -> Tuple[Dict[str, np.ndarray], Optional[dict]]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
-        values = ms.load_checkpoint(str(path), crc_check=True)
-    except (ValueError, RuntimeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        arrays, texts = ckpt_file.read(path)
+        return arrays, described.parse(texts[DESCRIPTION]) if DESCRIPTION in texts else None
+    except ValueError as error:
+        reason = str(error) if str(error).startswith("its ") else f"it {error}"
         raise ValueError(f"cannot read {path}: {reason}") from None
-    described = values.pop(DESCRIPTION, None)
-    arrays = {name: value.asnumpy() for name, value in values.items() if isinstance(value, ms.Parameter)}
-    return arrays, json.loads(described) if isinstance(described, str) else None
 
 
 def load_weights(net: nn.Cell, path, ema: bool = False, head: str = "keep",
@@ -203,25 +202,15 @@ def write(out, arrays: Mapping[str, np.ndarray], description: str) -> None:
     out = pathlib.Path(out)
     if out.suffix not in (".ckpt", ".safetensors"):
         raise ValueError(f"{out} has to end in .ckpt or .safetensors")
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
     try:
-        # Where the folder cannot be written Python says so in words; MindSpore logs it as critical before it raises.
-        temporary.touch()
-        if out.suffix == ".ckpt":
-            parameters = [{"name": name, "data": ms.Tensor(value)} for name, value in arrays.items()]
-            ms.save_checkpoint(parameters, str(temporary), append_dict={DESCRIPTION: description}, crc_check=True)
-        else:
-            save_file({name: np.array(value, order="C") for name, value in arrays.items()}, temporary,
-                      {DESCRIPTION: description, "format": "pt"})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, out)
-    except (RuntimeError, OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise OSError(f"cannot write {out}: {reason}") from None
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+        with whole_file(out) as temporary:
+            if out.suffix == ".ckpt":
+                ckpt_file.write(temporary, arrays.items(), {DESCRIPTION: description})
+            else:
+                save_file({name: np.array(value, order="C") for name, value in arrays.items()}, temporary,
+                          {DESCRIPTION: description, "format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"cannot write {out}: {error}") from None
 
 
 def convert_file(path, model_name: str, out, ema: bool = False, head: str = "keep",

@@ -157,7 +157,7 @@ def test_damaged_checkpoint_and_wrong_endings(state, tmp_path):
 
 @pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
 def test_a_folder_that_cannot_be_written(ending, capfd):
-    with pytest.raises(OSError, match=f"cannot write /proc/a.{ending}: [A-Z][^\\[]*$"):
+    with pytest.raises(OSError, match=f"cannot write '/proc/a.{ending}': [A-Z][^\\[]*$"):
         files.write(f"/proc/a.{ending}", {"x": np.zeros(2, np.float32)}, "{}")
     assert not capfd.readouterr().err
 
