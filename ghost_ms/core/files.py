@@ -2,6 +2,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 from typing import Iterator, Union
 
 #: Begins the name of every file that is still being written, so that a later start can tell and remove it.
@@ -48,6 +49,17 @@ def write_bytes(path: Union[str, os.PathLike], content: bytes) -> None:
     """Write a file whole or not at all; errors as `whole_file`."""
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
+
+
+def write_link(path: Union[str, os.PathLike], source: str) -> None:
+    """Make `path` a second name of a file, or its copy where the file system has no hard links; errors as `whole_file`.
+    """
+    with whole_file(path) as temporary:
+        os.remove(temporary)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def remove_leftovers(folder: str) -> None:
