@@ -102,5 +102,5 @@ def _this_process() -> str:
 
 
 def _no_lock(folder: str, work: str, reason: str) -> str:
-    return (f"the folder '{folder}' cannot be locked ({reason}): nothing will stop a second {work} in it, and two would "
-            "overwrite each other")
+    return (f"the folder '{folder}' cannot be locked ({reason}): nothing will stop a second {work} in it, and two "
+            "would overwrite each other")

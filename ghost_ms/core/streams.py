@@ -62,6 +62,12 @@ class _Guard:
         except (OSError, ValueError, AttributeError) as error:
             self._lose(error)
 
+    def isatty(self) -> bool:
+        try:
+            return self._stream.isatty()
+        except (OSError, ValueError, AttributeError):
+            return False
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 

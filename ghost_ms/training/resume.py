@@ -10,6 +10,7 @@ checkpoints are written, and on when a run is interrupted.
 """
 import dataclasses
 import json
+import math
 import os
 import zlib
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -21,14 +22,15 @@ from ghost_ms.config import Config
 from ghost_ms.device import World
 from ghost_ms.training.checkpoint import Description, read_state
 from ghost_ms.training.distributed import from_main, gather, is_statistic
-from ghost_ms.training.states import states_in
+from ghost_ms.training.states import no_states_in, states_in
 from ghost_ms.training.step import TrainStep
 
 #: Keys of the recipe that may be others when a training goes on: none decides what is learned from here on, or what
 #: does is checked apart (train.epochs). Of the section run only seed and mode must stay.
 FREE = frozenset((
     "model.pretrained", "data.root", "data.workers", "data.eval_batch_size", "data.max_corrupt_share", "train.epochs",
-    "train.log_every", "train.on_nan", "train.max_skipped", "train.resume", "train.checkpoint_every", "train.keep"))
+    "train.log_every", "train.on_nan", "train.max_skipped", "train.resume", "train.checkpoint_every", "train.keep",
+    "train.early_stopping", "train.time_limit"))
 #: First part of the names of parameters that hold a value for every rank, (ranks, *shape).
 RANKS = "ranks."
 
@@ -59,6 +61,23 @@ class Progress:
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Progress":
+        """The progress that a file tells; ValueError where no training can have stood there."""
+        try:
+            progress = cls(**json.loads(text))
+            numbers = [progress.seconds, progress.waited, *(value for row in progress.rows for value in row.values())]
+            counts = progress.epoch, progress.step, progress.images
+            sound = (all(type(value) is int and value >= 0 for value in counts)
+                     and type(progress.ranks) is int and all(map(math.isfinite, numbers))
+                     and len(progress.rows) == progress.epoch and "train.epochs" in progress.recipe
+                     and all(row["epoch"] == index for index, row in enumerate(progress.rows, 1)))
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
+            sound = False
+        if not sound:
+            raise ValueError("it does not say where a training stood")
+        return progress
 
     def steps(self, per_epoch: int) -> int:
         """Steps done since the start of the training."""
@@ -112,13 +131,33 @@ def find(config: Config, world: World) -> Optional[Found]:
             raise FileNotFoundError(f"train.resume is '{resume}', but there is no such checkpoint and no run's folder "
                                     "with any")
         chosen, notes = _newest_whole(paths)
-    chosen = int(from_main([chosen], world)[0])
+    # Ranks tell each other float32, which counts to 2 ** 24 only.
+    high, low = from_main([chosen // 2 ** 20, chosen % 2 ** 20], world)
+    chosen = int(high) * 2 ** 20 + int(low)
     if chosen < 0:
         return None
     path = resume if given else states_in(folder).get(chosen)
     _check_same_file(path, folder, world)
+    return dataclasses.replace(_read(path), notes=notes)
+
+
+def passed_over(config: Config) -> List[str]:
+    """A sentence on everything that is named as a state where `train.resume` looks for them, and is none."""
+    resume = config.train.resume
+    if resume in ("off", False) or resume != "auto" and os.path.isfile(resume):
+        return []
+    folder = os.path.join(config.run.dir if resume == "auto" else resume, "checkpoints")
+    return [f"'{os.path.join(folder, name)}' is named as a state of a training and is none: passed over"
+            for name in no_states_in(folder)]
+
+
+def _read(path: str) -> Found:
+    """A state in a file; ValueError, OSError where there is none."""
     values, description, progress = read_state(path)
-    return Found(path, values, description, Progress(**json.loads(progress)), notes)
+    try:
+        return Found(path, values, description, Progress.from_json(progress), [])
+    except ValueError as error:
+        raise ValueError(f"'{path}' is no state of a training: {error}") from None
 
 
 def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
@@ -127,10 +166,12 @@ def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
     notes: List[str] = []
     for steps, path in paths:
         try:
-            read_state(path)
+            _read(path)
             return steps, notes
         except ValueError as error:
             notes.append(str(error))
+        except OSError as error:
+            notes.append(f"'{path}' cannot be read ({error.strerror or error})")
     if notes:
         more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
         raise ValueError(f"{notes[0]}{more}; there is no whole checkpoint to go on from: start anew with "

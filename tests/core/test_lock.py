@@ -59,8 +59,8 @@ def test_a_file_that_its_holder_removes_meanwhile_is_no_lock(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("make, reason", [
-    (os.mkdir, "Is a directory"), (os.mkfifo, "which is no file"), (lambda path: os.symlink("/etc/passwd", path), "link"),
-    (lambda path: os.symlink("nowhere", path), "link")])
+    (os.mkdir, "Is a directory"), (os.mkfifo, "which is no file"),
+    (lambda path: os.symlink("/etc/passwd", path), "link"), (lambda path: os.symlink("nowhere", path), "link")])
 def test_what_lies_in_its_place_is_not_followed(make, reason, tmp_path):
     make(tmp_path / NAME)
     with pytest.raises(OSError, match=f"cannot lock the folder .*{reason}.*; remove it"), locked(str(tmp_path), "x"):
