@@ -90,10 +90,10 @@ class Reporter:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                    TextColumn("{task.fields[text]}", markup=False))
         with Progress(*columns, transient=True) as bar:
-            handle = bar.add_task(title, total=total, completed=first, text="compiling" if total else "")
+            handle = bar.add_task(printable(title), total=total, completed=first, text="compiling" if total else "")
 
             def advance(step: int, text: str) -> None:
-                bar.update(handle, completed=step, text=f"{text}, {rate(step)}")
+                bar.update(handle, completed=step, text=printable(f"{text}, {rate(step)}"))
                 if step % self.every == 0 or step == total:
                     self.note(f"{title} {step}/{total}: {text}, {rate(step)}")
 
