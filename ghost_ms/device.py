@@ -2,8 +2,11 @@
 import contextlib
 import dataclasses
 import functools
+import glob
 import os
+import re
 import sys
+from typing import Dict, List
 
 TARGETS = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
 REMEDY = {
@@ -31,6 +34,7 @@ class World:
 
 
 _world = World()
+_passed_over: Dict[str, str] = {}
 
 
 def world() -> World:
@@ -54,21 +58,25 @@ def _join(target: str) -> World:
     except RuntimeError as error:
         # The scheduler, which is in here all the time, hears of a lost process in the middle of the run.
         what = "lost" if "timed out node" in str(error) else "did not find"
-        raise ValueError(f"the processes of this {target} run {what} each other: {_first_line(error)}") from None
+        raise ValueError(f"the processes of this {target} run {what} each other: {_first_line(str(error))}") from None
     ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
     return World(get_rank(), get_group_size())
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
-    return lines[0] if lines else type(error).__name__
+def _first_line(message: str) -> str:
+    return next((line.strip() for line in message.splitlines() if line.strip(" -")), "no reason was given")
 
 
 @contextlib.contextmanager
 def _quiet():
     """Silence what native code writes to standard error, such as MindSpore's probe of a device that is not there."""
     sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        # Standard error is closed, which is quiet enough.
+        yield
+        return
     os.dup2(null, 2)
     try:
         yield
@@ -78,15 +86,39 @@ def _quiet():
         os.close(null)
 
 
-def _try(target: str, device_id: int) -> bool:
+def _fault(target: str, device_id: int) -> str:
+    """Take a device; '' where that went well, else why not."""
     import mindspore as ms
 
     try:
         with _quiet():
             ms.set_device(target, device_id)
-    except (RuntimeError, ValueError):
-        return False
-    return True
+    except (RuntimeError, ValueError) as error:
+        return _reason(target, str(error))
+    return ""
+
+
+def _reason(target: str, message: str) -> str:
+    """The cause in MindSpore's page about a device that it cannot take."""
+    import mindspore as ms
+
+    # The loader names, one a line, the libraries of every device that this MindSpore was built for.
+    faults = re.findall(rf"libmindspore_{target.lower()}\S* failed\. (.+)", message)
+    if faults:
+        return faults[0].strip()
+    if "Unsupported device target" in message:
+        return f"MindSpore {ms.__version__} as installed is not built for it"
+    return _first_line(message)
+
+
+def passed_over() -> Dict[str, str]:
+    """The devices that `setup` would have preferred, and why each could not be taken."""
+    return dict(_passed_over)
+
+
+def cards() -> List[str]:
+    """Device files of the accelerators that this machine has, whether or not MindSpore can use them."""
+    return sorted(glob.glob("/dev/davinci[0-9]*") + glob.glob("/dev/nvidia[0-9]*"))
 
 
 @functools.lru_cache(maxsize=None)
@@ -126,9 +158,14 @@ def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: i
     if join and launched():
         device_id = int(os.environ.get("DEVICE_ID", device_id))
     wanted = [TARGETS[device.lower()]] if device.lower() != "auto" else list(TARGETS.values())
-    target = next((name for name in wanted if _try(name, 0 if name == "CPU" else device_id)), None)
-    if target is None:
-        raise ValueError(f"MindSpore {ms.__version__} here finds no device '{wanted[0]}' {device_id}: "
+    _passed_over.clear()
+    for target in wanted:
+        fault = _fault(target, 0 if target == "CPU" else device_id)
+        if not fault:
+            break
+        _passed_over[target] = fault
+    else:
+        raise ValueError(f"MindSpore {ms.__version__} here finds no device '{wanted[0]}' {device_id} ({fault}): "
                          f"{REMEDY.get(wanted[0], 'reinstall MindSpore')}; --run.device CPU works everywhere")
     ms.set_context(mode=ms.GRAPH_MODE if mode == "graph" else ms.PYNATIVE_MODE)
     ms.set_recursion_limit(10000)

@@ -8,14 +8,21 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms import config
 
     recipe, _ = config.parse(config.build_parser("ghost-ms train", __doc__), argv)
+    from ghost_ms.core.streams import unbreakable
+    from ghost_ms.core.text import printable
     from ghost_ms.training.fit import fit
     from ghost_ms.training.interrupt import Stopped
+    from ghost_ms.training.score import best_accuracy, holds_ema
 
-    try:
-        best = fit(recipe)
-    except Stopped as stopped:
-        # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after this.
-        return 130 if stopped.number == signal.SIGINT else 0
-    print(f"best: epoch {best['epoch']}, top-1 {best['test_top1']:.2f} %, top-5 {best['test_top5']:.2f} %; "
-          f"results in {recipe.run.dir}")
+    # A reader of its output that goes away (`| head`) ends no training, and makes no failure of it.
+    with unbreakable():
+        try:
+            best = fit(recipe)
+        except Stopped as stopped:
+            # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after it.
+            return 130 if stopped.number == signal.SIGINT else 0
+        figures = best_accuracy(best)
+        said = f"top-1 {figures['top1']:.2f} %, top-5 {figures['top5']:.2f} %" if figures else "not measured"
+        which = " (averaged weights)" if holds_ema(best) else ""
+        print(printable(f"best: epoch {best['epoch']}, {said}{which}; results in {recipe.run.dir}"))
     return 0

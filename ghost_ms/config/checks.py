@@ -1,6 +1,7 @@
 """Sentences about values whose type is right and whose meaning is not."""
 import difflib
 import math
+import re
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
 #: Larger whole numbers (images of a batch, epochs, pixels) are mistakes, and overflow what they are multiplied with.
@@ -39,6 +40,29 @@ def not_negative(**values: float) -> None:
     for key, value in values.items():
         if value < 0:
             raise ValueError(f"{key} must not be negative, but it is {value}")
+
+
+def duration(key: str, value: Union[int, float, str]) -> float:
+    """Seconds of a length of time: a number of them, or such as 90m, 1.5h, 1d12h, 2:30:00 (hours first).
+
+    Raises:
+        ValueError: it is none, or negative.
+    """
+    seconds = math.nan
+    text = str(value).strip().lower()
+    if re.fullmatch(r"\d+(\.\d*)?", text):
+        seconds = float(text)
+    elif re.fullmatch(r"\d+:\d\d(:\d\d)?", text):
+        seconds = 0.0
+        for part in text.split(":"):
+            seconds = seconds * 60 + float(part)
+    elif re.fullmatch(r"(\d+(\.\d*)?[dhms])+", text):
+        factors = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+        seconds = sum(float(number) * factors[unit] for number, unit in re.findall(r"([\d.]+)([dhms])", text))
+    if not seconds <= LARGEST:
+        raise ValueError(f"{key} is '{value}'; it is a number of seconds, or a length of time such as 90m, 1.5h, 1d12h "
+                         "or 2:30:00")
+    return seconds
 
 
 def possible(key: str, value: Any) -> None:

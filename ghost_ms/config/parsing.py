@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import yaml
 
-from ghost_ms.config.reading import merge, read_recipe
+from ghost_ms.config.reading import REMOVED, merge, read_recipe
 from ghost_ms.config.recipe import Config
 from ghost_ms.core.plain import parse_yaml, require_plain
 
@@ -158,6 +158,8 @@ def _unknown_option(option: str, known: Sequence[str]) -> str:
     if not option.startswith("-"):
         return f"'{option}' stands alone; a recipe is named with --config, all else by its key, as in --train.epochs 3"
     name = option.lstrip("-")
+    if name in REMOVED:
+        return f"the option '{option}' is gone: {REMOVED[name]}"
     near = [key for key in known if key.rpartition(".")[2] == name] or difflib.get_close_matches(name, known, 1, 0.6)
     hint = f"did you mean {' or '.join(repr(f'--{key}') for key in near)}?" if near else "--help lists all"
     return f"unknown option '{option}'; {hint}"

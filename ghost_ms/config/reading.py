@@ -11,6 +11,9 @@ from ghost_ms.core.plain import read_yaml, require_plain
 
 #: Recipes that may stand upon each other.
 LONGEST_CHAIN = 20
+#: Keys that are gone, and what to do instead. A recipe that holds one switched off loads as ever.
+REMOVED = {"run.summary": "MindInsight, for which it wrote, is discontinued; run.tensorboard: true writes for "
+                          "TensorBoard"}
 
 
 def read_recipe(path: str) -> Dict[str, Any]:
@@ -72,6 +75,7 @@ def _check_file(path: str) -> Dict[str, Any]:
         if not isinstance(keys, dict):
             raise ValueError(f"{path}: the section '{name}' must hold keys, as in {name}: {{key: value}}, not {keys!r}")
         known = [field.name for field in dataclasses.fields(sections[name])]
+        _drop_removed(path, name, keys)
         for key in keys:
             if key not in known:
                 raise ValueError(f"{path}: unknown key '{name}.{key}'{nearest(key, known, prefix=name + '.')}")
@@ -79,6 +83,13 @@ def _check_file(path: str) -> Dict[str, Any]:
         return require_plain(recipe, "it")
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).replace('it.', '', 1)}") from None
+
+
+def _drop_removed(path: str, section: str, keys: Dict[str, Any]) -> None:
+    """Take out the keys that are gone; ValueError where one of them is switched on."""
+    for key in [key for key in keys if f"{section}.{key}" in REMOVED]:
+        if keys.pop(key):
+            raise ValueError(f"{path}: the key '{section}.{key}' is gone: {REMOVED[f'{section}.{key}']}")
 
 
 def _nearest_recipe(path: str) -> str:

@@ -10,14 +10,17 @@ class RunConfig:
     """Where and how the run is executed.
 
     Args:
-        dir: folder of the run; it receives config.yaml, metrics.csv, curves.png, log.txt and checkpoints/.
+        dir: folder of the run; it receives config.yaml, metrics.csv, curves.png, log.txt, checkpoints/ and, where
+            training images cannot be read, unreadable.txt with their names.
         device: auto, Ascend, GPU or CPU.
         device_id: which of several devices.
         mode: graph or pynative.
         seed: of initial weights, data order and augmentation.
         profile: trace three steps of the first epoch, from this one on, counted from 1, into profile/ of the run's
             folder; the first step compiles.
-        summary: write the metrics for MindInsight too, into summary/ of the run's folder.
+        step_csv: write steps.csv too: step, epoch, loss, learning rate and images a second of every step.
+        tensorboard: write events for TensorBoard too, into tensorboard/ of the run's folder; it needs the package
+            tensorboard.
         compile_cache: folder for the compiled training step, from which the next start of the same recipe with the same
             program takes it; verified on the CPU. One process, without a teacher.
     """
@@ -28,7 +31,8 @@ class RunConfig:
     mode: str = "graph"
     seed: int = 1
     profile: Optional[int] = None
-    summary: bool = False
+    step_csv: bool = False
+    tensorboard: bool = False
     compile_cache: Optional[str] = None
 
     def validate(self) -> None:

@@ -2,7 +2,7 @@
 import dataclasses
 from typing import Optional, Union
 
-from ghost_ms.config.checks import at_least_one, not_negative, one_of
+from ghost_ms.config.checks import at_least_one, duration, not_negative, one_of
 
 
 @dataclasses.dataclass
@@ -77,6 +77,10 @@ class TrainConfig:
             learning rates so far stay what they were (constant, step, multi_step).
         checkpoint_every: steps between two checkpoints within an epoch; 0 for one at the end of each epoch alone.
         keep: newest checkpoints that are kept to go on from; the older ones are there in case the newest is damaged.
+        early_stopping: end the training after so many epochs in a row that were not better than the best before; 0 for
+            never.
+        time_limit: save the state and end after so long, to be gone on with by resume: a number of seconds, or such as
+            90m, 1.5h, 1d12h, 2:30:00; 0 for no limit. Looked at after each step.
     """
 
     epochs: int = 90
@@ -90,6 +94,8 @@ class TrainConfig:
     resume: Union[bool, str] = "off"
     checkpoint_every: int = 0
     keep: int = 2
+    early_stopping: int = 0
+    time_limit: Union[int, float, str] = 0
 
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
@@ -99,4 +105,5 @@ class TrainConfig:
             raise ValueError("train.resume must be auto, off, or the path of a checkpoint or of a run's folder")
         at_least_one(**{f"train.{key}": getattr(self, key) for key in ("epochs", "log_every", "keep", "accumulate")})
         not_negative(**{f"train.{key}": getattr(self, key) for key in (
-            "activation_epochs", "max_skipped", "checkpoint_every")})
+            "activation_epochs", "max_skipped", "checkpoint_every", "early_stopping")})
+        duration("train.time_limit", self.time_limit)

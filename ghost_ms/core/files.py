@@ -2,6 +2,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 from typing import Iterator, Union
 
 #: Begins the name of every file that is still being written, so that a later start can tell and remove it.
@@ -38,6 +39,25 @@ def whole_file(path: Union[str, os.PathLike]) -> Iterator[str]:
             os.remove(temporary)
 
 
+@contextlib.contextmanager
+def whole_folder(path: Union[str, os.PathLike]) -> Iterator[str]:
+    """A temporary folder beside the folder `path`, whose entries are moved there where all goes well.
+
+    Raises:
+        OSError: the folder cannot be made or written, or holds one of the entries already.
+    """
+    path = os.fspath(path)
+    temporary = os.path.join(os.path.dirname(path), f"{PREFIX}{secrets.token_hex(8)}")
+    os.makedirs(temporary)
+    try:
+        yield temporary
+        os.makedirs(path, exist_ok=True)
+        for name in os.listdir(temporary):
+            os.rename(os.path.join(temporary, name), os.path.join(path, name))
+    finally:
+        shutil.rmtree(temporary)
+
+
 def write_text(path: Union[str, os.PathLike], text: str) -> None:
     """Write a text file (UTF-8) whole or not at all; errors as `whole_file`."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
@@ -50,10 +70,23 @@ def write_bytes(path: Union[str, os.PathLike], content: bytes) -> None:
         file.write(content)
 
 
+def write_link(path: Union[str, os.PathLike], source: str) -> None:
+    """Make `path` a second name of a file, or its copy where the file system has no hard links; errors as `whole_file`.
+    """
+    with whole_file(path) as temporary:
+        os.remove(temporary)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
 def remove_leftovers(folder: str) -> None:
     """Remove what a process that was killed left half written; only where no other process can be writing now."""
-    for entry in os.scandir(folder):
-        if entry.name.startswith(PREFIX) and entry.is_file(follow_symlinks=False):
+    for entry in list(os.scandir(folder)):
+        if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        elif entry.name.startswith(PREFIX):
             os.remove(entry.path)
 
 

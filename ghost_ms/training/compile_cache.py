@@ -17,6 +17,7 @@ import mindspore as ms
 
 import ghost_ms
 from ghost_ms.config import Config
+from ghost_ms.core.files import write_text
 from ghost_ms.device import World
 from ghost_ms.training.checkpoint import Description
 from ghost_ms.training.resume import FREE, flat
@@ -76,9 +77,7 @@ class CompileCache:
             yield
         finally:
             ms.set_context(enable_compile_cache=False)
-        with open(f"{seal}.{os.getpid()}", "w") as file:
-            file.write(_content(folder))
-        os.replace(f"{seal}.{os.getpid()}", seal)
+        write_text(seal, _content(folder))
 
 
 def _content(folder: str) -> str:

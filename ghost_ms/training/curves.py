@@ -4,14 +4,22 @@ import math
 import os
 from typing import Dict, List
 
+from ghost_ms.core.files import whole_file
+
+
+def write_course(folder: str, rows: List[Dict[str, float]]) -> None:
+    """metrics.csv and curves.png of the epochs done."""
+    if rows:
+        write_metrics(os.path.join(folder, "metrics.csv"), rows)
+        draw_curves(os.path.join(folder, "curves.png"), rows)
+
 
 def write_metrics(path: str, rows: List[Dict[str, float]]) -> None:
-    """One line an epoch, a cell empty where one has no such figure; the old file stays until the new one is whole."""
-    with open(f"{path}.tmp", "w", newline="") as file:
+    """One line an epoch, a cell empty where one has no such figure."""
+    with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(f"{path}.tmp", path)
 
 
 def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
@@ -39,4 +47,5 @@ def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
         axes.grid(alpha=0.3)
         if len(axes.lines) > 1:
             axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -75,8 +75,17 @@ class Ema(nn.Cell):
         kept = [weight.asnumpy().copy() for weight in weights]
         try:
             for weight, mean in zip(weights, self.means().values()):
-                weight.set_data(Tensor(mean))
+                _put(weight, mean)
             yield
         finally:
             for weight, value in zip(weights, kept):
-                weight.set_data(Tensor(value))
+                _put(weight, value)
+
+
+def _put(parameter: Parameter, values: np.ndarray) -> None:
+    """Give a parameter other values."""
+    if ms.get_context("mode") == ms.PYNATIVE_MODE:
+        # There set_data gives it other memory, and nn.SGD goes on changing the old: every later update would be lost.
+        ops.assign(parameter, Tensor(values))
+    else:
+        parameter.set_data(Tensor(values))

@@ -1,29 +1,34 @@
 """A whole training: from a recipe to the loop, anew or from where an earlier one was broken off."""
 import contextlib
 import dataclasses
-import functools
 import os
-import shutil
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mindspore import nn
 
 from ghost_ms import device
 from ghost_ms.config import Config
+from ghost_ms.core.files import write_link
+from ghost_ms.core.streams import unbreakable
 from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import Shard, steps_per_epoch
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.device import World
 from ghost_ms.models import model_card
 from ghost_ms.training.build import begin_activation, create_step
+from ghost_ms.training.callbacks import Callback, of_recipe
 from ghost_ms.training.checkpoint import Description
 from ghost_ms.training.compile_cache import CompileCache, step_folder
-from ghost_ms.training.interrupt import Interruption
-from ghost_ms.training.loop import Training, score, write_course
+from ghost_ms.training.curves import write_course
+from ghost_ms.training.facts import device_line, first_lines
+from ghost_ms.training.folder import run_folder
+from ghost_ms.training.interrupt import Interruption, Stopped
+from ghost_ms.training.loop import Training
 from ghost_ms.training.precision import check_precision
 from ghost_ms.training.progress import Reporter
-from ghost_ms.training.resume import Found, Progress, check_unchanged, find, flat, load_state
+from ghost_ms.training.resume import Found, Progress, check_unchanged, find, flat, load_state, passed_over
 from ghost_ms.training.schedule import learning_rates, scaled
+from ghost_ms.training.score import best_row
 from ghost_ms.training.states import States, states_in
 from ghost_ms.training.step import TrainStep
 
@@ -45,29 +50,80 @@ def describe(config: Config, source: Source) -> Description:
     return Description(config.model.name, args, source.classes, preprocessing_of(card, config.data, channels))
 
 
-def make_run_folder(path: str) -> str:
-    """Create the run's folder and its checkpoints/; OSError with a remedy where that is not possible."""
-    folder = os.path.join(path, "checkpoints")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        probe = os.path.join(folder, f".probe.{os.getpid()}")
-        with open(probe, "w"):
-            pass
-        os.remove(probe)
-    except OSError as error:
-        raise OSError(f"cannot write into the run folder '{path}' ({error.strerror}); "
-                      "choose another with --run.dir") from None
-    return folder
+@dataclasses.dataclass
+class Job:
+    """A training that has not begun: what is trained on what, by whom.
+
+    Args:
+        steps: of an epoch.
+        target: name of the device.
+    """
+
+    config: Config
+    train: Source
+    test: Source
+    description: Description
+    target: str
+    world: World
+    steps: int
+
+    def rates(self, epochs: int) -> List[float]:
+        """The learning rate of every update of a training of so many epochs."""
+        config = self.config
+        batch = config.data.batch_size * self.world.size * config.train.accumulate
+        peak, schedule = scaled(config.optimizer, config.schedule, batch)
+        return learning_rates(peak, schedule, epochs, self.steps / config.train.accumulate, config.run.seed)
+
+    def find(self) -> Optional[Found]:
+        """The state to go on from, which the recipe fits; None to start anew."""
+        found, config = find(self.config, self.world), self.config
+        if found is None:
+            return None
+        check_unchanged(found, config, self.world, self.train.size, self.train.classes, self.rates,
+                        lambda progress: progress.steps(self.steps) // config.train.accumulate)
+        if found.progress.step > self.steps:
+            raise ValueError(f"'{found.path}' is damaged: it is of step {found.progress.step} of an epoch, which has "
+                             f"{self.steps}")
+        return found
 
 
-def fit(config: Config) -> Dict[str, float]:
+def fit(config: Config, callbacks: Sequence[Callback] = ()) -> Dict[str, float]:
     """Train, evaluate after every epoch, and keep the best and the last states; returns the best epoch's row.
 
     Under a launcher every process calls this with the same recipe. Each trains on its share of the images, and rank 0
     writes the run's folder.
 
+    Args:
+        callbacks: own code to call beside the training.
+
     Raises:
-        Stopped: a signal asked for it; the state is saved.
+        Stopped: a signal, a limit or a callback asked for it; the state is saved.
+    """
+    with unbreakable() as lost, contextlib.ExitStack() as stack:
+        job = prepare(config)
+        interruption = stack.enter_context(Interruption())
+        notes = [stack.enter_context(run_folder(config.run.dir))] if job.world.is_main else []
+        callbacks = [*of_recipe(config, job.world), *callbacks]
+        found = job.find()
+        if found is not None and found.progress.epoch >= config.train.epochs:
+            with _reporter(job, lost) as reporter:
+                return _finished(job, found, reporter)
+        step, cache = _build(job, found)
+        with _reporter(job, lost) as reporter:
+            for line in (*filter(None, notes), *_introduction(job, step), *_beginning(job, found, step)):
+                reporter.line(line)
+            training = Training(config, job.description, job.train, job.test, job.world, step,
+                                job.rates(config.train.epochs), _progress(job, found),
+                                _states(job, found) if job.world.is_main else None, reporter, interruption, cache,
+                                callbacks)
+            return training.run()
+
+
+def prepare(config: Config) -> Job:
+    """Open the data, take the device, meet the other processes, and check what can be checked without a network.
+
+    Raises:
+        ValueError, OSError: the data, the device or the recipe does not allow the training.
     """
     train, test = open_source(config.data, "train"), open_source(config.data, "test")
     description = describe(config, train)
@@ -76,75 +132,78 @@ def fit(config: Config) -> Dict[str, float]:
                          f"({len(test.classes)} against {len(train.classes)})")
     target = device.setup(config.run.device, config.run.device_id, config.run.mode, config.run.seed, join=True)
     world = device.world()
-    with Interruption() as interruption:
-        steps = steps_per_epoch(train, config, Shard(world.rank, world.size))
-        if config.train.epochs * steps < config.train.accumulate:
-            raise ValueError(f"train.accumulate is {config.train.accumulate}, but the training has only "
-                             f"{config.train.epochs * steps} steps")
-        rates = functools.partial(_rates, config, steps, world)
-        found = find(config, world)
-        if found is not None:
-            check_unchanged(found, config, world, train.size, train.classes, rates,
-                            lambda progress: progress.steps(steps) // config.train.accumulate)
-            if found.progress.epoch >= config.train.epochs:
-                return _finished(config, world, found)
-        check_precision(config.precision, target)
-        cache = CompileCache(step_folder(config, description, rates(config.train.epochs), target, world))
-        net = description.build(config.model.pretrained if found is None else False)
-        if config.train.activation_epochs:
-            begin_activation(net, config.train)
-        step = create_step(net, config, rates(config.train.epochs), description.preprocessing,
-                           description.args["num_classes"], world)
-        progress = Progress() if found is None else found.progress
-        progress.recipe, progress.ranks, progress.images = flat(config), world.size, train.size
-        if found is not None:
-            load_state(step, found, world.rank)
-        with _reporter(config, world) as reporter:
-            parameters = sum(p.size for p in net.trainable_params())
-            reporter.line(f"{config.model.name}: {parameters:,} parameters; {train.size} training and {test.size} test "
-                          f"images, {len(train.classes)} classes; {target}, {config.run.mode} mode"
-                          + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
-            for line in _beginning(config, found, step):
-                reporter.line(line)
-            states = _states(config, found, progress.steps(steps)) if world.is_main else None
-            training = Training(config, description, train, test, world, step, rates(config.train.epochs), progress,
-                                states, reporter, interruption, cache)
-            return training.run()
+    steps = steps_per_epoch(train, config, Shard(world.rank, world.size))
+    if config.train.epochs * steps < config.train.accumulate:
+        raise ValueError(f"train.accumulate is {config.train.accumulate}, but the training has only "
+                         f"{config.train.epochs * steps} steps")
+    check_precision(config.precision, target)
+    return Job(config, train, test, description, target, world, steps)
 
 
-def _rates(config: Config, steps: int, world: World, epochs: int) -> List[float]:
-    """The learning rate of every update of a training of so many epochs of so many steps."""
-    global_batch = config.data.batch_size * world.size * config.train.accumulate
-    peak, schedule = scaled(config.optimizer, config.schedule, global_batch)
-    return learning_rates(peak, schedule, epochs, steps / config.train.accumulate, config.run.seed)
+def _build(job: Job, found: Optional[Found]) -> Tuple[TrainStep, CompileCache]:
+    """The step, with its state where a training goes on, and the cache of its graph."""
+    config, description, rates = job.config, job.description, job.rates(job.config.train.epochs)
+    cache = CompileCache(step_folder(config, description, rates, job.target, job.world))
+    net = description.build(config.model.pretrained if found is None else False)
+    if config.train.activation_epochs:
+        begin_activation(net, config.train)
+    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"], job.world)
+    if found is not None:
+        load_state(step, found, job.world.rank)
+    return step, cache
+
+
+def _progress(job: Job, found: Optional[Found]) -> Progress:
+    progress = Progress() if found is None else found.progress
+    progress.recipe, progress.ranks, progress.images = flat(job.config), job.world.size, job.train.size
+    return progress
 
 
 @contextlib.contextmanager
-def _reporter(config: Config, world: World) -> Iterator[Reporter]:
-    """Writes to the screen and, on rank 0, to log.txt of the run's folder, which is made where it is not there."""
-    if not world.is_main:
+def _reporter(job: Job, lost: Sequence[str]) -> Iterator[Reporter]:
+    """Writes to the screen and, on rank 0, to log.txt of the run's folder, errors included; writes config.yaml."""
+    config = job.config
+    if not job.world.is_main:
         yield Reporter(None, config.train.log_every)
         return
-    make_run_folder(config.run.dir)
     # How this start went on is nothing that a copy of the recipe should repeat.
     recipe = dataclasses.replace(config, train=dataclasses.replace(config.train, resume="off"))
     recipe.save(os.path.join(config.run.dir, "config.yaml"))
-    with open(os.path.join(config.run.dir, "log.txt"), "a") as log:
-        yield Reporter(log, config.train.log_every)
+    with open(os.path.join(config.run.dir, "log.txt"), "a", encoding="utf-8") as log:
+        reporter = Reporter(log, config.train.log_every, lost)
+        try:
+            yield reporter
+        except Stopped:
+            raise
+        except BaseException as error:
+            # The screen gets it elsewhere.
+            reporter.note(f"ended by an error: {type(error).__name__}: {error}")
+            raise
 
 
-def _finished(config: Config, world: World, found: Found) -> Dict[str, float]:
+def _finished(job: Job, found: Found, reporter: Reporter) -> Dict[str, float]:
     rows = found.progress.rows
-    with _reporter(config, world) as reporter:
-        reporter.line(f"'{found.path}' is of a finished training ({found.progress.epoch} epochs): nothing is left to "
-                      "do")
-        if world.is_main:
-            write_course(config.run.dir, rows)
-    return max(rows, key=score)
+    reporter.line(f"'{found.path}' is of a finished training ({found.progress.epoch} epochs): nothing is left to do")
+    if job.world.is_main:
+        write_course(job.config.run.dir, rows)
+    return best_row(rows) or rows[-1]
 
 
-def _beginning(config: Config, found: Optional[Found], step: TrainStep) -> Iterator[str]:
+def _introduction(job: Job, step: TrainStep) -> Iterator[str]:
+    """What the training is, and what decides its result."""
+    config, world = job.config, job.world
+    parameters = sum(p.size for p in step.net.trainable_params())
+    yield (f"{config.model.name}: {parameters:,} parameters; {job.train.size} training and {job.test.size} test "
+           f"images, {len(job.train.classes)} classes; {job.target}, {config.run.mode} mode"
+           + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
+    yield device_line(job.target, device.passed_over(), device.cards())
+    yield from first_lines(config, job.steps, job.train.size, job.train.classes, job.train.labels, world.size)
+
+
+def _beginning(job: Job, found: Optional[Found], step: TrainStep) -> Iterator[str]:
     """What to say of where the training starts."""
+    config = job.config
+    yield from passed_over(config)
     if found is None:
         if config.train.resume == "auto":
             yield f"there is no checkpoint under '{config.run.dir}' to go on from: starting anew"
@@ -160,18 +219,16 @@ def _beginning(config: Config, found: Optional[Found], step: TrainStep) -> Itera
                "bits; train.restorable_masks true makes it so")
 
 
-def _states(config: Config, found: Optional[Found], steps: int) -> States:
+def _states(job: Job, found: Optional[Found]) -> States:
     """The states of this run; where it goes on from another folder, that one's best network comes along."""
-    folder = os.path.join(config.run.dir, "checkpoints")
+    config, folder = job.config, os.path.join(job.config.run.dir, "checkpoints")
     if found is None:
         return States(folder, config.train.keep)
     write_course(config.run.dir, found.progress.rows)
     source = os.path.dirname(os.path.abspath(found.path))
     if source == os.path.abspath(folder):
-        return States(folder, config.train.keep, steps)
+        return States(folder, config.train.keep, found.progress.steps(job.steps))
     states, beside = States(folder, config.train.keep), os.path.join(source, "best.ckpt")
     if found.progress.rows and os.path.exists(beside):
-        temporary = f"{states.best}.tmp"
-        shutil.copyfile(beside, temporary)
-        os.replace(temporary, states.best)
+        write_link(states.best, beside)
     return states

@@ -4,25 +4,33 @@ import dataclasses
 import os
 import signal
 import time
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, Optional, Sequence
 
-from ghost_ms.config import Config
+from mindspore import Tensor
+
+from ghost_ms.config import Config, TrainConfig
 from ghost_ms.data.datasets import Source
-from ghost_ms.data.loader import Shard, evaluation_batches, steps_per_epoch, training_batches
+from ghost_ms.data.loader import Shard, TrainingBatches, evaluation_batches, steps_per_epoch, training_batches
 from ghost_ms.device import World
-from ghost_ms.config import TrainConfig
+from ghost_ms.training import memory
 from ghost_ms.training.build import activation_slope
+from ghost_ms.training.callbacks import Callback
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.compile_cache import CompileCache
-from ghost_ms.training.curves import draw_curves, write_metrics
+from ghost_ms.training.curves import write_course
 from ghost_ms.training.distributed import Vote, average_statistics, sum_over_ranks
-from ghost_ms.training.evaluate import evaluate
+from ghost_ms.training.evaluate import NotFinite, evaluate
 from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.progress import Reporter, Waiting, peak_memory
 from ghost_ms.training.resume import Progress, whole_state
+from ghost_ms.training.score import HOLDS_EMA, best_row, holds_ema
 from ghost_ms.training.states import States
 from ghost_ms.training.step import Health, TrainStep
-from ghost_ms.training.watch import summary, trace
+from ghost_ms.training.unreadable import Unreadable
+from ghost_ms.training.watch import trace
+
+#: Steps of a process after whose success a batch is taken to fit into memory.
+SETTLED = 3
 
 
 class _Break(Exception):
@@ -37,46 +45,78 @@ class Training:
         states: what is kept on disk; rank 0 alone has one.
         interruption: whether to stop; looked at after every step.
         cache: of the compiled step.
+        callbacks: what happens beside it.
     """
 
     def __init__(self, config: Config, description: Description, train: Source, test: Source, world: World,
                  step: TrainStep, rates: Sequence[float], progress: Progress, states: Optional[States],
-                 reporter: Reporter, interruption: Interruption, cache: CompileCache):
+                 reporter: Reporter, interruption: Interruption, cache: CompileCache,
+                 callbacks: Sequence[Callback] = ()):
         self.config, self.description, self.train, self.test = config, description, train, test
         self.world, self.shard = world, Shard(world.rank, world.size)
         self.step, self.rates, self.progress, self.states = step, rates, progress, states
         self.reporter, self.interruption, self.vote, self.cache = reporter, interruption, Vote(world), cache
+        self.callbacks, self.say = callbacks, reporter.line
         self.steps = steps_per_epoch(train, config, self.shard)
+        self.unreadable = Unreadable(config.run.dir, train, world, fresh=progress.epoch == progress.step == 0)
+        self.stop_reason = self.finish_reason = ""
+        #: Steps that this process has done.
+        self.done = 0
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the step that was done last."""
+        index = max(self.progress.steps(self.steps) - 1, 0)
+        return self.rates[min(index // self.config.train.accumulate, len(self.rates) - 1)]
+
+    def stop(self, reason: str) -> None:
+        """Save the state after the step that is under way, and end; the training can be gone on with."""
+        self.stop_reason = self.stop_reason or reason
+
+    def finish(self, reason: str) -> None:
+        """End after this epoch as if it were the last."""
+        self.finish_reason = self.finish_reason or reason
 
     def run(self) -> Dict[str, float]:
-        """The best epoch's row."""
-        with summary(self.config.run, self.world.is_main) as summarize:
-            return self._run(summarize)
+        """The best epoch's row; the last one's where none could be measured.
 
-    def _run(self, summarize: Callable[[Dict[str, float]], None]) -> Dict[str, float]:
+        Raises:
+            Stopped: a signal or a callback asked for it; the state is saved.
+        """
+        try:
+            for callback in self.callbacks:
+                callback.on_start(self)
+            return self._epochs()
+        finally:
+            for callback in self.callbacks:
+                callback.on_end(self)
+
+    def _epochs(self) -> Dict[str, float]:
         rows, epochs = self.progress.rows, self.config.train.epochs
-        while self.progress.epoch < epochs:
+        ended = self._finished()
+        while self.progress.epoch < epochs and not ended:
             if self.config.train.activation_epochs:
                 self.step.net.set_activation_slope(activation_slope(self.config.train, self.progress.epoch))
             self._train()
-            row = self._row()
-            rows.append({key: round(value, 6) for key, value in row.items()})
-            summarize(rows[-1])
-            self.progress.epoch, self.progress.step = len(rows), 0
-            self.progress.seconds = self.progress.waited = 0.0
-            best = max(rows, key=score)
-            self.description.metrics = rows[-1]
-            # First: a run that is killed before its state is saved does this epoch again, and saves its best again.
-            if self.world.is_main and best is rows[-1]:
-                _save_best(self.step, self.states.best, self.description)
+            # Before anything else: whatever happens in the evaluation, no step is lost.
             self._save()
-            if self.world.is_main:
-                write_course(self.config.run.dir, rows)
-            self.reporter.line(_summary(rows[-1], epochs, best is rows[-1]))
+            with self._saved():
+                self._end_epoch()
+            ended = self._finished()
             # Asked after the last epoch too: no answer may be under way when the process ends.
-            if self.vote.ask_now(self.interruption.number > 0) and self.progress.epoch < epochs:
+            if self.vote.ask_now(self._asked()) and self.progress.epoch < epochs and not ended:
                 self._stop()
-        return best
+        if ended:
+            self.say(self.finish_reason or "another process has ended the training")
+        return best_row(rows) or rows[-1]
+
+    def _finished(self) -> bool:
+        """Whether any process wants the training to end here."""
+        return sum_over_ranks([float(bool(self.finish_reason))], self.world)[0] > 0
+
+    def _asked(self) -> bool:
+        """Whether this process wants to save and end."""
+        return self.interruption.number > 0 or bool(self.stop_reason)
 
     def _train(self) -> None:
         """The steps of the epoch that are left."""
@@ -96,12 +136,13 @@ class Training:
                                        self.shard, progress.step)
             waiting = Waiting(batches)
             for images, labels in waiting:
-                with self.cache.first_call():
-                    step(images, labels)
+                loss = self._step(images, labels)
                 traced()
                 progress.step += 1
+                for callback in self.callbacks:
+                    callback.on_step(self, loss)
                 last = progress.step == self.steps
-                stop = not last and self.vote.ask(self.interruption.number > 0)
+                stop = not last and self.vote.ask(self._asked())
                 save = not last and (stop or every and progress.step % every == 0)
                 # The step counts on the device; reading waits for it, so it is read only when it is shown, and before a
                 # state is saved, which must not be a spoiled one.
@@ -110,14 +151,71 @@ class Training:
                     check_health(health, self.config.train, self.steps, self.rates, batches.files)
                 advance(progress.step, f"loss {health.loss:.4f}")
                 progress.seconds, progress.waited = time.perf_counter() - start, waited + waiting.seconds
+                if save or last:
+                    self._tell_unreadable(batches)
                 if save:
                     self._save()
                 if stop:
                     self._stop()
         average_statistics(step.state().values(), self.world)
 
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step; returns its loss."""
+        try:
+            with self.cache.first_call():
+                loss, _ = self.step(images, labels)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.out_of_memory(error):
+                raise
+            # With several processes the trial would wait for the others.
+            tried = self.done < SETTLED and self.world.size == 1
+            fits = memory.fitting_batch(self.step, images, labels) if tried else None
+            raise ValueError(memory.sentence(len(labels), fits, tried, self.config.train.accumulate)) from error
+        self.done += 1
+        return loss
+
+    def _tell_unreadable(self, batches: TrainingBatches) -> None:
+        line = self.unreadable.add(batches.broken)
+        if line:
+            self.say(line)
+
     def _images_per_step(self) -> int:
         return self.config.data.batch_size * self.world.size
+
+    @contextlib.contextmanager
+    def _saved(self) -> Iterator[None]:
+        """Add to an error's sentence that the state is saved, and how to go on."""
+        try:
+            yield
+        except Stopped:
+            raise
+        except (ValueError, OSError) as error:
+            kind = ValueError if isinstance(error, ValueError) else OSError
+            raise kind(f"{error}. {self._where()}") from error
+        except Exception:
+            self.say(self._where())
+            raise
+
+    def _where(self) -> str:
+        place, path = self.progress.place(), os.path.join(self.config.run.dir, "checkpoints", "last.ckpt")
+        return f"Nothing of the training is lost: {place} is saved in '{path}', from where --train.resume auto goes on"
+
+    def _end_epoch(self) -> None:
+        """Evaluation of the epoch whose steps are done, and what is kept of it."""
+        rows = self.progress.rows
+        rows.append(self._row())
+        self.progress.epoch, self.progress.step = len(rows), 0
+        self.progress.seconds = self.progress.waited = 0.0
+        best = best_row(rows) is rows[-1]
+        # First: a run that is killed before its state is saved does this evaluation again, and saves its best again.
+        if self.world.is_main and best:
+            _save_best(self.step, self.states.best, dataclasses.replace(self.description, metrics=dict(rows[-1])))
+        self._save()
+        if self.world.is_main:
+            write_course(self.config.run.dir, rows)
+        self.say(_summary(rows[-1], self.config.train.epochs, best))
+        for callback in self.callbacks:
+            callback.on_epoch(self, dict(rows[-1]))
 
     def _row(self) -> Dict[str, float]:
         """Metrics of the epoch whose steps are done."""
@@ -134,66 +232,80 @@ class Training:
                 with self.step.ema.in_place():
                     row.update(self._measure("ema"))
         except _Break:
-            self._save()
             self._stop()
         updates = (self.progress.epoch + 1) * self.steps / self.config.train.accumulate
         row["lr"] = self.rates[max(min(int(updates), len(self.rates)) - 1, 0)]
         row["seconds"], row["peak_mb"] = self.progress.seconds + time.perf_counter() - start, peak_memory()
         if self.config.train.activation_epochs:
             row["activation_slope"] = activation_slope(self.config.train, self.progress.epoch)
-        return row
+        # A rate of 3e-7 must not become 0.
+        return {key: float(f"{value:.6g}") if key == "lr" else round(value, 6) for key, value in row.items()}
 
     def _measure(self, prefix: str) -> Dict[str, float]:
-        """Loss and accuracy of the network as it is."""
+        """Loss and accuracy of the network as it is; nothing where its outputs are not finite and that is no reason to
+        stop (train.on_nan)."""
         batches = evaluation_batches(self.test, self.config, self.description.preprocessing, self.shard)
-        result = evaluate(self.step.net, batches, self._in_evaluation,
-                          lambda sums: sum_over_ranks(sums, self.world))
+        try:
+            result = evaluate(self.step.net, batches, self._in_evaluation,
+                              lambda sums: sum_over_ranks(sums, self.world),
+                              lambda index: self.test.name(self.shard.rank + index * self.shard.size))
+        except NotFinite as error:
+            what = "averaged weights" if prefix == "ema" else "weights"
+            if self.config.train.on_nan == "skip":
+                self.say(f"epoch {self.progress.epoch + 1}, {what}: {error}; there are no figures of this")
+                return {}
+            raise NotFinite(f"evaluation of the {what} after epoch {self.progress.epoch + 1}: {error}; start anew with "
+                            "a lower optimizer.lr, or go on without these figures with train.on_nan skip") from None
         return {f"{prefix}_{key}": result[key] for key in ("loss", "top1", "top5")}
 
     def _in_evaluation(self, _: int) -> None:
         # Ranks have different numbers of batches, so several agree after the evaluation only.
-        if self.interruption.number and self.world.size == 1:
+        if self._asked() and self.world.size == 1:
             raise _Break
 
     def _save(self) -> None:
         """The state as it is; called by all ranks."""
-        state = whole_state(self.step, self.world)
-        if self.world.is_main:
-            metrics = dict(self.progress.rows[-1]) if self.progress.rows else {}
-            if self.config.train.activation_epochs:
-                metrics["activation_slope"] = float(self.step.net.activation_slope)
-            description = dataclasses.replace(self.description, metrics=metrics)
-            self.states.save(state, self.progress.steps(self.steps), description, self.progress.to_json())
+        try:
+            for callback in self.callbacks:
+                callback.on_save(self)
+        finally:
+            state = whole_state(self.step, self.world)
+            if self.world.is_main:
+                metrics = dict(self.progress.rows[-1]) if self.progress.rows else {}
+                if self.config.train.activation_epochs:
+                    metrics["activation_slope"] = float(self.step.net.activation_slope)
+                description = dataclasses.replace(self.description, metrics=metrics)
+                self.states.save(state, self.progress.steps(self.steps), description, self.progress.to_json())
 
     def _stop(self) -> None:
-        # Another rank's signal counts as much as this one's.
-        number = self.interruption.number or signal.SIGTERM
-        message = (f"stopped by {signal.Signals(number).name} at {self.progress.place()}: saved in "
+        number = self.interruption.number
+        reason = f"stopped by {signal.Signals(number).name}" if number else self.stop_reason
+        if not reason:
+            # Another rank's signal counts as much as this one's.
+            number, reason = signal.SIGTERM, f"stopped by {signal.SIGTERM.name}"
+        message = (f"{reason} at {self.progress.place()}: saved in "
                    f"'{os.path.join(self.config.run.dir, 'checkpoints', 'last.ckpt')}'; the same command with "
                    "--train.resume auto goes on")
-        self.reporter.line(message)
+        self.say(message)
         raise Stopped(message, number)
-
-
-def score(row: Dict[str, float]) -> float:
-    """What makes an epoch the best: the better accuracy of weights and means; no half-learned activations."""
-    merged = row.get("activation_slope", 1.0) == 1
-    return max(row["test_top1"], row.get("ema_top1", 0.0)) - (0 if merged else 1000)
 
 
 def _save_best(step: TrainStep, path: str, description: Description) -> None:
     """The network alone, with its weights or their running means, whichever did better."""
-    means = description.metrics.get("ema_top1", -1.0) > description.metrics["test_top1"]
+    means = holds_ema(description.metrics)
+    if step.ema is not None:
+        description.metrics[HOLDS_EMA] = float(means)
     with step.ema.in_place() if means else contextlib.nullcontext():
         save_checkpoint(step.net, path, description)
 
 
 def _summary(row: Dict[str, float], epochs: int, best: bool) -> str:
+    figures = (f"test loss {row['test_loss']:.4f}, top-1 {row['test_top1']:.2f} %" if "test_top1" in row
+               else "outputs on the test split not finite")
     means = f" ({row['ema_top1']:.2f} % with averaged weights)" if "ema_top1" in row else ""
     skipped = f", {row['skipped']:.0f} updates skipped so far" if row["skipped"] else ""
-    return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, test loss {row['test_loss']:.4f}, "
-            f"top-1 {row['test_top1']:.2f} %{means}, {row['images_per_second']:.0f} images/s{skipped}"
-            + (", best so far" if best else ""))
+    return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, {figures}{means}, "
+            f"{row['images_per_second']:.0f} images/s{skipped}" + (", best so far" if best else ""))
 
 
 def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float],
@@ -219,14 +331,3 @@ def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence
     raise ValueError(f"the loss is not finite at step {index + 1} of epoch {epoch + 1}{many} ({shown}); the "
                      f"learning rate was {rate:g}: lower optimizer.lr, lengthen the warm-up, limit the gradients "
                      f"(optimizer.clip_norm), or {remedy}")
-
-
-def write_course(folder: str, rows: List[Dict[str, float]]) -> None:
-    """metrics.csv and curves.png of the epochs done."""
-    if not rows:
-        return
-    try:
-        write_metrics(os.path.join(folder, "metrics.csv"), rows)
-        draw_curves(os.path.join(folder, "curves.png"), rows)
-    except OSError as error:
-        raise OSError(f"cannot write metrics.csv and curves.png into '{folder}': {error.strerror or error}") from None

@@ -2,7 +2,9 @@
 import contextlib
 import sys
 import time
-from typing import Iterable, Iterator, Optional, TextIO
+from typing import Iterable, Iterator, Optional, Sequence, TextIO
+
+from ghost_ms.core.text import printable
 
 
 class Waiting:
@@ -35,34 +37,34 @@ def peak_memory() -> float:
 
 
 class Reporter:
-    """Writes lines to the screen and, where one is given, to the run's log.
+    """Writes lines to the screen and, where one is given, to the run's log; no text is taken for markup or colour.
 
     Args:
         log: an open text file.
         every: steps between two plain lines.
+        lost: see `core.streams.unbreakable`; what it says goes into the log.
     """
 
-    def __init__(self, log: Optional[TextIO] = None, every: int = 50):
-        self.log, self.every = log, every
+    def __init__(self, log: Optional[TextIO] = None, every: int = 50, lost: Sequence[str] = ()):
+        self.log, self.every, self.lost, self.told = log, every, lost, 0
         self.terminal = sys.stdout.isatty()
 
     def line(self, text: str) -> None:
         """One line, everywhere."""
-        if self.terminal:
-            from rich import print as show
+        print(printable(text), flush=True)
+        self.note(text)
 
-            show(text)
-        else:
-            print(text, flush=True)
-        self._write(text)
-
-    def _write(self, text: str) -> None:
-        if self.log is not None:
-            try:
-                self.log.write(text + "\n")
-                self.log.flush()
-            except OSError as error:
-                raise OSError(f"cannot write the log '{self.log.name}': {error.strerror}") from None
+    def note(self, text: str) -> None:
+        """One line, in the log alone."""
+        if self.log is None:
+            return
+        told, self.told = self.told, len(self.lost)
+        try:
+            for line in (*self.lost[told:], text):
+                self.log.write(printable(line) + "\n")
+            self.log.flush()
+        except OSError as error:
+            raise OSError(f"cannot write the log '{self.log.name}': {error.strerror}") from None
 
     @contextlib.contextmanager
     def task(self, title: str, total: int, batch: int, first: int = 0):
@@ -78,22 +80,21 @@ class Reporter:
         if not self.terminal:
             def advance(step: int, text: str) -> None:
                 if step % self.every == 0 or step == total:
-                    line = f"{title} {step}/{total}: {text}, {rate(step)}"
-                    print(line, flush=True)
-                    self._write(line)
+                    self.line(f"{title} {step}/{total}: {text}, {rate(step)}")
 
             yield advance
             return
 
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                   TextColumn("{task.fields[text]}", markup=False))
         with Progress(*columns, transient=True) as bar:
-            handle = bar.add_task(title, total=total, completed=first, text="compiling" if total else "")
+            handle = bar.add_task(printable(title), total=total, completed=first, text="compiling" if total else "")
 
             def advance(step: int, text: str) -> None:
-                bar.update(handle, completed=step, text=f"{text}, {rate(step)}")
+                bar.update(handle, completed=step, text=printable(f"{text}, {rate(step)}"))
                 if step % self.every == 0 or step == total:
-                    self._write(f"{title} {step}/{total}: {text}, {rate(step)}")
+                    self.note(f"{title} {step}/{total}: {text}, {rate(step)}")
 
             yield advance

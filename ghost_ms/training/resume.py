@@ -24,14 +24,15 @@ from ghost_ms.core.text import printable
 from ghost_ms.device import World
 from ghost_ms.training.checkpoint import Description, read_state
 from ghost_ms.training.distributed import from_main, gather, is_statistic
-from ghost_ms.training.states import states_in
+from ghost_ms.training.states import no_states_in, states_in
 from ghost_ms.training.step import TrainStep
 
 #: Keys of the recipe that may be others when a training goes on: none decides what is learned from here on, or what
 #: does is checked apart (train.epochs). Of the section run only seed and mode must stay.
 FREE = frozenset((
     "model.pretrained", "data.root", "data.workers", "data.eval_batch_size", "data.max_corrupt_share", "train.epochs",
-    "train.log_every", "train.on_nan", "train.max_skipped", "train.resume", "train.checkpoint_every", "train.keep"))
+    "train.log_every", "train.on_nan", "train.max_skipped", "train.resume", "train.checkpoint_every", "train.keep",
+    "train.early_stopping", "train.time_limit"))
 #: First part of the names of parameters that hold a value for every rank, (ranks, *shape).
 RANKS = "ranks."
 
@@ -65,9 +66,8 @@ class Progress:
 
     @classmethod
     def from_json(cls, text: str) -> "Progress":
-        """As `to_json` wrote it; ValueError (half a sentence) where a field is not known or cannot be.
-
-        A row may hold NaN, which an epoch's loss can be.
+        """As `to_json` wrote it; ValueError (half a sentence) where a field is not known, or no training can have stood
+        there.
         """
         values = strict_json.parse(text, finite=False)
         if not isinstance(values, dict):
@@ -77,7 +77,11 @@ class Progress:
                 raise ValueError(f"its progress holds {printable(key)[:100]!r}, which this version does not know")
             if not _IS[key](value):
                 raise ValueError(f"its progress has no proper {key}")
-        return cls(**values)
+        progress = cls(**values)
+        numbered = [row.get("epoch") for row in progress.rows] == list(range(1, progress.epoch + 1))
+        if not numbered or "train.epochs" not in progress.recipe:
+            raise ValueError("it does not say where a training stood")
+        return progress
 
     def steps(self, per_epoch: int) -> int:
         """Steps done since the start of the training."""
@@ -159,21 +163,33 @@ def find(config: Config, world: World) -> Optional[Found]:
             raise FileNotFoundError(f"train.resume is '{resume}', but there is no such checkpoint and no run's folder "
                                     "with any")
         chosen, notes = _newest_whole(paths)
-    chosen = int(from_main([chosen], world)[0])
+    # Ranks tell each other float32, which counts to 2 ** 24 only.
+    high, low = from_main([chosen // 2 ** 20, chosen % 2 ** 20], world)
+    chosen = int(high) * 2 ** 20 + int(low)
     if chosen < 0:
         return None
     path = resume if given else states_in(folder).get(chosen)
     _check_same_file(path, folder, world)
-    return Found(path, *_state(path), notes)
+    return dataclasses.replace(_read(path), notes=notes)
 
 
-def _state(path: str) -> Tuple[Dict[str, Parameter], Description, Progress]:
-    """`read_state`, and what its progress says; errors as there."""
+def passed_over(config: Config) -> List[str]:
+    """A sentence on everything that is named as a state where `train.resume` looks for them, and is none."""
+    resume = config.train.resume
+    if resume in ("off", False) or resume != "auto" and os.path.isfile(resume):
+        return []
+    folder = os.path.join(config.run.dir if resume == "auto" else resume, "checkpoints")
+    return [f"'{os.path.join(folder, name)}' is named as a state of a training and is none: passed over"
+            for name in no_states_in(folder)]
+
+
+def _read(path: str) -> Found:
+    """A state in a file; ValueError, OSError where there is none."""
     values, description, text = read_state(path)
     if description is None:
         raise ValueError(f"'{path}' does not say of which network it is")
     try:
-        return values, description, Progress.from_json(text)
+        return Found(path, values, description, Progress.from_json(text), [])
     except ValueError as error:
         raise ValueError(f"'{path}' cannot be gone on from: {error}") from None
 
@@ -184,10 +200,12 @@ def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
     notes: List[str] = []
     for steps, path in paths:
         try:
-            _state(path)
+            _read(path)
             return steps, notes
         except ValueError as error:
             notes.append(str(error))
+        except OSError as error:
+            notes.append(f"'{path}' cannot be read ({error.strerror or error})")
     if notes:
         more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
         raise ValueError(f"{notes[0]}{more}; there is no whole checkpoint to go on from: start anew with "

@@ -4,7 +4,7 @@ from typing import List, Tuple
 
 import numpy as np
 
-from ghost_ms.config import OptimizerConfig, ScheduleConfig
+from ghost_ms.config import Config, OptimizerConfig, ScheduleConfig
 
 
 def learning_rates(peak: float, schedule: ScheduleConfig, epochs: int, updates_per_epoch: float,
@@ -46,6 +46,23 @@ def scaled(optimizer: OptimizerConfig, schedule: ScheduleConfig, global_batch: i
     factor = global_batch / optimizer.base_batch if optimizer.base_batch else 1.0
     return optimizer.lr * factor, dataclasses.replace(schedule, warmup_lr=schedule.warmup_lr * factor,
                                                       min_lr=schedule.min_lr * factor)
+
+
+def peak_rate(config: Config, ranks: int) -> Tuple[float, str]:
+    """(peak learning rate of a training, how the recipe comes to it).
+
+    Args:
+        ranks: processes that train together.
+    """
+    batch = config.data.batch_size * ranks * config.train.accumulate
+    peak, _ = scaled(config.optimizer, config.schedule, batch)
+    if not config.optimizer.base_batch:
+        return peak, "optimizer.lr as it stands"
+    parts = [f"{config.data.batch_size} images"] + [f"{ranks} devices"] * (ranks > 1) + [
+        f"{config.train.accumulate} steps"] * (config.train.accumulate > 1)
+    product = f", {' x '.join(parts)}," if len(parts) > 1 else ""
+    return peak, (f"optimizer.lr {config.optimizer.lr:g} x {batch} / {config.optimizer.base_batch} (images of an update"
+                  f"{product} / optimizer.base_batch)")
 
 
 def _phase(schedule: ScheduleConfig, warmup: int, total: int, updates_per_epoch: float) -> np.ndarray:

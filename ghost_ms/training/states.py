@@ -4,24 +4,49 @@
 alone. No file is ever written in place, so a run that is killed at any moment leaves whole files, and perhaps a
 temporary one that the next start removes.
 """
-import glob
 import os
 import re
-import shutil
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from mindspore import Parameter
 
-from ghost_ms.core.files import remove_leftovers
+from ghost_ms.core.files import remove_leftovers, write_link
 from ghost_ms.training.checkpoint import Description, save_checkpoint
+
+#: More steps than any training has; a larger number in a file's name is none of ours.
+MOST_STEPS = 10 ** 12
+#: Temporary files as earlier versions named them.
+OLD_LEFTOVER = re.compile(r"(step-\d+|best|last)\.(\d+\.tmp|ckpt\.tmp|tmp)(\.ckpt|\.tmp)?")
+
+
+def state_name(steps: int) -> str:
+    """Name of the state after so many steps."""
+    return f"step-{steps:08d}.ckpt"
 
 
 def states_in(folder: str) -> Dict[int, str]:
     """Number of steps -> path of the states in a folder, the oldest first."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    found = {int(match.group(1)): match.group(0) for match in map(re.compile(r"step-(\d+)\.ckpt").fullmatch, names)
-             if match}
-    return {steps: os.path.join(folder, found[steps]) for steps in sorted(found)}
+    return _look(folder)[0]
+
+
+def no_states_in(folder: str) -> List[str]:
+    """Names in a folder that look like those of states, and are none: folders, dangling links, pipes, other numbers."""
+    return _look(folder)[1]
+
+
+def _look(folder: str) -> Tuple[Dict[int, str], List[str]]:
+    found: Dict[int, str] = {}
+    others: List[str] = []
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        match = re.fullmatch(r"step-(\d+)\.ckpt", name, re.ASCII)
+        if match is None:
+            continue
+        steps, path = int(match.group(1)), os.path.join(folder, name)
+        if steps < MOST_STEPS and name == state_name(steps) and os.path.isfile(path):
+            found[steps] = path
+        else:
+            others.append(name)
+    return {steps: found[steps] for steps in sorted(found)}, sorted(others)
 
 
 class States:
@@ -37,9 +62,10 @@ class States:
     def __init__(self, folder: str, keep: int, resumed: int = -1):
         self.folder, self.keep = folder, keep
         self.own: List[str] = [path for steps, path in states_in(folder).items() if steps <= resumed]
-        for leftover in glob.glob(os.path.join(glob.escape(folder), "*.tmp*")):
-            os.remove(leftover)
         remove_leftovers(folder)
+        for entry in os.scandir(folder):
+            if OLD_LEFTOVER.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                os.remove(entry.path)
 
     @property
     def last(self) -> str:
@@ -55,21 +81,10 @@ class States:
         Raises:
             OSError: see `save_checkpoint`; what was there before is untouched.
         """
-        path = os.path.join(self.folder, f"step-{steps:08d}.ckpt")
+        path = os.path.join(self.folder, state_name(steps))
         save_checkpoint(parameters, path, description, progress)
-        self._point_last_to(path)
+        write_link(self.last, path)
         self.own = [other for other in self.own if other != path] + [path]
         for other in states_in(self.folder).values():
             if other not in self.own[-self.keep:]:
                 os.remove(other)
-
-    def _point_last_to(self, path: str) -> None:
-        temporary = f"{self.last}.tmp"
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        try:
-            os.link(path, temporary)
-        except OSError:
-            # A file system without hard links.
-            shutil.copyfile(path, temporary)
-        os.replace(temporary, self.last)

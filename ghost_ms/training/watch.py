@@ -1,9 +1,10 @@
-"""What watches a run for tools beside it: a profiler's trace of a few steps, and a summary for MindInsight."""
+"""A profiler's trace of a few steps of a run."""
 import contextlib
 import os
-from typing import Callable, Dict, Iterator
+from typing import Callable, Iterator
 
 from ghost_ms.config import RunConfig
+from ghost_ms.core.files import whole_folder
 
 #: Steps of a trace.
 TRACED = 3
@@ -36,31 +37,15 @@ def trace(run: RunConfig, steps: int, fresh: bool) -> Iterator[Callable[[], None
     beside = {"Ascend": ProfilerActivity.NPU, "GPU": ProfilerActivity.GPU}.get(ms.get_context("device_target"))
     if beside is not None:
         activities.append(beside)
-    with profile(activities=activities, schedule=schedule(wait=run.profile - 1, warmup=0, active=TRACED, repeat=1),
-                 on_trace_ready=tensorboard_trace_handler(os.path.join(run.dir, "profile"))) as profiler:
-        yield profiler.step
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(whole_folder(os.path.join(run.dir, "profile")))
+        write = tensorboard_trace_handler(folder)
 
+        def finish() -> None:
+            write()
+            # Now, and not at the end of the epoch: a run that is broken off before that keeps its trace.
+            stack.close()
 
-@contextlib.contextmanager
-def summary(run: RunConfig, writes: bool) -> Iterator[Callable[[Dict[str, float]], None]]:
-    """Record every epoch's figures as scalars, into summary/ of the run's folder.
-
-    Args:
-        writes: whether this process does; one of all ranks.
-
-    Yields:
-        A function that takes an epoch's row of metrics.
-    """
-    if not (run.summary and writes):
-        yield lambda row: None
-        return
-    from mindspore import SummaryRecord, Tensor
-
-    with SummaryRecord(os.path.join(run.dir, "summary")) as record:
-        def add(row: Dict[str, float]) -> None:
-            for name, value in row.items():
-                if name != "epoch":
-                    record.add_value("scalar", name, Tensor(float(value)))
-            record.record(int(row["epoch"]))
-
-        yield add
+        with profile(activities=activities, schedule=schedule(wait=run.profile - 1, warmup=0, active=TRACED, repeat=1),
+                     on_trace_ready=finish) as profiler:
+            yield profiler.step

@@ -11,7 +11,7 @@ from ghost_ms.config import Config, DataConfig, ModelConfig, OptimizerConfig, Ru
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import create_model
 from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint, restore, save_checkpoint
-from ghost_ms.training.evaluate import evaluate
+from ghost_ms.training.evaluate import NotFinite, evaluate
 from ghost_ms.training.fit import fit
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
@@ -87,6 +87,26 @@ def test_evaluate_counts_each_image_once():
     assert result["top1"] == pytest.approx(200 / 3) and result["top5"] == pytest.approx(200 / 3)
     losses = [np.log(np.exp(row - row[label]).sum()) for row, label in zip(logits.astype(float), labels)]
     assert result["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
+
+
+class Echo(nn.Cell):
+    """The images are the logits."""
+
+    def construct(self, x):
+        return x
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_no_numbers_are_an_error_that_names_the_images(value):
+    """Not an answer of class 0, and not a loss of nan."""
+    logits = np.zeros((5, 4), np.float32)
+    logits[2, 1] = logits[4, 3] = value
+    batches = [(logits[:3], np.zeros(3, int)), (logits[3:], np.zeros(2, int))]
+    with pytest.raises(NotFinite, match=r"for 2 of 5 test images are not finite \(c\\x1b.jpg, e\\x1b.jpg\)"):
+        evaluate(Echo(), batches, name=lambda index: f"{'abcde'[index]}\x1b.jpg")
+    # The process that has seen them is another one.
+    with pytest.raises(NotFinite, match="for 7 of 20 test images are not finite:"):
+        evaluate(Echo(), [(np.zeros((3, 4), np.float32), np.zeros(3, int))], total=lambda sums: [20, 3, 3, 1.0, 7.0])
 
 
 def test_checkpoint_round_trip(tmp_path):

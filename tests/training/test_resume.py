@@ -10,7 +10,8 @@ import pytest
 from ghost_ms.cli import main
 from ghost_ms.config import AugmentConfig, Config, DataConfig, ModelConfig, RunConfig
 from ghost_ms.config import EmaConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig, TrainConfig
-from ghost_ms.training import interrupt, loop, resume
+from ghost_ms.core.files import PREFIX
+from ghost_ms.training import curves, interrupt, loop, resume
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped
 from ghost_ms.training.states import states_in
@@ -86,12 +87,15 @@ def test_a_chain_of_mishaps_ends_with_the_same_bits(mode, tmp_path, monkeypatch,
     assert _states(broken) == [2]
     (broken / "checkpoints" / "step-00000004.77.tmp.ckpt").write_text("half")
     (broken / "checkpoints" / "step-00000004.77.tmp.tmp").write_text("half")
+    (broken / "checkpoints" / f"{PREFIX}77.ckpt").write_text("half")
+    (broken / f"{PREFIX}77.png").write_text("half")
     # SIGTERM during a step: saved after it.
     with monkeypatch.context() as patch, pytest.raises(Stopped, match="stopped by SIGTERM at step 4 of epoch 2"):
         _at_step(patch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
         fit(recipe(broken, "auto", train__checkpoint_every=3, train__log_every=1))
     assert "step-00000002.ckpt', step 2 of epoch 1" in capsys.readouterr().out
     assert _states(broken) == [5, 8, 9] and not list((broken / "checkpoints").glob("*.tmp*"))
+    assert not list(broken.glob(f"**/{PREFIX}*"))
     # The newest state is damaged: the one before it is taken.
     newest = broken / "checkpoints" / "step-00000009.ckpt"
     content = bytearray(newest.read_bytes())
@@ -253,7 +257,7 @@ def test_a_new_run_keeps_the_old_states_until_it_has_its_own(tmp_path, monkeypat
 def test_a_failed_write_leaves_the_state_before(tmp_path, monkeypatch, capfd):
     """A file may not grow past 16 KB: the system refuses the rest of the third epoch's state, as on a full disk."""
     fit(_plain(tmp_path))
-    monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(curves, "draw_curves", lambda *_: None)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     capfd.readouterr()
     try:
@@ -283,6 +287,27 @@ def test_the_command_stops_at_a_signal(at_terminal, code, tmp_path, monkeypatch,
                     "same command with --train.resume auto goes on")
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert (tmp_path / "run" / "log.txt").read_text().splitlines()[-1] == last
+
+
+def test_a_lost_terminal_saves_the_state(tmp_path, monkeypatch, capsys):
+    """However often it says so; and where it was ignored from the start (nohup), it stays ignored."""
+    def hang_up():
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="stopped by SIGHUP at step 2 of epoch 1: saved"):
+        _at_step(patch, 2, hang_up)
+        fit(_plain(tmp_path))
+    assert _states(tmp_path) == [2] and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with monkeypatch.context() as patch:
+            _at_step(patch, 2, hang_up)
+            fit(_plain(tmp_path, "auto"))
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert _states(tmp_path) == [2, 5, 10]
 
 
 def test_the_second_signal_acts_as_ever(capfd):

@@ -1,0 +1,102 @@
+"""What a training says of itself before its first step, so that nothing that decides its result happens in silence."""
+from typing import Dict, List, Sequence
+
+import numpy as np
+
+from ghost_ms.config import Config, EmaConfig, PrecisionConfig
+from ghost_ms.core.text import printable
+from ghost_ms.training.schedule import peak_rate
+
+#: Classes whose images are counted one by one; of more, the fewest and the most are told.
+FEW = 5
+#: Share of the initial weights from which on their running mean is no use.
+STALE = 0.05
+
+
+def rate_line(config: Config, ranks: int) -> str:
+    """The peak learning rate, and how it came about."""
+    peak, origin = peak_rate(config, ranks)
+    return f"peak learning rate {peak:g} = {origin}"
+
+
+def steps_line(config: Config, steps: int, images: int, ranks: int) -> str:
+    """Steps of an epoch, and the images that are left over."""
+    batch = config.data.batch_size * ranks
+    devices = f" ({config.data.batch_size} on each of {ranks} devices)" if ranks > 1 else ""
+    rest = images - steps * batch
+    left = f"; {_many(rest, 'image')} left out of each, others every time" if rest else ""
+    return f"{_many(steps, 'step')} an epoch, of {batch} images{devices}{left}"
+
+
+def device_line(target: str, passed_over: Dict[str, str], cards: Sequence[str]) -> str:
+    """The device, and what would have been preferred to it.
+
+    Args:
+        passed_over: device -> why it could not be taken.
+        cards: device files of this machine's accelerators.
+    """
+    if not passed_over:
+        return f"device {target}, as run.device says" if target == "CPU" else f"device {target}"
+    reasons = "; ".join(f"no {name}: {reason}" for name, reason in passed_over.items())
+    unused = f"; this machine has {', '.join(cards)}, which stays unused" if cards and target == "CPU" else ""
+    return f"device {target} ({reasons}{unused})"
+
+
+def precision_line(precision: PrecisionConfig) -> str:
+    """The number format of the network."""
+    if precision.level == "O0":
+        return "precision float32"
+    scale = "no loss scale" if precision.loss_scale == 1 and not precision.dynamic else \
+        f"loss scale {precision.loss_scale:g}{', dynamic' if precision.dynamic else ''}"
+    return f"mixed precision {precision.level}, {precision.dtype}, {scale}"
+
+
+def ema_line(ema: EmaConfig, updates: int) -> str:
+    """The running mean of the weights, and whether it can matter in so few updates."""
+    share = initial_share(ema, updates)
+    said = f"running mean of the weights (EMA), decay {ema.decay:g}, {_many(updates, 'update')}"
+    if share > STALE:
+        said += (f": its end still holds {100 * share:.0f} % of the initial weights, so it will hardly be the better "
+                 "one; lower ema.decay" + ("" if ema.warmup else " or set ema.warmup"))
+    return said
+
+
+def initial_share(ema: EmaConfig, updates: int) -> float:
+    """What is left of the initial weights in their running mean after so many updates; see `training.ema.Ema`."""
+    done = np.arange(updates, dtype=np.float64) + 1
+    decay = np.minimum(ema.decay, (1 + done) / (10 + done)) if ema.warmup else np.full(updates, ema.decay)
+    return float(np.exp(np.log(decay).sum()))
+
+
+def classes_line(classes: Sequence[str], labels: np.ndarray) -> str:
+    """The training images of each class, or of the smallest and the largest."""
+    counts = np.bincount(labels, minlength=len(classes))
+    low, high = int(counts.argmin()), int(counts.argmax())
+    if counts[low] == counts[high]:
+        return f"{_many(int(counts[low]), 'training image')} of every class"
+    ratio = f", {counts[high] / counts[low]:.1f} times as many" if counts[low] else ""
+    if len(classes) <= FEW:
+        each = ", ".join(f"{printable(name)} {count}" for name, count in zip(classes, counts))
+        return f"training images of each class: {each}{ratio and ratio.replace(', ', '; the largest has ', 1)}"
+    return (f"training images of a class: from {counts[low]} ({printable(classes[low])}) to {counts[high]} "
+            f"({printable(classes[high])}){ratio}")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def first_lines(config: Config, steps: int, images: int, classes: Sequence[str], labels: np.ndarray,
+                ranks: int) -> List[str]:
+    """The lines on rate, steps, precision, running mean and classes.
+
+    Args:
+        steps: of an epoch.
+        images: of the training split.
+        labels: int32 (images,).
+        ranks: processes that train together.
+    """
+    lines = [rate_line(config, ranks), steps_line(config, steps, images, ranks), precision_line(config.precision)]
+    if config.ema.decay:
+        lines.append(ema_line(config.ema, config.train.epochs * steps // config.train.accumulate))
+    return lines + [classes_line(classes, labels)]

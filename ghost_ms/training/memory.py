@@ -1,0 +1,49 @@
+"""When a training step does not fit into memory: which batch does."""
+import re
+from typing import Optional
+
+from mindspore import Tensor
+
+from ghost_ms.training.step import TrainStep
+
+#: What MindSpore, its devices and C++ say of it.
+WORDS = re.compile(r"bad_alloc|[Oo]ut of memory|[Mm]emory not enough|[Mm]emory isn't enough|"
+                   r"([Mm]alloc|[Aa]llocate?|[Aa]lloc).{0,40}[Mm]em.{0,40}[Ff]ail")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and bool(WORDS.search(str(error)))
+
+
+def fitting_batch(step: TrainStep, images: Tensor, labels: Tensor) -> Optional[int]:
+    """The largest half, quarter, ... of a batch with which the step runs, found by trying; None where none does.
+
+    The step's parameters are no longer those of a training after this.
+    """
+    size = len(labels) // 2
+    while size:
+        try:
+            step(images[:size], labels[:size])[0].asnumpy()
+            return size
+        except (RuntimeError, MemoryError):
+            size //= 2
+    return None
+
+
+def sentence(batch: int, fits: Optional[int], tried: bool, accumulate: int) -> str:
+    """What to say of a batch that does not fit.
+
+    Args:
+        fits: the batch found by trying.
+        tried: whether there was a trial at all.
+        accumulate: steps of an update.
+    """
+    said = f"out of memory in a step of data.batch_size {batch}"
+    if fits is not None:
+        factor = accumulate * batch // fits
+        return (f"{said}; {fits} fits, as a trial has shown: --data.batch_size {fits}, and with --train.accumulate "
+                f"{factor} an update still takes as many images (only the norms see fewer at a time)")
+    if tried and batch > 1:
+        return f"{said}, and no half, quarter, ... of it fits either; take a smaller network or data.input_size"
+    return f"{said}; take half of it, with twice the train.accumulate for the same update, or a smaller data.input_size"
