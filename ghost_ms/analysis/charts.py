@@ -10,6 +10,8 @@ WIDTH, HEIGHT = 380, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 38
 #: Classes up to which a confusion matrix can be read.
 MATRIX_CLASSES = 40
+#: Magnitude above which, as with NaN, there is no place for a value, and points of a line that get a dot each.
+LARGEST, MOST_DOTS = 1e30, 200
 
 
 class Series(NamedTuple):
@@ -41,10 +43,13 @@ def ticks(low: float, high: float, count: int = 6) -> List[float]:
     if high <= low:
         return [low]
     raw = (high - low) / count
-    power = 10 ** math.floor(math.log10(raw))
+    exponent = math.floor(math.log10(raw))
+    power = 10.0 ** exponent
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    values = [round(index * step, max(0, 2 - exponent))
+              for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    return list(dict.fromkeys(values))
 
 
 def log_ticks(low: float, high: float) -> List[float]:
@@ -79,32 +84,48 @@ def log_scale(low: float, high: float, start: float, stop: float) -> Scale:
     return Scale(lambda value: start + math.log(value / low) / span * (stop - start), log_ticks(low, high))
 
 
-def number(value: float) -> str:
-    """A short decimal number: 1200000 is 1.2M, 0.00031 is 3.1e-4."""
-    if value and abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-    for bound, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+def number(value: float, digits: int = 4) -> str:
+    """A short decimal number: 1200000 is 1.2M, 0.00031 is 3.1e-4.
+
+    Args:
+        digits: significant ones at most; two fewer where a power of ten is written.
+    """
+    if value and not 1e-3 <= abs(value) < 1e13:
+        mantissa, exponent = f"{value:.{max(digits - 3, 0)}e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
+    for bound, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= bound:
-            return f"{value / {'G': 1e9, 'M': 1e6, 'k': 1e3}[unit]:.4g}{unit}"
-    return f"{value:.4g}"
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
 
 
-def _svg(body: Sequence[str], label: str, width: float = WIDTH, height: float = HEIGHT) -> str:
-    return (f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(label)}">'
+def tick_labels(values: Sequence[float]) -> List[str]:
+    """The numbers, with as many digits as tell them apart."""
+    for digits in range(4, 20):
+        said = [number(value, digits) for value in values]
+        if len(set(said)) == len(said):
+            break
+    return said
+
+
+def _svg(body: Sequence[str], label: str, size: Optional[Tuple[float, float]] = None) -> str:
+    """As wide as there is room; with a size (width, height), that many pixels."""
+    width, height = size or (WIDTH, HEIGHT)
+    style = f' style="width:{width:.0f}px"' if size else ""
+    return (f'<svg viewBox="0 0 {width:g} {height:g}"{style} role="img" aria-label="{html.escape(label)}">'
             + "".join(body) + "</svg>")
 
 
 def _axes(x: Scale, y: Scale, x_label: str) -> List[str]:
     body, bottom = [], HEIGHT - BOTTOM
-    for value in y.ticks:
+    for value, said in zip(y.ticks, tick_labels(y.ticks)):
         place = y.place(value)
         body.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{place:.1f}" y2="{place:.1f}"/>'
-                    f'<text class="tick" x="{LEFT - 6}" y="{place + 3.5:.1f}" text-anchor="end">{number(value)}</text>')
-    for value in x.ticks:
+                    f'<text class="tick" x="{LEFT - 6}" y="{place + 3.5:.1f}" text-anchor="end">{said}</text>')
+    for value, said in zip(x.ticks, tick_labels(x.ticks)):
         body.append(f'<line class="rule" x1="{x.place(value):.1f}" x2="{x.place(value):.1f}" y1="{bottom}" '
                     f'y2="{bottom + 4}"/><text class="tick" x="{x.place(value):.1f}" y="{bottom + 16}" '
-                    f'text-anchor="middle">{number(value)}</text>')
+                    f'text-anchor="middle">{said}</text>')
     body.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
     body.append(f'<text class="label" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 5}" text-anchor="middle">'
                 f'{html.escape(x_label)}</text>')
@@ -112,8 +133,11 @@ def _axes(x: Scale, y: Scale, x_label: str) -> List[str]:
 
 
 def line_chart(title: str, series: Sequence[Series], x_label: str) -> str:
-    """Lines over a common axis, each with a legend entry of its class `s0`, `s1`, ..."""
-    points = [point for one in series for point in one.points if math.isfinite(point[1])]
+    """Lines over a common axis, each with a legend entry of its class `s0`, `s1`, ...
+
+    Empty text where no point has a place.
+    """
+    points = [point for one in series for point in one.points if _has_place(*point)]
     if not points:
         return ""
     xs, ys = [p[0] for p in points], [p[1] for p in points]
@@ -124,12 +148,18 @@ def line_chart(title: str, series: Sequence[Series], x_label: str) -> str:
     y = linear_scale(low, max(ys) + margin, HEIGHT - BOTTOM, TOP + 18)
     body = _axes(x, y, x_label)
     for index, one in enumerate(series):
-        places = [(x.place(a), y.place(b), a, b) for a, b in one.points if math.isfinite(b)]
+        places = [(x.place(a), y.place(b), a, b) for a, b in one.points if _has_place(a, b)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b, _, _ in places)
         body.append(f'<polyline class="line s{index}" points="{path}"/>')
+        if len(places) > MOST_DOTS:
+            continue
         body += [f'<circle class="dot s{index}" cx="{a:.1f}" cy="{b:.1f}" r="3"><title>{html.escape(one.label)}, '
                  f'{html.escape(x_label)} {number(at)}: {number(value)}</title></circle>' for a, b, at, value in places]
     return _svg(body + _legend([one.label for one in series]), title)
+
+
+def _has_place(*values: float) -> bool:
+    return all(abs(value) <= LARGEST for value in values)
 
 
 def _legend(labels: Sequence[str]) -> List[str]:
@@ -191,7 +221,7 @@ def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str], title: s
     size = len(names)
     if size > MATRIX_CLASSES:
         return None
-    cell = 34 if size <= 12 else 18
+    cell = next(pixels for pixels, most in ((46, 6), (34, 12), (18, 24), (14, MATRIX_CLASSES)) if size <= most)
     short = [name if len(name) <= 16 else name[:15] + "…" for name in names]
     left = 14 + 6.2 * max(map(len, short))
     top = 14 + 4.6 * max(map(len, short))
@@ -206,7 +236,7 @@ def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str], title: s
         for column, count in enumerate(line):
             body.append(_cell(left + column * cell, y, cell, count / whole, row == column,
                               f"{names[row]} taken for {names[column]}: {count}", count, size <= 12))
-    return _svg(body, title, left + size * cell + 3.4 * max(map(len, short)) + 10, top + size * cell + 4)
+    return _svg(body, title, (left + size * cell + 3.4 * max(map(len, short)) + 10, top + size * cell + 4))
 
 
 def _cell(x: float, y: float, size: int, share: float, right: bool, said: str, count: int, shown: bool) -> str:

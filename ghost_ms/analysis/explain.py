@@ -1,12 +1,13 @@
 """Pictures of what a network looks at: the image as the network sees it, and the explanation drawn on it."""
 import os
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mindspore import nn
 from PIL import Image
 
-from ghost_ms.analysis.saliency import (Neighbours, attention_rollout, chosen_neighbours, default_method, grad_cam)
+from ghost_ms.analysis.saliency import (METHODS, Neighbours, attention_rollout, chosen_neighbours, default_method,
+                                        grad_cam)
 from ghost_ms.core import scores
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
@@ -15,24 +16,23 @@ from ghost_ms.data.transforms import Preprocessing, normalize
 from ghost_ms.training.checkpoint import Description
 
 
-def explain(net: nn.Cell, description: Description, path: str, output: str, method: Optional[str] = None,
+def explain(net: nn.Cell, description: Description, seen: Image.Image, output: str, method: Optional[str] = None,
             stage: int = -1, target: Optional[int] = None, patch: Optional[Tuple[int, int]] = None) -> str:
-    """Explain one image file and write the picture; returns a sentence on what it shows.
+    """Explain one image and write the picture; returns a sentence on what it shows.
 
     Args:
+        seen: the picture that the network gets, as `read_seen` gives it.
         method: gradcam, rollout or neighbours; by default the one that belongs to the family.
         target: class that Grad-CAM explains; by default the predicted one.
         patch: (row, column) whose neighbours are drawn; by default the one in the middle.
 
     Raises:
-        ValueError, OSError: the image is none, the network has no such stage or method, or the picture cannot be
-            written.
+        ValueError, OSError: the network has no such stage or method, or the picture cannot be written.
     """
     spec, method = description.preprocessing, method or default_method(net)
     for name, value, owner in (("--class", target, "gradcam"), ("--patch", patch, "neighbours")):
         if value is not None and method != owner:
             raise ValueError(f"{name} is for --method {owner}, and this is {method}")
-    seen = _seen(path, spec)
     image = normalize(np.asarray(seen), spec.mean, spec.std)
     found: Union[Neighbours, np.ndarray]
     if method == "neighbours":
@@ -41,16 +41,16 @@ def explain(net: nn.Cell, description: Description, path: str, output: str, meth
         found, logits = grad_cam(net, image, stage, target)
     else:
         found, logits = attention_rollout(net, image, stage)
-    shares = scores.probabilities(logits, whose=f"for '{path}' the network")
+    shares = scores.probabilities(logits, whose=f"for '{printable(output)}' the network")
     explained = int(scores.order(logits)[0]) if target is None else target
-    share, name = shares[explained], scores.name_of(description.classes, explained)
+    share, name = shares[explained], printable(scores.name_of(description.classes, explained))
     said = f"{method}, stage {stage % len(net.feature_info)} ({net.feature_info[stage].name})"
     draw(seen, found, f"{name} {100 * share:.1f} %", said, output)
-    return f"{output}: {description.model}, {name} {100 * share:.2f} %; {said}{_strongest(found)}"
+    return f"{printable(output)}: {printable(description.model)}, {name} {100 * share:.2f} %; {said}{_strongest(found)}"
 
 
-def _seen(path: str, spec: Preprocessing) -> Image.Image:
-    """The picture that the network gets, before it is normalised."""
+def read_seen(path: str, spec: Preprocessing) -> Image.Image:
+    """The picture that the network gets of a file, before it is normalised; ValueError or OSError where it is none."""
     try:
         return spec.picture(read_image_file(path))
     except ValueError as error:
@@ -94,13 +94,15 @@ def draw(seen: Image.Image, found: Union[Neighbours, np.ndarray], title: str, sa
     left, right = figure.subplots(1, 2)
     for axes, text in ((left, title), (right, said)):
         axes.imshow(pixels, interpolation="nearest")
-        axes.set_title(text, fontsize=10)
+        # A class whose name has two dollars would be set as a formula.
+        axes.set_title(text, fontsize=10, parse_math=False)
         axes.set_axis_off()
     if isinstance(found, Neighbours):
         _draw_neighbours(right, found, size)
     else:
         heat = heat_map(found, size)
         right.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.5 * heat)
+    os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
     with whole_file(output) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 
@@ -134,6 +136,32 @@ def class_index(text: Optional[str], classes: Sequence[str]) -> Optional[int]:
     raise ValueError(f"there is no class '{text}'{nearest(text, classes)}")
 
 
-def default_output(path: str, method: str) -> str:
-    """PICTURE_METHOD.png beside the picture."""
-    return f"{os.path.splitext(path)[0]}_{method}.png"
+def is_explanation(path: str) -> bool:
+    """Whether a file is a picture that an earlier call has written."""
+    return path.endswith(tuple(f"_{method}.png" for method in METHODS))
+
+
+def outputs(paths: Sequence[str], method: str, where: Optional[str] = None) -> Dict[str, str]:
+    """The picture to write for each image.
+
+    By default CAT_JPG_METHOD.png beside CAT.JPG: with its ending, since CAT.PNG can lie there too. Where a folder is
+    named, it gets the pictures, in folders as the images lie in.
+
+    Args:
+        where: a folder; or, for one image, a file that ends in .png.
+
+    Raises:
+        ValueError: one file for several images.
+    """
+    paths = list(dict.fromkeys(paths))
+    if where is not None and where.lower().endswith(".png") and not os.path.isdir(where):
+        if len(paths) > 1:
+            raise ValueError(f"--output names one picture, but there are {len(paths)} images; name a folder")
+        return {paths[0]: where}
+    top = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    found = {}
+    for path in paths:
+        root, ending = os.path.splitext(path)
+        name = f"{root}_{ending[1:]}_{method}.png"
+        found[path] = name if where is None else os.path.join(where, os.path.relpath(os.path.abspath(name), top))
+    return found

@@ -5,6 +5,7 @@ then the model's card. A recipe beside a checkpoint is no command line: where it
 is said. What cannot be brought together, another model or another number of classes, is refused.
 """
 import dataclasses
+import sys
 from typing import AbstractSet, Any, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.config import Config, DataConfig
@@ -162,3 +163,9 @@ def wish_of(recipe: Optional[Config], file: str, **given: Any) -> Wish:
             setattr(getattr(recipe, section), key, value)
             explicit.add(f"{section}.{key}")
     return Wish(recipe, frozenset(explicit), file)
+
+
+def say(notes: Sequence[str]) -> None:
+    """Tell the user what differs between what was given, or was passed over, a line each on standard error."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)

@@ -1,34 +1,116 @@
-"""Measure the accuracy of a checkpoint on the test split."""
+"""Measure the accuracy of a checkpoint or an exported file on the test split."""
 import os
+import sys
 from typing import Optional, Sequence
+
+from ghost_ms.core.text import printable
+
+#: Keys of the sections that are shown, which concern the training alone.
+NOT_SHOWN = ("model.pretrained", "model.freeze", "data.batch_size", "data.max_corrupt_share", "run.profile",
+             "run.summary", "run.compile_cache", "run.seed")
+#: Keys that an exported file has brought with it.
+OF_CHECKPOINTS = ("model.", "run.dir", "run.mode", "data.input_size", "data.mean", "data.std", "data.crop_ratio",
+                  "data.interpolation")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
     from ghost_ms import config
 
-    parser = config.build_parser("ghost-ms eval", __doc__)
-    parser.add_argument("--ckpt", type=Optional[str], default=None,
-                        help="checkpoint; by default the best of run.dir. Without --config its run's recipe is used")
-    given = any(word.startswith("--config") for word in argv)
+    parser = build_parser()
     recipe, options = config.parse(parser, argv)
-    ckpt = options.ckpt or os.path.join(recipe.run.dir, "checkpoints", "best.ckpt")
-    beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(ckpt))), "config.yaml")
-    if not given and os.path.isfile(beside):
-        recipe, _ = config.parse(parser, ["--config", beside, *argv])
-    if not os.path.isfile(ckpt):
+    check(options, config.explicit_keys(argv))
+    ckpt = None if options.file else options.ckpt or os.path.join(recipe.run.dir, "checkpoints", "best.ckpt")
+    if ckpt and not os.path.isfile(ckpt):
         raise FileNotFoundError(f"there is no checkpoint '{ckpt}'; name one with --ckpt")
-    from ghost_ms import device
-    from ghost_ms.data.datasets import open_source
-    from ghost_ms.data.loader import evaluation_batches
-    from ghost_ms.training import fit
-    from ghost_ms.training.checkpoint import restore
-    from ghost_ms.training.evaluate import evaluate as measure
+    own = None if options.config else recipe_of_run(ckpt, options.file)
+    if own is not None:
+        print(f"using the recipe {printable(own)}", file=sys.stderr)
+        recipe, _ = config.parse(parser, ["--config", own, *argv])
+    from ghost_ms.analysis import evaluation
+    from ghost_ms.checkpoints.reconcile import Wish
 
-    source = open_source(recipe.data, "test")
-    device.setup(recipe.run.device, recipe.run.device_id, recipe.run.mode, recipe.run.seed)
-    net, description = restore(ckpt, fit.describe(recipe, source))
-    result = measure(net, evaluation_batches(source, recipe, description.preprocessing))
-    print(f"{description.model}: top-1 {result['top1']:.2f} %, top-5 {result['top5']:.2f} %, loss {result['loss']:.4f} "
-          f"on {result['images']} images of {recipe.data.dataset}")
+    named = ", ".join(config.recipe_files(argv))
+    wish = Wish(recipe, frozenset(config.explicit_keys(argv)), own or named, beside=own is not None)
+    found = evaluation.of_checkpoint(ckpt, wish, options.split) if ckpt else \
+        evaluation.of_file(options.file, wish, options.split)
+    tell(found, ckpt or options.file, recipe.data.dataset, options)
     return 0
+
+
+def build_parser():
+    """The keys of a recipe that evaluation reads, and the options of this command."""
+    from jsonargparse import SUPPRESS
+
+    from ghost_ms import config
+
+    parser = config.build_parser("ghost-ms eval", __doc__, sections=("model", "data", "run"))
+    for action in parser._actions:
+        if action.dest in NOT_SHOWN:
+            action.help = SUPPRESS
+    parser.add_argument("--ckpt", type=Optional[str], metavar="FILE",
+                        help="checkpoint; by default the best of run.dir. Without --config the recipe of the run that "
+                             "it lies in is used")
+    parser.add_argument("--file", type=Optional[str], metavar="FILE",
+                        help="exported .mindir, .onnx or .ms, with its sidecar beside it; instead of --ckpt. Classes "
+                             "and preprocessing are the sidecar's, the data the recipe's")
+    parser.add_argument("--split", type=str, default="test", metavar="NAME",
+                        help="split of the data to measure on, such as test or train")
+    parser.add_argument("--per_class", action="store_true",
+                        help="print precision, recall and F1 of every class, and their means")
+    parser.add_argument("--confusion", nargs="?", const="-", metavar="FILE",
+                        help="print the confusion matrix, or write it to a .csv or .png file")
+    parser.add_argument("-o", "--output", type=Optional[str], metavar="FILE",
+                        help="write every prediction: .csv, one row for each image; or .json, with all measures")
+    return parser
+
+
+def check(options, given: Sequence[str]) -> None:
+    """ValueError for options that exclude each other, or a file that cannot be written, before the work."""
+    from ghost_ms.analysis.measures import require_ending
+    from ghost_ms.data.datasets import SPLITS
+
+    if options.split not in SPLITS:
+        raise ValueError(f"--split is '{options.split}'; known are {' and '.join(SPLITS)}")
+    if options.confusion not in (None, "-"):
+        require_ending(options.confusion, "--confusion", (".csv", ".png"))
+    if options.output:
+        require_ending(options.output, "--output", (".csv", ".json"))
+    if options.file:
+        if options.ckpt:
+            raise ValueError("--file holds the network already; leave out --ckpt")
+        extra = [key for key in given if key.startswith(OF_CHECKPOINTS)]
+        if extra:
+            raise ValueError(f"--file brings its network and preprocessing with it; leave out --{extra[0]}")
+
+
+def recipe_of_run(ckpt: Optional[str], file: Optional[str]) -> Optional[str]:
+    """The recipe of the run that has written a checkpoint, or in whose folder an exported file lies; else None."""
+    from ghost_ms.analysis.run_folder import RECIPE, is_run, recipe_of
+
+    if ckpt:
+        return recipe_of(ckpt)
+    folder = os.path.dirname(file)
+    return os.path.join(folder, RECIPE) if is_run(folder) else None
+
+
+def tell(found, path: str, dataset: str, options) -> None:
+    """Print and write what the options ask for."""
+    from ghost_ms.analysis import measures
+    from ghost_ms.models.table import as_text
+
+    judgement, split = found.judgement, "" if options.split == "test" else f", split {printable(options.split)}"
+    print(f"{printable(found.model)}: top-1 {judgement.top1:.2f} %, top-5 {judgement.top5:.2f} %, loss "
+          f"{judgement.mean_loss:.4f} on {len(judgement.labels)} images of {dataset}{split}")
+    if options.per_class:
+        print(as_text(measures.class_rows(judgement)))
+    if options.confusion == "-":
+        print(measures.confusion_text(judgement))
+    elif options.confusion:
+        measures.write_confusion(options.confusion, judgement)
+        print(f"wrote {printable(options.confusion)}")
+    if options.output:
+        facts = {"model": found.model, "file": path, "data": dataset, "split": options.split,
+                 **measures.as_dict(judgement)}
+        measures.write_predictions(options.output, list(measures.results(judgement, found.name)), facts)
+        print(f"wrote {printable(options.output)}")

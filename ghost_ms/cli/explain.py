@@ -1,14 +1,49 @@
 """Draw on an image what the network looks at: Grad-CAM, attention rollout, or a graph's neighbours."""
 from typing import Sequence
 
+from ghost_ms.cli.image_paths import complain, gather
 from ghost_ms.cli.parser import QUICKSTART, Parser, add_network
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; its exit code."""
+    """Run the command; its exit code, 1 where an image could not be explained."""
+    options = build_parser().parse_args(argv)
+    words = options.images + options.image
+    if not words:
+        raise ValueError("name at least one image, or a folder of images")
+    from ghost_ms import device
+    from ghost_ms.analysis import explain as explaining
+    from ghost_ms.deploy.resolve import resolve
+
+    paths, complaints = gather(words)
+    # Pictures that an earlier call left in a folder are not explained in their turn.
+    paths = [path for path in paths if path in words or not explaining.is_explanation(path)]
+    if not paths:
+        raise ValueError("the folder holds no image but the pictures that earlier calls have written")
+    device.setup("CPU", mode="pynative")
+    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART)
+    method = options.method or explaining.default_method(net)
+    target = explaining.class_index(options.target, description.classes)
+    for path, output in explaining.outputs(paths, method, options.output).items():
+        try:
+            seen = explaining.read_seen(path, description.preprocessing)
+        except (ValueError, OSError) as error:
+            complaints.append(error)
+            continue
+        print(explaining.explain(net, description, seen, output, method, options.stage, target,
+                                 options.patch and tuple(options.patch)))
+    for error in complaints:
+        complain(error)
+    return 1 if complaints else 0
+
+
+def build_parser() -> Parser:
+    """The options of this command."""
     parser = Parser("ghost-ms explain", description=__doc__)
     add_network(parser)
-    parser.add_argument("--image", nargs="+", required=True, metavar="PATH", help="images, or folders of images")
+    parser.add_argument("images", nargs="*", metavar="PATH",
+                        help="images, folders of images, or quoted patterns such as 'photos/**/*.jpg'")
+    parser.add_argument("--image", nargs="+", default=[], metavar="PATH", help="the same")
     parser.add_argument("--method", choices=["gradcam", "rollout", "neighbours"],
                         help="gradcam: any network; rollout: attention between patches; neighbours: graph networks; by "
                              "default what belongs to the family")
@@ -18,25 +53,7 @@ def main(argv: Sequence[str]) -> int:
                                                        "the predicted one")
     parser.add_argument("--patch", type=int, nargs=2, metavar=("ROW", "COLUMN"),
                         help="patch whose neighbours are drawn; by default the one in the middle")
-    parser.add_argument("-o", "--output", help="picture to write; by default IMAGE_METHOD.png beside each image")
-    options = parser.parse_args(argv)
-    from ghost_ms import device
-    from ghost_ms.analysis import explain as explaining
-    from ghost_ms.analysis.saliency import METHODS
-    from ghost_ms.deploy.predict import find_images
-    from ghost_ms.deploy.resolve import resolve
-
-    # Pictures that an earlier call left in a folder are not explained in their turn.
-    paths = [path for path in find_images(options.image)
-             if path in options.image or not path.endswith(tuple(f"_{method}.png" for method in METHODS))]
-    if options.output and len(paths) > 1:
-        raise ValueError(f"--output names one picture, but there are {len(paths)} images; leave it out")
-    device.setup("CPU", mode="pynative")
-    net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART)
-    method = options.method or explaining.default_method(net)
-    target = explaining.class_index(options.target, description.classes)
-    for path in paths:
-        output = options.output or explaining.default_output(path, method)
-        print(explaining.explain(net, description, path, output, method, options.stage, target,
-                                 options.patch and tuple(options.patch)))
-    return 0
+    parser.add_argument("-o", "--output", metavar="PATH",
+                        help="folder for the pictures or, for one image, the picture to write (.png); by default "
+                             "IMAGE_ENDING_METHOD.png beside each image")
+    return parser

@@ -1,37 +1,57 @@
 """Classify images with a checkpoint or an exported file."""
 from typing import Sequence
 
+from ghost_ms.cli.image_paths import complain, gather
 from ghost_ms.cli.parser import QUICKSTART, Parser, add_network
+from ghost_ms.core.text import printable
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; its exit code."""
+    """Run the command; its exit code, 1 where an image could not be classified."""
+    options = build_parser().parse_args(argv)
+    if options.top < 1:
+        raise ValueError(f"--top is {options.top}; it is 1 or more")
+    if not options.images + options.image:
+        raise ValueError("name at least one image, or a folder of images")
+    if options.file and (options.ckpt or options.model or options.config):
+        raise ValueError("--file holds the network already; leave out --ckpt, --model and --config")
+    from ghost_ms import device
+    from ghost_ms.analysis import measures
+    from ghost_ms.deploy import predict
+    from ghost_ms.deploy.resolve import resolve
+
+    if options.output:
+        measures.require_ending(options.output, "--output", (".csv", ".json"))
+    paths, complaints = gather(options.images + options.image)
+    device.setup("CPU")
+    classifier = predict.from_file(options.file) if options.file else \
+        predict.from_network(*resolve(options.model, options.config, options.ckpt, QUICKSTART))
+    found = list(classifier.each(paths, options.top))
+    results = [one for one in found if not isinstance(one, Exception)]
+    if options.json:
+        print(predict.as_json(results))
+    elif results and options.output:
+        measures.write_predictions(options.output, results)
+        print(f"{printable(options.output)}: {len(results)} image{'s' * (len(results) > 1)}")
+    elif results:
+        print(predict.as_table(results))
+    for error in complaints + [one for one in found if isinstance(one, Exception)]:
+        complain(error)
+    return 1 if complaints or len(results) < len(found) else 0
+
+
+def build_parser() -> Parser:
+    """The options of this command."""
     parser = Parser("ghost-ms infer", description=__doc__)
     add_network(parser)
     parser.add_argument("--file", "--mindir", "--onnx", metavar="FILE",
                         help="exported .mindir, .onnx or .ms, with its sidecar beside it; instead of --ckpt")
-    parser.add_argument("images", nargs="*", metavar="PATH", help="images, or folders of images")
+    parser.add_argument("images", nargs="*", metavar="PATH",
+                        help="images, folders of images, or quoted patterns such as 'photos/**/*.jpg'")
     parser.add_argument("--image", nargs="+", default=[], metavar="PATH", help="the same")
     parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(argv)
-    if options.top < 1:
-        raise ValueError(f"--top is {options.top}; it is 1 or more")
-    images = options.images + options.image
-    if not images:
-        raise ValueError("name at least one image, or a folder of images")
-    from ghost_ms import device
-    from ghost_ms.deploy import predict
-    from ghost_ms.deploy.resolve import resolve
-
-    paths = predict.find_images(images)
-    device.setup("CPU")
-    if options.file:
-        if options.ckpt or options.model or options.config:
-            raise ValueError("--file holds the network already; leave out --ckpt, --model and --config")
-        classify = predict.from_file(options.file)
-    else:
-        classify = predict.from_network(*resolve(options.model, options.config, options.ckpt, QUICKSTART))
-    results = [classify(path, options.top) for path in paths]
-    print(predict.as_json(results) if options.json else predict.as_table(results))
-    return 0
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form.add_argument("-o", "--output", metavar="FILE",
+                      help="write the results to a .csv (one row for each image) or .json file instead of printing them")
+    return parser

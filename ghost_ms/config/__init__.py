@@ -10,7 +10,7 @@ from ghost_ms.config.distill import DistillConfig
 from ghost_ms.config.loss import LossConfig
 from ghost_ms.config.model import ModelConfig
 from ghost_ms.config.optimizer import OPTIMIZERS, OptimizerConfig
-from ghost_ms.config.parsing import build_parser, explicit_keys, load, parse
+from ghost_ms.config.parsing import build_parser, explicit_keys, load, parse, recipe_files
 from ghost_ms.config.reading import read_recipe
 from ghost_ms.config.recipe import Config
 from ghost_ms.config.run import RunConfig
@@ -20,4 +20,4 @@ from ghost_ms.config.train import EmaConfig, PrecisionConfig, TrainConfig
 __all__ = ["AugmentConfig", "Config", "DATASETS", "DataConfig", "DistillConfig", "EmaConfig", "LossConfig",
            "ModelConfig", "OPTIMIZERS", "OptimizerConfig", "PrecisionConfig", "RunConfig", "SCHEDULES",
            "ScheduleConfig", "TrainConfig", "build_parser", "explicit_keys", "load", "nearest", "one_of", "parse",
-           "read_recipe"]
+           "read_recipe", "recipe_files"]

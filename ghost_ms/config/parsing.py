@@ -88,6 +88,11 @@ def explicit_keys(argv: Sequence[str]) -> Dict[str, None]:
     return dict.fromkeys(SHORT.get(name, name) for name in names)
 
 
+def recipe_files(argv: Sequence[str]) -> List[str]:
+    """The recipes that a command line names."""
+    return _recipes_apart(argv)[0]
+
+
 def _recipes_apart(argv: Sequence[str]) -> Tuple[List[str], List[str]]:
     """The files that `--config` names, and all other words of a command line."""
     files: List[str] = []

@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"--top is {options.top}; it is 1 or more")
     paths, sidecar = predict.find_images(options.image), read_sidecar(options.model)
     with LiteModel(options.model, options.threads, options.target) as model:
-        classify = predict.classifier(model, sidecar)
+        classify = predict.Classifier(model, sidecar)
         results = [classify(path, options.top) for path in paths]
     print(predict.as_json(results) if options.json else predict.as_table(results))
     return 0

@@ -3,7 +3,7 @@ import sys
 from typing import Optional, Sequence
 
 from ghost_ms import config as recipes
-from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, wish_of
+from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, say, wish_of
 from ghost_ms.core.text import printable
 from ghost_ms.deploy.export import checkpoint_of_run
 from ghost_ms.models import model_card
@@ -54,9 +54,3 @@ def by_name(wish: Wish, ckpt: str = "") -> Description:
     card = model_card(wish.recipe.model.name)
     classes = class_names(card, wish.recipe.model.num_classes or card.num_classes)
     return describe(wish, 3, classes)
-
-
-def say(notes: Sequence[str]) -> None:
-    """Tell the user what differs between what was given, a line each."""
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)

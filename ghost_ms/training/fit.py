@@ -7,14 +7,13 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 from mindspore import nn
 
 from ghost_ms import device
+from ghost_ms.checkpoints import reconcile
 from ghost_ms.config import Config
 from ghost_ms.core.files import write_link
 from ghost_ms.core.streams import unbreakable
 from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import Shard, steps_per_epoch
-from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.device import World
-from ghost_ms.models import model_card
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.callbacks import Callback, of_recipe
 from ghost_ms.training.checkpoint import Description
@@ -34,20 +33,8 @@ from ghost_ms.training.step import TrainStep
 
 
 def describe(config: Config, source: Source) -> Description:
-    """The network and preprocessing that a recipe and its data ask for.
-
-    Raises:
-        ValueError: unknown model, or fewer logits than the data has classes.
-    """
-    card = model_card(config.model.name)
-    channels = config.model.in_channels or source.channels
-    if channels not in (1, 3):
-        raise ValueError(f"model.in_channels is {channels}; images have 1 or 3 channels")
-    classes = config.model.num_classes or len(source.classes)
-    if classes < len(source.classes):
-        raise ValueError(f"model.num_classes is {classes}, but the data has {len(source.classes)} classes")
-    args = {"num_classes": classes, "in_channels": channels, **config.model.args}
-    return Description(config.model.name, args, source.classes, preprocessing_of(card, config.data, channels))
+    """The network and preprocessing that a recipe and its data ask for; errors as `reconcile.describe`."""
+    return reconcile.describe(reconcile.Wish(config), source.channels, source.classes)
 
 
 @dataclasses.dataclass
