@@ -124,7 +124,7 @@ def judge_run(folder: str, count: int) -> Tuple[Judgement, List[Mistake]]:
     from ghost_ms.training.fit import describe
 
     recipe = recipes.load(os.path.join(folder, "config.yaml"))
-    source = open_source(recipe.data, "test")
+    source = open_source(recipe.data, "val")
     device.setup(recipe.run.device, recipe.run.device_id, recipe.run.mode, recipe.run.seed)
     net, description = restore(os.path.join(folder, "checkpoints", "best.ckpt"), describe(recipe, source))
     net.set_train(False)

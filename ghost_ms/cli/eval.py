@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms.training.checkpoint import restore
     from ghost_ms.training.evaluate import evaluate as measure
 
-    source = open_source(recipe.data, "test")
+    source = open_source(recipe.data, "val")
     device.setup(recipe.run.device, recipe.run.device_id, recipe.run.mode, recipe.run.seed)
     net, description = restore(ckpt, fit.describe(recipe, source))
     result = measure(net, evaluation_batches(source, recipe, description.preprocessing))

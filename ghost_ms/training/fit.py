@@ -69,7 +69,7 @@ def fit(config: Config) -> Dict[str, float]:
     Raises:
         Stopped: a signal asked for it; the state is saved.
     """
-    train, test = open_source(config.data, "train"), open_source(config.data, "test")
+    train, test = open_source(config.data, "train"), open_source(config.data, "val")
     description = describe(config, train)
     if test.classes != train.classes:
         raise ValueError(f"the test split has other classes than the training split "
