@@ -31,6 +31,8 @@ from ghost_ms.data.source import Source
 
 #: Ending -> bytes of the largest file. A value of JSON takes many times its text while it is read.
 MOST_BYTES = {".csv": 1 << 28, ".tsv": 1 << 28, ".txt": 1 << 28, ".json": 1 << 26}
+#: Characters of a path or a label.
+LONGEST = 1000
 #: Images times classes, where labels are sets.
 MOST_CELLS = 1 << 31
 #: What the columns can be called, without case.
@@ -107,6 +109,8 @@ def read_rows(path: str, own: Optional[Sequence[str]] = None) -> List[Row]:
         for row in rows:
             if not row.path or "\0" in row.path:
                 raise ValueError(f"{row.place} names no file")
+            if max(map(len, (row.path, *row.labels))) > LONGEST:
+                raise ValueError(f"{row.place} has a name of more than {LONGEST} characters")
     except (ValueError, csv.Error, RecursionError) as error:
         raise ValueError(f"the label file '{printable(path)}' cannot be used: {printable(error)}") from None
     if not rows:
@@ -143,8 +147,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> Tuple[int, int, int]:
     if path is not None and label is not None:
         return path, label, 1
     if len(titles) != 2:
-        raise ValueError(f"it has {len(titles)} columns ({some(rows[0], 4)}), and no header that calls one 'path' and one "
-                         "'label'")
+        raise ValueError(f"its columns ({some(rows[0], 4)}) are not two, and no header calls one 'path' and one 'label'")
     header = path is not None or (len(rows) > 1 and not is_image(rows[0][0].strip()) and is_image(rows[1][0].strip()))
     return 0, 1, int(header)
 
@@ -266,8 +269,8 @@ def _about_missing(missing: Set[str], count: int, file: str, root: pathlib.Path,
 def _about_leaks(paths: Set[str], trained: Sequence[Row], root: pathlib.Path, train: str, file: str) -> List[str]:
     inside = _Inside(root)
     both = sorted(paths & {inside.path(row) for row in trained})
-    return [f"{len(both)} images stand in both {printable(train)} and {printable(file)}, so that what is measured on "
-            f"them says little of new images: {some([os.path.relpath(path, root) for path in both])}"] if both else []
+    return [f"of the images that {printable(file)} names, {len(both)} are in {printable(train)} too, so that what is measured "
+            f"on them says little of new ones: {some([os.path.relpath(path, root) for path in both])}"] if both else []
 
 
 def _about_several(rows: Sequence[Row], first: Row) -> str:

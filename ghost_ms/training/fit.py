@@ -17,6 +17,7 @@ from ghost_ms.device import World
 from ghost_ms.models import model_card
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.checkpoint import Description
+from ghost_ms.training.class_weights import class_weights
 from ghost_ms.training.compile_cache import CompileCache, step_folder
 from ghost_ms.training.interrupt import Interruption
 from ghost_ms.training.loop import Training, score, write_course
@@ -89,12 +90,14 @@ def fit(config: Config) -> Dict[str, float]:
             if found.progress.epoch >= config.train.epochs:
                 return _finished(config, world, found)
         check_precision(config.precision, target)
-        cache = CompileCache(step_folder(config, description, rates(config.train.epochs), target, world))
+        weights = class_weights(config.loss, train, description.args["num_classes"])
+        cache = CompileCache(step_folder(config, description, rates(config.train.epochs), target, world,
+                                         [train.multi_label, None if weights is None else weights.tolist()]))
         net = description.build(config.model.pretrained if found is None else False)
         if config.train.activation_epochs:
             begin_activation(net, config.train)
         step = create_step(net, config, rates(config.train.epochs), description.preprocessing,
-                           description.args["num_classes"], world)
+                           description.args["num_classes"], world, weights)
         progress = Progress() if found is None else found.progress
         progress.recipe, progress.ranks, progress.images = flat(config), world.size, train.size
         if found is not None:
