@@ -54,6 +54,14 @@ def pynative():
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_home(tmp_path_factory):
+    """What is kept between commands lies in a folder of the tests, not in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GHOST_MS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture
 def no_process_left(tmp_path, monkeypatch):
     """What the test has started ends with it, also where it ran into a limit and its children do not see it."""

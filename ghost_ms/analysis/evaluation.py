@@ -33,7 +33,7 @@ class Evaluation(NamedTuple):
         return self.source.paths[sample] if self.source.paths else self.source.name(sample)
 
 
-def of_checkpoint(path: str, wish: Wish, split: str = "test") -> Evaluation:
+def of_checkpoint(path: str, wish: Wish, split: str = "val") -> Evaluation:
     """Measure the network in a checkpoint on a split of the recipe's data.
 
     What the checkpoint says of itself holds, but for what the command line gives; the labels follow its classes.
@@ -63,7 +63,7 @@ def of_network(net: nn.Cell, description: Description, source: Source, recipe: C
     return judge(lambda images: net(ms.Tensor(images)).asnumpy(), batches, source.classes, name=source.name)
 
 
-def of_file(path: str, wish: Wish, split: str = "test") -> Evaluation:
+def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
     """Measure an exported file, .mindir, .onnx or .ms, on a split of the recipe's data.
 
     Preprocessing and classes are those of the file's sidecar; a call takes as many images as the file does.

@@ -54,8 +54,9 @@ def build_parser():
     parser.add_argument("--file", type=Optional[str], metavar="FILE",
                         help="exported .mindir, .onnx or .ms, with its sidecar beside it; instead of --ckpt. Classes "
                              "and preprocessing are the sidecar's, the data the recipe's")
-    parser.add_argument("--split", type=str, default="test", metavar="NAME",
-                        help="split of the data to measure on, such as test or train")
+    parser.add_argument("--split", type=str, default="val", metavar="NAME",
+                        help="split of the data to measure on: val, what a training evaluates on (default); test, the "
+                             "data set's own test split; or train")
     parser.add_argument("--per_class", action="store_true",
                         help="print precision, recall and F1 of every class, and their means")
     parser.add_argument("--confusion", nargs="?", const="-", metavar="FILE",
@@ -99,7 +100,7 @@ def tell(found, path: str, dataset: str, options) -> None:
     from ghost_ms.analysis import measures
     from ghost_ms.models.table import as_text
 
-    judgement, split = found.judgement, "" if options.split == "test" else f", split {printable(options.split)}"
+    judgement, split = found.judgement, "" if options.split == "val" else f", split {printable(options.split)}"
     print(f"{printable(found.model)}: top-1 {judgement.top1:.2f} %, top-5 {judgement.top5:.2f} %, loss "
           f"{judgement.mean_loss:.4f} on {len(judgement.labels)} images of {dataset}{split}")
     if options.per_class:

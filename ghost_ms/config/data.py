@@ -1,10 +1,10 @@
 """The section `data`: the images and how they are brought to the network."""
 import dataclasses
-from typing import List, Optional
+from typing import List, Optional, Union
 
 from ghost_ms.config.checks import Size, at_least_one, height_and_width, one_of, share
 
-DATASETS = ("image_folder", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
+DATASETS = ("image_folder", "label_file", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
 
 
 @dataclasses.dataclass
@@ -12,9 +12,17 @@ class DataConfig:
     """The images and how they are brought to the network.
 
     Args:
-        dataset: image_folder, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded.
+        dataset: image_folder, label_file, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded.
         root: folder of the data set; synthetic and embedded need none. image_folder holds train/CLASS/IMAGE and
-            val/CLASS/IMAGE.
+            val/CLASS/IMAGE (also called validation or valid; where there is none, test or eval).
+        train_labels: label_file alone: the file that names the training images and their labels, .csv, .tsv, .txt or
+            .json; its path and those in it are relative to data.root. Several labels of an image are separated by | or ;.
+        val_labels: label_file alone: the same for the images that a training evaluates on.
+        test_labels: label_file alone: the same for those that only `ghost-ms eval --split test` looks at.
+        classes: names of the classes in the order of the labels, or a file with one name a line (image_folder and
+            label_file); by default the folders, or the names in data.train_labels, in natural order (1, 2, 10).
+        val_share: share of the training images of every class that is held out to evaluate on, always the same ones,
+            where the data set has no images for that; 0 for none.
         batch_size: images of a training step, on each device.
         eval_batch_size: images of an evaluation step.
         workers: threads that decode and augment; never more than the cores.
@@ -30,12 +38,19 @@ class DataConfig:
         max_corrupt_share: share of an epoch's training images that may be unreadable and are replaced by the next
             good ones; more stops the run. 0 allows none. An unreadable image of the test split always stops it.
         train_share: share of the training images of every class that is used, always the same ones.
+        sampler: shuffle, or balanced: each class is drawn equally often in an epoch, which keeps its length, so that
+            images of rare classes come several times and of frequent ones not all.
         synthetic_size: images of each split of the synthetic data set.
         synthetic_classes: classes of the synthetic data set.
     """
 
     dataset: str = "image_folder"
     root: Optional[str] = None
+    train_labels: Optional[str] = None
+    val_labels: Optional[str] = None
+    test_labels: Optional[str] = None
+    classes: Optional[Union[List[str], str]] = None
+    val_share: float = 0.0
     batch_size: int = 128
     eval_batch_size: int = 128
     workers: int = 8
@@ -48,6 +63,7 @@ class DataConfig:
     check: bool = True
     max_corrupt_share: float = 0.01
     train_share: float = 1.0
+    sampler: str = "shuffle"
     synthetic_size: int = 256
     synthetic_classes: int = 10
 
@@ -57,6 +73,7 @@ class DataConfig:
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("data.dataset", self.dataset, DATASETS)
+        one_of("data.sampler", self.sampler, ("shuffle", "balanced"))
         if self.interpolation is not None:
             one_of("data.interpolation", self.interpolation, ("bilinear", "bicubic"))
         at_least_one(**{f"data.{key}": getattr(self, key) for key in (
@@ -64,7 +81,23 @@ class DataConfig:
         share("data.max_corrupt_share", self.max_corrupt_share)
         if not 0 < self.train_share <= 1:
             raise ValueError(f"data.train_share must be more than 0 and at most 1, not {self.train_share}")
+        if not 0 <= self.val_share < 1:
+            raise ValueError(f"data.val_share must be at least 0 and below 1, not {self.val_share}")
+        self._validate_labels()
         if self.crop_ratio is not None and not 0 < self.crop_ratio <= 1:
             raise ValueError(f"data.crop_ratio must lie above 0 and at most be 1, not {self.crop_ratio}")
         if self.std is not None and min(self.std, default=0) <= 0:
             raise ValueError(f"data.std is {self.std}; images are divided by it, so each value must lie above 0")
+
+    def _validate_labels(self) -> None:
+        """ValueError for keys of label files and classes that the data set does not read."""
+        for key in ("train_labels", "val_labels", "test_labels"):
+            if getattr(self, key) is not None and self.dataset != "label_file":
+                raise ValueError(f"data.{key} needs data.dataset label_file, not {self.dataset}")
+        if self.classes is not None and self.dataset not in ("label_file", "image_folder"):
+            raise ValueError(f"data.classes is for label_file and image_folder; {self.dataset} knows its classes")
+        if isinstance(self.classes, list):
+            twice = next((name for name in self.classes if self.classes.count(name) > 1), None)
+            if twice is not None or not self.classes or "" in self.classes:
+                raise ValueError("data.classes is a list of names, each once" + (
+                    f", and '{twice}' stands twice" if twice else ""))

@@ -1,6 +1,7 @@
 """The section `loss`: what the logits are compared with the labels by."""
 import dataclasses
-from typing import Optional
+import math
+from typing import Dict, List, Optional, Union
 
 from ghost_ms.config.checks import not_negative, one_of, share
 
@@ -14,6 +15,9 @@ class LossConfig:
         label_smoothing: share of the target that is spread over all classes.
         threshold: binary cross-entropy alone: targets above it count as 1, all others as 0 (arXiv 2110.00476).
         sum_classes: binary cross-entropy alone: sum over the classes instead of their mean.
+        class_weights: what an image of each class counts: balanced (the rarer the class, the more: all labels / (classes
+            * labels of the class)), a list in the order of the classes, or a mapping from names to weights, 1 for the
+            others. Cross-entropy becomes the weighted mean; of binary cross-entropy the positive part is multiplied.
         balance_weight: weight of the network's own balance loss (LegoNet).
     """
 
@@ -21,6 +25,7 @@ class LossConfig:
     label_smoothing: float = 0.0
     threshold: Optional[float] = None
     sum_classes: bool = False
+    class_weights: Optional[Union[List[float], Dict[str, float], str]] = None
     balance_weight: float = 0.0
 
     def validate(self) -> None:
@@ -32,3 +37,14 @@ class LossConfig:
             share("loss.threshold", self.threshold)
         if self.name == "cross_entropy" and (self.threshold is not None or self.sum_classes):
             raise ValueError("loss.threshold and loss.sum_classes need loss.name binary_cross_entropy")
+        self._validate_weights()
+
+    def _validate_weights(self) -> None:
+        given = self.class_weights
+        if isinstance(given, str):
+            one_of("loss.class_weights", given, ("balanced",))
+        elif given is not None:
+            values = list(given.values()) if isinstance(given, dict) else given
+            if not values or not all(0 < value < math.inf for value in values):
+                raise ValueError(f"loss.class_weights is {given}; it is balanced, or weights above 0: a list with one for "
+                                 "each class, or a mapping from names of classes")

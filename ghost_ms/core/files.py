@@ -9,6 +9,11 @@ from typing import Iterator, Union
 PREFIX = ".writing-"
 
 
+def home() -> str:
+    """Folder of what is kept between commands: `$GHOST_MS_HOME`, by default ~/.cache/ghost_ms."""
+    return os.environ.get("GHOST_MS_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "ghost_ms")
+
+
 @contextlib.contextmanager
 def whole_file(path: Union[str, os.PathLike]) -> Iterator[str]:
     """A temporary path beside `path`, which is renamed to it where all goes well.

@@ -12,7 +12,7 @@ import sys
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ghost_ms.config import DataConfig
-from ghost_ms.core.files import write_text
+from ghost_ms.core.files import home, write_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import decode as decoding
 from ghost_ms.data.datasets import Source
@@ -29,6 +29,11 @@ VERSION = 1
 
 #: (size, time of change in ns) of a file, None where it cannot be looked at.
 Stamp = Optional[Tuple[int, int]]
+
+
+def cache_file() -> str:
+    """Where it is remembered which images were looked at and found sound."""
+    return os.path.join(home(), "checked_images.json")
 
 
 def check_split(source: Source, split: str, config: DataConfig, cache: Optional[str] = None) -> List[str]:

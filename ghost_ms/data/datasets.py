@@ -1,122 +1,165 @@
-"""The data sets: where the images come from and what their classes are called.
-
-A `Source` reads undecoded or raw images; order and augmentation are the loader's.
-"""
-import dataclasses
+"""The data sets: where the images come from and what their classes are called."""
+import collections
+import functools
 import gzip
 import os
 import pathlib
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ghost_ms.config import DataConfig
+from ghost_ms.config import DataConfig, one_of
+from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable
-from ghost_ms.data.decode import read_image_file
-from ghost_ms.data.images import Found, class_folders, find_images, natural, passed_over_line, some
+from ghost_ms.data import folders, label_files
+from ghost_ms.data.classes import match
+from ghost_ms.data.source import Source
+from ghost_ms.data.splits import hold_out, train_share
+
+__all__ = ["SPLITS", "Source", "open_source", "read_idx"]
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SPLITS = {"train": ("train", "training"), "test": ("val", "validation", "test", "eval")}
+#: What a split can be called.
+SPLITS = ("train", "val", "test")
+#: Bytes of the largest file of names of classes.
+MOST_NAMES_BYTES = 1 << 24
 
 
-@dataclasses.dataclass
-class Source:
-    """One split of a data set.
+class _Parts(NamedTuple):
+    """What a data set consists of.
 
     Args:
-        classes: name of each label, in the order of the labels.
-        labels: int32 (images,).
-        channels: 3 or 1.
-        encoded: whether an image is a file's bytes rather than uint8 (H, W, C).
-        read: number of a sample -> its image, in that form; OSError for a file that cannot be read.
-        paths: the files, in the order of the samples; empty for data that lies in memory.
-        notes: sentences to be said once at the start, such as on files that were passed over.
+        readers: 'train', 'val' and 'test', as far as there are such -> what reads it.
+        absent: such a name -> the error that says that it is not there.
+        val: where the validation split comes from.
+        notes: sentences about how they were found.
     """
 
-    classes: List[str]
-    labels: np.ndarray
-    channels: int
-    encoded: bool
-    read: Callable[[int], Union[bytes, np.ndarray]]
-    paths: Sequence[str] = ()
-    notes: List[str] = dataclasses.field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        return len(self.labels)
-
-    def name(self, sample: int) -> str:
-        """The file of a sample, safe to print, or its number where the data lies in memory."""
-        return printable(self.paths[sample]) if self.paths else f"image {sample}"
+    readers: Dict[str, Callable[[], Source]]
+    absent: Callable[[str], Exception]
+    val: str = ""
+    notes: Sequence[str] = ()
 
 
 def open_source(config: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Source:
-    """The 'train' or 'test' split of the data set that a recipe names; of the former, the share that it asks for.
+    """One split of the data set that a recipe names.
+
+    'train' is what is trained on, of which `data.train_share` takes a part. 'val' is what a training evaluates on: the
+    share that `data.val_share` holds out of the training images, the data set's own validation split, or where it has
+    none its test split. 'test' is the data set's own test split.
 
     Args:
-        classes: the order that the labels follow, such as a checkpoint's own: the data's classes are mapped to it by
-            name. By default the data set's own order, for class folders the natural one (1, 2, 10).
+        classes: the order that the labels follow, such as a checkpoint's own: the data's classes are mapped to it as
+            `classes.match` has it. By default that of `data.classes`, else the data set's own, for class folders the
+            natural one (1, 2, 10).
 
     Raises:
-        ValueError, FileNotFoundError: the folder is missing, holds no such data set, or has other classes than
-            `classes`; the sentence says what it should hold.
+        ValueError, FileNotFoundError: the folder is missing, holds no such data set or no such split, or has classes
+            that are not among `classes`; the sentence says what it should hold.
     """
-    source = _whole(config, split, classes)
-    if classes is not None and source.classes != list(classes):
-        source = _follow(source, classes)
-    return source if split == "test" or config.train_share == 1 else _part(source, config.train_share)
+    one_of("the split", split, SPLITS)
+    own = class_list(config)
+    parts = _parts(config, own if classes is None else classes, own)
+    if config.val_share and split != "test":
+        source = _shared(parts, config.val_share)[split]
+    else:
+        name = "test" if split == "val" and "val" not in parts.readers else split
+        if name not in parts.readers:
+            raise parts.absent(split)
+        source = parts.readers[name]()
+    wanted = own if classes is None else classes
+    if wanted is not None and source.classes != list(wanted):
+        places, notes = match(source.classes, wanted)
+        source = source.relabelled(places, wanted)
+        source.notes = [*source.notes, *notes]
+    source.notes = list(dict.fromkeys((*parts.notes, *source.notes)))
+    return source if split != "train" or config.train_share == 1 else train_share(source, config.train_share)
 
 
-def _part(source: Source, share: float) -> Source:
-    """The same share of every class, at least one image; which ones does not depend on the seed of a run."""
-    order = np.random.default_rng(0).permutation(source.size)
-    groups = [order[source.labels[order] == label] for label in range(len(source.classes))]
-    kept = np.sort(np.concatenate([group[:max(1, round(share * len(group)))] for group in groups]))
-    return dataclasses.replace(source, labels=source.labels[kept], read=lambda sample: source.read(kept[sample]),
-                               paths=[source.paths[sample] for sample in kept] if source.paths else ())
+def class_list(config: DataConfig) -> Optional[List[str]]:
+    """The names of `data.classes`, of a list or of a file; None where a recipe gives none.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or names a class twice.
+    """
+    if config.classes is None or isinstance(config.classes, list):
+        return config.classes
+    path = os.path.join(os.path.expanduser(config.root or ""), os.path.expanduser(config.classes))
+    names = [line.strip() for line in read_text(path, MOST_NAMES_BYTES).splitlines() if line.strip()]
+    twice = next((name for name, count in collections.Counter(names).items() if count > 1), None)
+    if twice is not None or not names:
+        raise ValueError(f"data.classes '{printable(path)}' has one name of a class a line, "
+                         + ("but is empty" if twice is None else f"but '{printable(twice)}' stands twice"))
+    return names
 
 
-def _follow(source: Source, classes: Sequence[str]) -> Source:
-    """The same images with labels that count in the order of `classes`."""
-    _check_names(source.classes, classes, "class")
-    places = {name: place for place, name in enumerate(classes)}
-    labels = np.array([places[name] for name in source.classes], np.int32)[source.labels]
-    return dataclasses.replace(source, classes=list(classes), labels=labels)
+def _shared(parts: _Parts, share: float) -> Dict[str, Source]:
+    """The training split without the share that is held out, and that share."""
+    if "val" in parts.readers:
+        raise ValueError(f"data.val_share is {share:g}, but the data set has images to evaluate on of its own "
+                         f"({parts.val}); leave out one of both")
+    if "train" not in parts.readers:
+        raise parts.absent("train")
+    whole = parts.readers["train"]()
+    training, evaluation = hold_out(whole, share)
+    return {"train": training, "val": evaluation}
 
 
-def _check_names(there: Sequence[str], classes: Sequence[str], kind: str) -> None:
-    """ValueError unless the names of the data are `classes` in some order, each once."""
-    unknown = sorted(set(there) - set(classes), key=natural)
-    missing = sorted(set(classes) - set(there), key=natural)
-    if unknown or missing or len(set(classes)) != len(classes):
-        faults = [f"the data has {some(unknown)}, which the network does not know"] if unknown else []
-        faults += [f"the data has no {kind} {some(missing)}"] if missing else []
-        faults = faults or ["two of the network's have the same name"]
-        raise ValueError(f"the data does not have the {len(classes)} classes of the network: {'; '.join(faults)}; "
-                         "rename the classes of the data, or take a network that was trained on them")
-
-
-def _whole(config: DataConfig, split: str, classes: Optional[Sequence[str]]) -> Source:
+def _parts(config: DataConfig, order: Optional[Sequence[str]], own: Optional[Sequence[str]]) -> _Parts:
+    """The parts of a recipe's data set; `order` as `open_source` takes it, `own` as `data.classes` has it."""
     if config.dataset == "embedded":
-        return _embedded(split)
+        return _two(_embedded)
     if config.dataset == "synthetic":
-        return _synthetic(config, split)
+        return _two(functools.partial(_synthetic, config))
+    root = _root(config)
+    if config.dataset == "image_folder":
+        return _folder_parts(root, config, order)
+    if config.dataset == "label_file":
+        return _label_file_parts(root, config, own)
+    if config.dataset in ("cifar10", "cifar100"):
+        return _two(functools.partial(_cifar, root, config.dataset))
+    return _two(functools.partial(_mnist, root, config.dataset))
+
+
+def _two(read: Callable[[str], Source]) -> _Parts:
+    """A data set that comes with images to train with and to test with, and always has both."""
+    return _Parts({split: functools.partial(read, split) for split in ("train", "test")}, ValueError)
+
+
+def _root(config: DataConfig) -> pathlib.Path:
     if config.root is None:
         raise ValueError(f"data.root is not set: give the folder of the {config.dataset} data set (--data.root DIR); "
                          "--config configs/quickstart.yaml needs none")
     root = pathlib.Path(config.root).expanduser()
     if not root.is_dir():
         where = "" if root.is_absolute() else f" in {os.getcwd()}"
-        raise FileNotFoundError(f"there is no data folder '{_shown(root)}'{where} (--data.root)")
-    if config.dataset == "image_folder":
-        return _image_folder(root, split, classes)
-    if config.dataset in ("cifar10", "cifar100"):
-        return _cifar(root, split, config.dataset)
-    names = FASHION if config.dataset == "fashion_mnist" else [str(digit) for digit in range(10)]
-    prefix = "train" if split == "train" else "t10k"
-    images = read_idx(root, f"{prefix}-images-idx3-ubyte")
-    return _arrays(images[..., None], read_idx(root, f"{prefix}-labels-idx1-ubyte"), names)
+        raise FileNotFoundError(f"there is no data folder '{printable(root)}'{where} (--data.root)")
+    return root
+
+
+def _folder_parts(root: pathlib.Path, config: DataConfig, order: Optional[Sequence[str]]) -> _Parts:
+    paths, notes = folders.data_folders(root, config.val_share)
+
+    def read(split: str) -> Source:
+        if split != "train" and "train" in paths and order is None:
+            folders.check_same_classes(paths["train"], paths[split])
+        return folders.read_folder(paths[split], order)
+
+    return _Parts({split: functools.partial(read, split) for split in paths},
+                  lambda split: folders.absent(split, root), printable(paths.get("val")), notes)
+
+
+def _label_file_parts(root: pathlib.Path, config: DataConfig, own: Optional[Sequence[str]]) -> _Parts:
+    files = label_files.given(config)
+
+    def absent(split: str) -> Exception:
+        return ValueError(f"data.{split}_labels is not set: name the label file of the split, such as {split}.csv"
+                          + (", or set data.val_share 0.2 to evaluate on a part of the training images"
+                             if split == "val" else ""))
+
+    return _Parts({split: functools.partial(label_files.read_split, root, files, split, own, config)
+                   for split in files}, absent, "data.val_labels")
 
 
 def read_idx(root: pathlib.Path, name: str) -> np.ndarray:
@@ -131,6 +174,13 @@ def read_idx(root: pathlib.Path, name: str) -> np.ndarray:
         return np.frombuffer(content, np.uint8, int(np.prod(shape)), 4 + 4 * rank).reshape(shape)
     except (ValueError, IndexError, EOFError, OSError) as error:
         raise ValueError(f"{path} is not a whole IDX file: {error}") from None
+
+
+def _mnist(root: pathlib.Path, kind: str, split: str) -> Source:
+    names = FASHION if kind == "fashion_mnist" else [str(digit) for digit in range(10)]
+    prefix = "train" if split == "train" else "t10k"
+    images = read_idx(root, f"{prefix}-images-idx3-ubyte")
+    return _arrays(images[..., None], read_idx(root, f"{prefix}-labels-idx1-ubyte"), names)
 
 
 def _arrays(images: np.ndarray, labels: np.ndarray, classes) -> Source:
@@ -159,63 +209,7 @@ def _synthetic(config: DataConfig, split: str) -> Source:
     return _arrays(images, labels, [f"class {label}" for label in range(classes)])
 
 
-def _image_folder(root: pathlib.Path, split: str, order: Optional[Sequence[str]]) -> Source:
-    folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
-    if folder is None:
-        near = next((place for place in (root.resolve().parent, *sorted(filter(pathlib.Path.is_dir, root.iterdir())))
-                     if all(any((place / name).is_dir() for name in names) for names in SPLITS.values())), None)
-        raise FileNotFoundError(f"{_shown(root)} holds no folder {' or '.join(SPLITS[split])}; an image_folder data "
-                                "set has train/CLASS/IMAGE and val/CLASS/IMAGE"
-                                + (f"; did you mean --data.root {_shown(near)}?" if near else ""))
-    folders, passed_over = class_folders(folder)
-    if not folders:
-        raise ValueError(f"{_shown(folder)} has no class folders; an image_folder data set has "
-                         f"{folder.name}/CLASS/IMAGE")
-    if order is None:
-        classes = sorted(folders, key=natural)
-        if split == "test":
-            _check_classes(root, folder, classes)
-    else:
-        _check_names(list(folders), order, "folder")
-        classes = list(order)
-    found = {name: find_images(folders[name]) for name in classes}
-    for name in classes:
-        passed_over.update(found[name].passed_over)
-        if not found[name].paths:
-            raise ValueError(_empty(folders[name], found[name]))
-    paths = [path for name in classes for path in found[name].paths]
-    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(found[name].paths) for name in classes])
-    poor = [name for name in classes if found[name].lost() >= len(found[name].paths)]
-    notes = [passed_over_line(passed_over, folder)] if passed_over else []
-    if poor:
-        notes.append(f"half of the files or more were passed over of {len(poor)} of {len(classes)} classes: "
-                     f"{some(poor, 5)}")
-    return Source(classes, labels, 3, True, lambda sample: read_image_file(paths[sample]), paths, notes)
-
-
-def _shown(path: Union[str, os.PathLike]) -> str:
-    return printable(os.fspath(path))
-
-
-def _empty(folder: str, found: Found) -> str:
-    line = passed_over_line(found.passed_over, folder)
-    return (f"class folder '{_shown(folder)}' holds no image that can be decoded here{f' ({line})' if line else ''}; "
-            "fill it or remove it")
-
-
-def _check_classes(root: pathlib.Path, folder: pathlib.Path, classes: Sequence[str]) -> None:
-    """Labels are places in the list of classes, so a missing folder would shift all that follow."""
-    train = next((root / name for name in SPLITS["train"] if (root / name).is_dir()), None)
-    if train is None:
-        return
-    trained = class_folders(train)[0]
-    for name in sorted(set(trained).symmetric_difference(classes)):
-        there, missing = (train, folder) if name in trained else (folder, train)
-        raise ValueError(f"class '{printable(name)}' has a folder in {_shown(there)} and none in {_shown(missing)}; "
-                         "both must hold the same classes")
-
-
-def _cifar(root: pathlib.Path, split: str, kind: str) -> Source:
+def _cifar(root: pathlib.Path, kind: str, split: str) -> Source:
     """The binary version of CIFAR, as its authors distribute it."""
     files, label_bytes = {
         ("cifar10", "train"): ([f"data_batch_{i}.bin" for i in range(1, 6)], 1),

@@ -18,7 +18,7 @@ from ghost_ms.config import Config
 from ghost_ms.core.text import printable
 from ghost_ms.data.datasets import Source
 from ghost_ms.data.decode import decode, to_pillow
-from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch
+from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch, set_targets
 from ghost_ms.data.transforms import Preprocessing, TrainingTransform
 
 #: Batches, and rows before them, that a pipeline works ahead; MindSpore's 16 batches of 1024 images were 10 GB.
@@ -64,6 +64,40 @@ def epoch_order(size: int, seed: int, epoch: int, repeated: int = 1) -> np.ndarr
     return np.repeat(order[:-(-size // repeated)], repeated)[:size]
 
 
+def balanced_order(labels: np.ndarray, seed: int, epoch: int, repeated: int = 1) -> np.ndarray:
+    """Samples in the order of an epoch of the same length in which each class is drawn as often as every other one, give
+    or take one draw. Of a class that is drawn more often than it has images, all come before one comes again.
+
+    Args:
+        labels: int (images,); classes without images are left out.
+        repeated: see `epoch_order`; it is the draws that are repeated.
+    """
+    rng = np.random.default_rng([seed % 2 ** 64, epoch, 1])
+    draws = -(-len(labels) // repeated)
+    samples = np.argsort(labels, kind="stable")
+    groups = np.split(samples, np.flatnonzero(np.diff(labels[samples])) + 1)
+    # Which classes get the draws that are left over is another matter in every epoch.
+    more = rng.permutation(len(groups)) < draws % len(groups)
+    drawn = []
+    for group, one_more in zip(groups, more):
+        count = draws // len(groups) + one_more
+        rounds = [rng.permutation(group) for _ in range(-(-count // len(group)))]
+        drawn.append(np.concatenate([*rounds, group[:0]])[:count])
+    order = rng.permutation(np.concatenate(drawn))
+    return np.repeat(order, repeated)[:len(labels)]
+
+
+def _order(source: Source, config: Config, epoch: int) -> np.ndarray:
+    """The order of an epoch that the recipe asks for."""
+    seed, repeated = config.run.seed, config.augment.repeated
+    if config.data.sampler != "balanced":
+        return epoch_order(source.size, seed, epoch, repeated)
+    if source.multi_label:
+        raise ValueError("data.sampler balanced draws class by class, and an image of this data may have several; leave "
+                         "it out, and weigh the classes with loss.class_weights")
+    return balanced_order(source.labels, seed, epoch, repeated)
+
+
 def steps_per_epoch(source: Source, config: Config, shard: Shard = Shard()) -> int:
     """Full global batches of an epoch.
 
@@ -85,8 +119,8 @@ def training_batches(source: Source, config: Config, spec: Preprocessing, epoch:
 
 
 class TrainingBatches:
-    """Iterator over the batches of an epoch: images, and labels int32 (B,) or, where mixup or cutmix is on, targets
-    float32 (B, classes) that hold the label smoothing already; all tensors.
+    """Iterator over the batches of an epoch: images, and labels int32 (B,) or, where mixup or cutmix is on or an image
+    may have several labels, targets float32 (B, classes) that hold the label smoothing already; all tensors.
 
     Images are bytes (B, H, W, C), which the training step normalises: a quarter of the traffic, and work that no core
     of the host has to do. Where they are erased or mixed, which needs normalised ones, they are float32 (B, C, H, W).
@@ -111,9 +145,10 @@ class TrainingBatches:
         self.source, self.batch, self.shard = source, config.data.batch_size, shard
         self.seed, self.epoch, self.share = config.run.seed, epoch, config.data.max_corrupt_share
         self.spec, self.transform = spec, TrainingTransform(spec, config.augment, source.encoded)
-        self.order = epoch_order(source.size, self.seed, epoch, config.augment.repeated)
+        self.order = _order(source, config, epoch)
         self.erasing = RandomErasing(config.augment.random_erasing, config.augment.erasing_mode)
         self.mixing = _mixing(config, source)
+        self.smoothing, self.outputs = config.loss.label_smoothing, _outputs(config, source)
         self.normalizes = bool(self.erasing.probability or self.mixing)
         self.steps = steps_per_epoch(source, config, shard)
         self.step = self._first = skip
@@ -179,6 +214,8 @@ class TrainingBatches:
             for image, place in zip(pixels, self.places(step)):
                 self.erasing(image, generator(self.seed, self.epoch, int(place), ERASING))
         targets = np.concatenate(labels)
+        if self.source.multi_label:
+            targets = set_targets(targets, self.outputs, self.smoothing)
         if self.mixing:
             place = step * self.shard.size + self.shard.rank
             targets = self.mixing(pixels, targets, generator(self.seed, self.epoch, place, MIXING))
@@ -200,12 +237,18 @@ def _mixing(config: Config, source: Source) -> Optional[Mixing]:
     if not (augment.mixup or augment.cutmix) or not augment.mix_probability:
         return None
     return Mixing(augment.mixup, augment.cutmix, augment.mix_probability, augment.mix_switch_probability,
-                  config.model.num_classes or len(source.classes), config.loss.label_smoothing)
+                  _outputs(config, source), config.loss.label_smoothing)
+
+
+def _outputs(config: Config, source: Source) -> int:
+    """Length of the network's logits."""
+    return config.model.num_classes or len(source.classes)
 
 
 def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
                        shard: Shard = Shard()) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once over all shards.
+    """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once over all shards; where an image may have
+    several labels, they are uint8 (b, classes).
 
     Every batch of images has the same shape, so that one compiled graph serves all: the last one is filled up by
     repeating its last image, and its labels tell by their number how many count. Shards may have different numbers of

@@ -66,6 +66,14 @@ def soft_targets(labels: np.ndarray, classes: int, smoothing: float = 0.0) -> np
     return targets
 
 
+def set_targets(labels: np.ndarray, outputs: int, smoothing: float = 0.0) -> np.ndarray:
+    """Sets of labels, 0 or 1 (B, classes), to float32 (B, outputs): smoothing / outputs everywhere, and 1 - smoothing
+    more at each label; outputs beyond the classes are never right."""
+    targets = np.full((len(labels), outputs), smoothing / outputs, np.float32)
+    targets[:, :labels.shape[1]] += labels * np.float32(1 - smoothing)
+    return targets
+
+
 @dataclasses.dataclass(frozen=True)
 class Mixing:
     """Mixup (arXiv 1710.09412) and cutmix (arXiv 1905.04899) of a batch with itself in reverse, as in timm.
@@ -86,8 +94,12 @@ class Mixing:
     smoothing: float
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Change images, float32 (B, C, H, W), in place; returns the targets, float32 (B, classes)."""
-        targets = soft_targets(labels, self.classes, self.smoothing)
+        """Change images, float32 (B, C, H, W), in place; returns the targets, float32 (B, classes).
+
+        Args:
+            labels: int (B,), or targets (B, classes) as `set_targets` gives them.
+        """
+        targets = labels if labels.ndim == 2 else soft_targets(labels, self.classes, self.smoothing)
         if rng.random() >= self.probability:
             return targets
         cut = self.cutmix > 0 and (not self.mixup or rng.random() < self.switch_probability)

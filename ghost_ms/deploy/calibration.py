@@ -26,7 +26,7 @@ def open_images(where: str, split: str = "train", root: Optional[str] = None,
 
     Args:
         where: folder, or recipe (.yaml).
-        split: of the recipe's data set, 'train' or 'test'.
+        split: of the recipe's data set, 'train', 'val' or 'test'.
         root: folder of the recipe's data set, where the recipe does not name it.
         classes: the order that the labels of a recipe's data set follow; see `open_source`.
 

@@ -59,7 +59,7 @@ def run_quantize(options: argparse.Namespace) -> int:
     _check(options)
     require_onnx()
     source = calibration.open_images(options.calibrate, "train", options.root)
-    test = calibration.open_images(options.calibrate, "test", options.root) if options.evaluate else None
+    test = calibration.open_images(options.calibrate, "val", options.root) if options.evaluate else None
     with _exported(options) as path:
         target = options.output or os.path.splitext(options.model or os.path.basename(path))[0] + "_int8.onnx"
         if os.path.abspath(target) == os.path.abspath(path):

@@ -1,8 +1,9 @@
 """From a recipe and a network to the compiled step."""
 import math
-from typing import Sequence
+from typing import Optional, Sequence
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.config import Config
@@ -22,7 +23,7 @@ from ghost_ms.training.step import TrainStep
 
 
 def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Preprocessing, classes: int,
-                world: World = World()) -> TrainStep:
+                world: World = World(), class_weights: Optional[np.ndarray] = None) -> TrainStep:
     """The compiled step of a recipe; `net` is changed in place where the recipe wants that.
 
     Args:
@@ -30,6 +31,7 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
         spec: preprocessing of the images.
         classes: length of the logits.
         world: the processes that train together; each draws its own masks.
+        class_weights: of the loss, (classes,).
 
     Raises:
         ValueError, OSError: an option that this network, teacher or device does not allow.
@@ -55,7 +57,7 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
     optimizer = create_optimizer(net, config.optimizer, rates,
                                  distillation.extra_parameters() if distillation is not None else ())
     return TrainStep(
-        net, create_loss(config.loss), optimizer, model=mixed(net, config.precision), distillation=distillation,
+        net, create_loss(config.loss, class_weights), optimizer, model=mixed(net, config.precision), distillation=distillation,
         balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
         skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
         reduce=gradient_reducer(optimizer.parameters, world),

@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import mindspore as ms
 
@@ -27,8 +27,11 @@ IN_GRAPH = frozenset(("train.epochs", "train.on_nan"))
 
 
 def step_folder(config: Config, description: Description, rates: Sequence[float], target: str,
-                world: World) -> Optional[str]:
+                world: World, of_data: Sequence[Any] = ()) -> Optional[str]:
     """The folder of a recipe's step under `run.compile_cache`; None where that is not set.
+
+    Args:
+        of_data: what the graph takes from the data, beside what the recipe and the description say: plain values.
 
     Raises:
         ValueError: a training with a teacher, whose file the graph depends on, or with several ranks.
@@ -40,7 +43,7 @@ def step_folder(config: Config, description: Description, rates: Sequence[float]
         raise ValueError(f"run.compile_cache does not go with {what}; leave it out")
     keys = {key: value for key, value in flat(config).items()
             if key in IN_GRAPH or key not in FREE and (not key.startswith("run.") or key in ("run.seed", "run.mode"))}
-    parts = [keys, description.args, description.preprocessing.input_size, list(rates), target, ms.__version__]
+    parts = [keys, description.args, description.preprocessing.input_size, list(rates), target, ms.__version__, list(of_data)]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for path in sorted(pathlib.Path(ghost_ms.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -11,12 +11,14 @@ from ghost_ms.checkpoints import reconcile
 from ghost_ms.config import Config
 from ghost_ms.core.files import write_link
 from ghost_ms.core.streams import unbreakable
+from ghost_ms.data.check import cache_file, check_split
 from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import Shard, steps_per_epoch
 from ghost_ms.device import World
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.callbacks import Callback, of_recipe
 from ghost_ms.training.checkpoint import Description
+from ghost_ms.training.class_weights import class_weights
 from ghost_ms.training.compile_cache import CompileCache, step_folder
 from ghost_ms.training.curves import write_course
 from ghost_ms.training.facts import device_line, first_lines
@@ -44,6 +46,7 @@ class Job:
     Args:
         steps: of an epoch.
         target: name of the device.
+        notes: what is to be said of the data, once.
     """
 
     config: Config
@@ -53,6 +56,7 @@ class Job:
     target: str
     world: World
     steps: int
+    notes: List[str]
 
     def rates(self, epochs: int) -> List[float]:
         """The learning rate of every update of a training of so many epochs."""
@@ -66,12 +70,23 @@ class Job:
         found, config = find(self.config, self.world), self.config
         if found is None:
             return None
+        self._follow(found.description)
         check_unchanged(found, config, self.world, self.train.size, self.train.classes, self.rates,
                         lambda progress: progress.steps(self.steps) // config.train.accumulate)
         if found.progress.step > self.steps:
             raise ValueError(f"'{found.path}' is damaged: it is of step {found.progress.step} of an epoch, which has "
                              f"{self.steps}")
         return found
+
+    def _follow(self, own: Description) -> None:
+        """Number the classes, and turn the images, as the training did that is gone on with: an older version may have
+        done either otherwise."""
+        if list(own.classes) != self.train.classes and sorted(own.classes) == sorted(self.train.classes):
+            self.train, self.test = (open_source(self.config.data, split, own.classes) for split in ("train", "val"))
+            self.description = describe(self.config, self.train)
+        if self.config.data.orient is None:
+            self.description.preprocessing = dataclasses.replace(self.description.preprocessing,
+                                                                 orient=own.preprocessing.orient)
 
 
 def fit(config: Config, callbacks: Sequence[Callback] = ()) -> Dict[str, float]:
@@ -112,7 +127,7 @@ def prepare(config: Config) -> Job:
     Raises:
         ValueError, OSError: the data, the device or the recipe does not allow the training.
     """
-    train, test = open_source(config.data, "train"), open_source(config.data, "test")
+    train, test = open_source(config.data, "train"), open_source(config.data, "val")
     description = describe(config, train)
     if test.classes != train.classes:
         raise ValueError(f"the test split has other classes than the training split "
@@ -124,17 +139,25 @@ def prepare(config: Config) -> Job:
         raise ValueError(f"train.accumulate is {config.train.accumulate}, but the training has only "
                          f"{config.train.epochs * steps} steps")
     check_precision(config.precision, target)
-    return Job(config, train, test, description, target, world, steps)
+    notes = [*train.notes, *test.notes]
+    if config.data.check and world.is_main:
+        # Not one process for each device: all of a node look at the same files.
+        for split, source in (("train", train), ("val", test)):
+            notes += check_split(source, split, config.data, cache_file())
+    return Job(config, train, test, description, target, world, steps, list(dict.fromkeys(notes)))
 
 
 def _build(job: Job, found: Optional[Found]) -> Tuple[TrainStep, CompileCache]:
     """The step, with its state where a training goes on, and the cache of its graph."""
     config, description, rates = job.config, job.description, job.rates(job.config.train.epochs)
-    cache = CompileCache(step_folder(config, description, rates, job.target, job.world))
+    weights = class_weights(config.loss, job.train, description.args["num_classes"])
+    cache = CompileCache(step_folder(config, description, rates, job.target, job.world,
+                                     [job.train.multi_label, None if weights is None else weights.tolist()]))
     net = description.build(config.model.pretrained if found is None else False)
     if config.train.activation_epochs:
         begin_activation(net, config.train)
-    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"], job.world)
+    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"], job.world,
+                       weights)
     if found is not None:
         load_state(step, found, job.world.rank)
     return step, cache
@@ -184,6 +207,7 @@ def _introduction(job: Job, step: TrainStep) -> Iterator[str]:
            f"images, {len(job.train.classes)} classes; {job.target}, {config.run.mode} mode"
            + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
     yield device_line(job.target, device.passed_over(), device.cards())
+    yield from job.notes
     yield from first_lines(config, job.steps, job.train.size, job.train.classes, job.train.labels, world.size)
 
 

@@ -5,6 +5,7 @@ Shares come with label smoothing in them, since mixing needs it there; only int 
 from typing import Optional
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ghost_ms.config import LossConfig
@@ -22,6 +23,33 @@ class CrossEntropy(nn.Cell):
         return self.of_shares(logits, labels) if labels.ndim == 2 else self.of_labels(logits, labels)
 
 
+class WeightedCrossEntropy(nn.Cell):
+    """Cross-entropy in which an image counts as much as its class: the weighted mean, sum(w l) / sum(w), as in PyTorch.
+
+    Label smoothing of int labels is PyTorch's too: each class's part of it is weighted by that class, the whole divided by
+    the weights of the labels. Shares (B, classes) are weighted class by class, and divided by the sum of what they are
+    weighted to: a share of 1 gives what the label gives. (PyTorch divides them by the number of images.) On several
+    devices each divides by the weights of its own images.
+
+    Args:
+        weights: float32 (classes,), above 0.
+        label_smoothing: share of an int label that is spread over all classes.
+    """
+
+    def __init__(self, weights: np.ndarray, label_smoothing: float = 0.0):
+        super().__init__()
+        self.weights, self.smoothing = Tensor(weights, ms.float32), label_smoothing
+
+    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
+        classes = logits.shape[1]
+        weighted = shares(labels, classes) * self.weights
+        losses = -ops.log_softmax(logits, 1)
+        loss = (weighted * losses).sum()
+        if labels.ndim == 1 and self.smoothing > 0:
+            loss = (1.0 - self.smoothing) * loss + self.smoothing / classes * (losses * self.weights).sum()
+        return loss / weighted.sum()
+
+
 class BinaryCrossEntropy(nn.Cell):
     """One yes-or-no question a class (arXiv 2110.00476, section 2; DeiT III, arXiv 2204.07118).
 
@@ -29,10 +57,13 @@ class BinaryCrossEntropy(nn.Cell):
         label_smoothing: share of an int label that is spread over all classes.
         threshold: where given, targets above it count as 1 and all others as 0.
         sum_classes: sum over the classes instead of their mean; over the images it is always the mean.
+        weights: float32 (classes,): of each class the loss of a yes is multiplied by it (PyTorch's `pos_weight`).
     """
 
-    def __init__(self, label_smoothing: float = 0.0, threshold: Optional[float] = None, sum_classes: bool = False):
+    def __init__(self, label_smoothing: float = 0.0, threshold: Optional[float] = None, sum_classes: bool = False,
+                 weights: Optional[np.ndarray] = None):
         super().__init__()
+        self.weights = None if weights is None else Tensor(weights, ms.float32)
         self.smoothing, self.threshold, self.sum_classes = label_smoothing, threshold, sum_classes
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -43,7 +74,11 @@ class BinaryCrossEntropy(nn.Cell):
         if self.threshold is not None:
             targets = (targets > self.threshold).astype(ms.float32)
         # log(1 + exp(-x)) for the right answer and log(1 + exp(x)) for the wrong one, without overflow.
-        losses = ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+        if self.weights is None:
+            losses = ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+        else:
+            yes = ops.log1p(ops.exp(-ops.abs(logits))) + ops.relu(-logits)
+            losses = (1.0 - targets) * logits + (1.0 + (self.weights - 1.0) * targets) * yes
         return losses.sum(1).mean() if self.sum_classes else losses.mean()
 
 
@@ -60,8 +95,14 @@ def hits(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(1).astype(ms.int32) == wanted).astype(ms.float32).sum()
 
 
-def create_loss(config: LossConfig) -> nn.Cell:
-    """The loss of a recipe."""
+def create_loss(config: LossConfig, weights: Optional[np.ndarray] = None) -> nn.Cell:
+    """The loss of a recipe.
+
+    Args:
+        weights: of the classes, as `class_weights.class_weights` has them.
+    """
     if config.name == "binary_cross_entropy":
-        return BinaryCrossEntropy(config.label_smoothing, config.threshold, config.sum_classes)
+        return BinaryCrossEntropy(config.label_smoothing, config.threshold, config.sum_classes, weights)
+    if weights is not None:
+        return WeightedCrossEntropy(weights, config.label_smoothing)
     return CrossEntropy(config.label_smoothing)

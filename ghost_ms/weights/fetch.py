@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from typing import Iterator, Optional
 
+from ghost_ms.core.files import home
 from ghost_ms.weights.manifest import Release
 
 #: Connections that may break in a row without bringing a single byte.
@@ -25,8 +26,7 @@ _BLOCK = 1 << 18
 
 def cache_folder() -> pathlib.Path:
     """`$GHOST_MS_HOME/weights`, by default below ~/.cache/ghost_ms; it may be shared and read-only."""
-    home = os.environ.get("GHOST_MS_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "ghost_ms")
-    return pathlib.Path(home) / "weights"
+    return pathlib.Path(home()) / "weights"
 
 
 def cached_path(release: Release) -> pathlib.Path:

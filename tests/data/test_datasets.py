@@ -56,7 +56,7 @@ def test_a_share_of_the_training_images_is_the_same_of_every_class(folder):
     assert all(names[part.read(index).tobytes()] == label for index, label in enumerate(part.labels))
     assert {less.read(index).tobytes() for index in range(less.size)} \
         < {part.read(index).tobytes() for index in range(part.size)}, "more is what is there and others"
-    assert open_source(DataConfig("embedded", train_share=0.1), "test").size == 1000
+    assert open_source(DataConfig("embedded", train_share=0.1), "val").size == 1000
     files = open_source(DataConfig("image_folder", str(folder), train_share=0.4), "train")
     assert files.labels.tolist() == [0, 0, 1, 1]
     assert all(os.path.basename(os.path.dirname(path)) == files.classes[label]
@@ -67,7 +67,7 @@ def test_a_share_of_the_training_images_is_the_same_of_every_class(folder):
 
 
 def test_embedded_is_balanced_and_disjoint():
-    splits = {split: open_source(DataConfig("embedded"), split) for split in ("train", "test")}
+    splits = {split: open_source(DataConfig("embedded"), split) for split in ("train", "val")}
     assert [s.size for s in splits.values()] == [7000, 1000] and len(splits["train"].classes) == 10
     config = _config(dataset="embedded", eval_batch_size=500)
     seen = {}
@@ -75,7 +75,7 @@ def test_embedded_is_balanced_and_disjoint():
         batches = list(evaluation_batches(source, config, _spec((28, 28), 1)))
         assert np.bincount(_labels(batches)).tolist() == [source.size // 10] * 10
         seen[split] = {image.tobytes() for images, _ in batches for image in images}
-    assert not seen["train"] & seen["test"]
+    assert not seen["train"] & seen["val"]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -85,7 +85,7 @@ def test_idx_files(dataset, suffix, tmp_path):
     _write_idx(tmp_path / f"t10k-images-idx3-ubyte{suffix}", images)
     _write_idx(tmp_path / f"t10k-labels-idx1-ubyte{suffix}", np.arange(7, dtype=np.uint8))
     config = _config(dataset=dataset, root=str(tmp_path), eval_batch_size=4)
-    source = open_source(config.data, "test")
+    source = open_source(config.data, "val")
     batches = list(evaluation_batches(source, config, _spec((28, 28), 1)))
     assert [len(x) for x, _ in batches] == [4, 4] and [len(y) for _, y in batches] == [4, 3]
     np.testing.assert_allclose(np.concatenate([x for x, _ in batches])[:7, 0], images / 255, atol=1e-6)
@@ -106,7 +106,7 @@ def test_cifar_binary(dataset, label_bytes, name, tmp_path):
     rows[:, label_bytes - 1] = [4, 2, 9]
     rows.tofile(tmp_path / name)
     config = _config(dataset=dataset, root=str(tmp_path), eval_batch_size=3)
-    images, labels = next(iter(evaluation_batches(open_source(config.data, "test"), config, _spec((32, 32), 3))))
+    images, labels = next(iter(evaluation_batches(open_source(config.data, "val"), config, _spec((32, 32), 3))))
     assert labels.tolist() == [4, 2, 9]
     np.testing.assert_allclose(images.reshape(3, -1), rows[:, label_bytes:] / 255, atol=1e-6)
 
@@ -114,17 +114,17 @@ def test_cifar_binary(dataset, label_bytes, name, tmp_path):
 def test_synthetic_is_repeatable_and_its_splits_differ():
     config = _config(dataset="synthetic", input_size=(16, 24), synthetic_size=6, synthetic_classes=3)
     pixels = {}
-    for split in ("train", "test"):
+    for split in ("train", "val"):
         for again in (0, 1):
             source = open_source(config.data, split)
             pixels[split, again] = next(iter(evaluation_batches(source, config, _spec((16, 24), 3))))[0]
     np.testing.assert_array_equal(pixels["train", 0], pixels["train", 1])
-    assert np.any(pixels["train", 0] != pixels["test", 0])
+    assert np.any(pixels["train", 0] != pixels["val", 0])
 
 
 def test_image_folder(folder):
     config = _config(root=str(folder), batch_size=3, eval_batch_size=3)
-    train, test = (open_source(config.data, split) for split in ("train", "test"))
+    train, test = (open_source(config.data, split) for split in ("train", "val"))
     assert train.classes == ["bird", "cat"] and (train.size, test.size) == (10, 4)
     levels = np.concatenate([x[:len(y), 0, 0, 0] for x, y in evaluation_batches(test, config, _spec((32, 32), 3))])
     np.testing.assert_allclose(levels * 255, [40, 41, 190, 191], atol=1)
@@ -152,7 +152,7 @@ def test_networks_of_other_channels_than_the_images(dataset, channels, folder):
     config = _config(dataset=dataset, root=str(folder), batch_size=4, eval_batch_size=2)
     spec = _spec((32, 32), channels)
     training, _ = next(training_batches(open_source(config.data, "train"), config, spec, 0))
-    evaluation, _ = next(evaluation_batches(open_source(config.data, "test"), config, spec))
+    evaluation, _ = next(evaluation_batches(open_source(config.data, "val"), config, spec))
     assert training.shape == (4, 32, 32, channels) and evaluation.shape == (2, channels, 32, 32)
     if dataset == "embedded":
         np.testing.assert_array_equal(training.asnumpy()[..., 0], training.asnumpy()[..., 2])
@@ -169,7 +169,7 @@ def test_a_broken_image_is_named(folder, split, keep):
         if split == "train":
             list(training_batches(open_source(config.data, "train"), config, spec, 0))
         else:
-            list(evaluation_batches(open_source(config.data, "test"), config, spec))
+            list(evaluation_batches(open_source(config.data, "val"), config, spec))
 
 
 def test_both_splits_must_hold_the_same_classes(folder):
@@ -177,14 +177,14 @@ def test_both_splits_must_hold_the_same_classes(folder):
         path.unlink()
     (folder / "val" / "bird").rmdir()
     with pytest.raises(ValueError, match="class 'bird' has a folder in .*train and none in .*val;"):
-        open_source(DataConfig("image_folder", str(folder)), "test")
+        open_source(DataConfig("image_folder", str(folder)), "val")
     os.makedirs(folder / "val" / "bird")
     (folder / "val" / "cat" / "0.jpg").rename(folder / "val" / "bird" / "0.jpg")
     (folder / "val" / "ant").mkdir()
     (folder / "val" / "cat" / "1.jpg").rename(folder / "val" / "ant" / "0.jpg")
     Image.new("RGB", (9, 9)).save(folder / "val" / "cat" / "2.jpg")
     with pytest.raises(ValueError, match="class 'ant' has a folder in .*val and none in .*train;"):
-        open_source(DataConfig("image_folder", str(folder)), "test")
+        open_source(DataConfig("image_folder", str(folder)), "val")
 
 
 def _numbered(root, names, splits=("train", "val"), images=2):
@@ -299,7 +299,7 @@ def test_modes_of_files(folder):
         picture = Image.new("RGB", (40, 40), (60, 60, 60)).convert(mode, palette=Image.Palette.ADAPTIVE)
         picture.save(folder / "val" / "cat" / f"m{index}.{'tif' if mode == 'CMYK' else 'png'}")
     config = _config(root=str(folder), eval_batch_size=10)
-    images, labels = next(evaluation_batches(open_source(config.data, "test"), config, _spec((32, 32), 3)))
+    images, labels = next(evaluation_batches(open_source(config.data, "val"), config, _spec((32, 32), 3)))
     assert images.shape == (10, 3, 32, 32) and labels.tolist() == [0, 0] + [1] * 8
     np.testing.assert_allclose(images[4:9, :, 16, 16] * 255, 60, atol=2)
 

@@ -68,7 +68,7 @@ def test_how_many_images_pass_at_a_time_changes_nothing(root, monkeypatch, row):
     config = _config(root, ALL, batch_size=6, eval_batch_size=6)
 
     def both():
-        return _stream(config), list(evaluation_batches(open_source(config.data, "test"), config, _spec()))
+        return _stream(config), list(evaluation_batches(open_source(config.data, "val"), config, _spec()))
 
     training, evaluation = both()
     assert [len(labels) for _, labels in evaluation] == [6, 6, 6, 3]
@@ -138,7 +138,7 @@ def test_soft_targets(root):
 @pytest.mark.parametrize("size,batch,devices", [(21, 4, 1), (21, 4, 2), (21, 5, 4), (21, 100, 2), (2, 4, 3)])
 def test_shards_of_an_evaluation_count_every_image_once(root, size, batch, devices):
     config = _config(root, eval_batch_size=batch)
-    source = open_source(config.data, "test")
+    source = open_source(config.data, "val")
     source.labels, read = np.arange(size, dtype=np.int32), []
     shapes = set()
     for rank in range(devices):

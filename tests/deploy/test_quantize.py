@@ -210,7 +210,7 @@ def test_accuracy_on_the_recipes_test_split(tmp_path, capsys):
     assert main(["quantize", path, "--calibrate", str(recipe), "--samples", "10", "--evaluate", "--agreement", "0.5",
                  "-o", str(tmp_path / "int8.onnx")]) == 0
     assert "on 10 images" in capsys.readouterr().out
-    source, run = calibration.open_images(str(recipe), "test"), predict.run_file(path)
+    source, run = calibration.open_images(str(recipe), "val"), predict.run_file(path)
     images = calibration.read(source, range(40), read_sidecar(path))
     hits = [int(run(np.repeat(image[None], 3, 0))[0].argmax()) == label for image, label in zip(images, source.labels)]
     assert json.load(open(tmp_path / "int8.json"))["quantised"]["top1 float"] == pytest.approx(100 * np.mean(hits))

@@ -1,0 +1,76 @@
+"""One split of a data set: what its images are called and labelled, and how one is read."""
+import dataclasses
+import os
+from typing import Callable, List, Sequence, Union
+
+import numpy as np
+
+from ghost_ms.core.text import printable
+
+
+@dataclasses.dataclass
+class Source:
+    """One split of a data set. It reads undecoded or raw images; order and augmentation are the loader's.
+
+    Args:
+        classes: name of each label, in the order of the labels.
+        labels: int32 (images,), the class of each image; or, where an image may have several labels or none, uint8
+            (images, classes), 1 for those that it has.
+        channels: 3 or 1.
+        encoded: whether an image is a file's bytes rather than uint8 (H, W, C).
+        read: number of a sample -> its image, in that form; OSError for a file that cannot be read.
+        paths: the files, in the order of the samples; empty for data that lies in memory.
+        folder: that the paths begin with.
+        notes: sentences to be said once at the start, such as on files that were passed over.
+    """
+
+    classes: List[str]
+    labels: np.ndarray
+    channels: int
+    encoded: bool
+    read: Callable[[int], Union[bytes, np.ndarray]]
+    paths: Sequence[str] = ()
+    folder: str = ""
+    notes: List[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return len(self.labels)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several labels or none."""
+        return self.labels.ndim == 2
+
+    def name(self, sample: int) -> str:
+        """The file of a sample, safe to print, or its number where the data lies in memory."""
+        return printable(self.paths[sample]) if self.paths else f"image {sample}"
+
+    def key(self, sample: int) -> str:
+        """What tells a sample from the others wherever the data set lies: its path in there, or its number."""
+        return self.paths[sample][len(self.folder):].lstrip(os.sep) if self.paths else str(sample)
+
+    def counts(self) -> np.ndarray:
+        """Images of each class, int64 (classes,); one with several labels counts for each of them."""
+        if self.multi_label:
+            return self.labels.sum(0, dtype=np.int64)
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+    def subset(self, samples: np.ndarray) -> "Source":
+        """The same data set with these samples alone, int (n,)."""
+        return dataclasses.replace(self, labels=self.labels[samples], read=lambda sample: self.read(samples[sample]),
+                                   paths=[self.paths[sample] for sample in samples] if self.paths else ())
+
+    def relabelled(self, places: Sequence[int], classes: Sequence[str]) -> "Source":
+        """The same images with labels that count in the order of `classes`.
+
+        Args:
+            places: of each of this source's classes among `classes`.
+        """
+        order = np.asarray(places, np.int32)
+        if self.multi_label:
+            labels = np.zeros((self.size, len(classes)), np.uint8)
+            labels[:, order] = self.labels
+        else:
+            labels = order[self.labels]
+        return dataclasses.replace(self, classes=list(classes), labels=labels)
