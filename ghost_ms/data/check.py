@@ -40,7 +40,7 @@ def check_split(source: Source, split: str, config: DataConfig, cache: Optional[
     """Look at all images of a split; returns what is to be said of them, nothing where all is well.
 
     Args:
-        split: 'train', of which some may be faulty, or 'test', of which none may.
+        split: 'train', of which some may be faulty, or another, of which none may.
         cache: see `check_images`.
 
     Raises:

@@ -103,7 +103,7 @@ def test_faults_are_listed_in_order(root):
     faults = check_images(source, workers=3)
     assert [name for name, _ in faults] == [source.paths[1], source.paths[4]]
     assert faults[0][1] == "No such file or directory" and "not a readable image" in faults[1][1]
-    assert check_images(open_source(DataConfig("embedded"), "test")) == []
+    assert check_images(open_source(DataConfig("embedded"), "val")) == []
 
 
 def test_what_was_found_is_remembered_until_something_changes(root, counted):
@@ -122,7 +122,7 @@ def test_what_was_found_is_remembered_until_something_changes(root, counted):
     os.utime(source.paths[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert check_images(source, cache=cache) == [] and sorted(counted) == ["ant0.png", "ant1.jpg", "ant2.jpg"]
     counted.clear()
-    assert check_images(_source(root, "test"), cache=cache) == [] and len(counted) == 6
+    assert check_images(_source(root, "val"), cache=cache) == [] and len(counted) == 6
     counted.clear()
     assert check_images(source, cache=cache) == [] and counted == [], "other folders are not forgotten"
 
@@ -157,7 +157,7 @@ def test_a_cache_that_is_large_or_no_file_is_none(root, counted, monkeypatch):
 def test_the_cache_is_bounded(root, monkeypatch):
     cache = str(root / "checked.json")
     monkeypatch.setattr(check, "CACHE_FOLDERS", 3)
-    for split in ("train", "test"):
+    for split in ("train", "val"):
         check_images(_source(root, split), cache=cache)
     kept = json.loads(open(cache).read())
     assert len(kept) == 3
@@ -188,8 +188,8 @@ def test_the_bar_is_on_a_terminal_alone(root, monkeypatch, capsys):
 
 
 def test_the_verdict_on_a_split(root):
-    config, train, test = DataConfig(max_corrupt_share=0.4), _source(root), _source(root, "test")
-    assert check_split(train, "train", config) == check_split(test, "test", config) == []
+    config, train, test = DataConfig(max_corrupt_share=0.4), _source(root), _source(root, "val")
+    assert check_split(train, "train", config) == check_split(test, "val", config) == []
     for path in (train.paths[0], train.paths[5], test.paths[3]):
         os.truncate(path, 0)
     (line,) = check_split(train, "train", config)
@@ -202,7 +202,7 @@ def test_the_verdict_on_a_split(root):
         check_split(train, "train", DataConfig(max_corrupt_share=0.3))
     with pytest.raises(ValueError, match=f"1 of the 6 test images cannot be read, and none may be missing: .*bee0.png "
                                          f"{empty}; remove or replace"):
-        check_split(test, "test", config)
+        check_split(test, "val", config)
     for path in train.paths:
         os.truncate(path, 0)
     with pytest.raises(ValueError, match="; and 1 more; remove"):

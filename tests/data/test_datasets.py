@@ -205,14 +205,14 @@ def _levels(source):
 def test_class_folders_come_in_natural_order(tmp_path):
     names = ["1", "2", "10", "Ant", "bee"]
     _numbered(tmp_path, names)
-    for split in ("train", "test"):
+    for split in ("train", "val"):
         source = open_source(DataConfig("image_folder", str(tmp_path)), split)
         assert source.classes == names and source.notes == []
         assert _levels(source) == [(label, 10 * label) for label in range(5) for _ in range(2)]
 
 
 @pytest.mark.parametrize("order", [["1", "10", "2", "Ant", "bee"], ["bee", "1", "Ant", "10", "2"]])
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", ["train", "val"])
 def test_labels_follow_the_classes_that_are_given_by_name(tmp_path, order, split):
     """Plain order is what trainings had before there was a natural one; their images keep their places too."""
     names = ["1", "2", "10", "Ant", "bee"]
@@ -226,9 +226,9 @@ def test_labels_follow_the_classes_that_are_given_by_name(tmp_path, order, split
 
 
 def test_the_classes_of_other_data_are_mapped_by_name_too():
-    source = open_source(DataConfig("embedded"), "test")
+    source = open_source(DataConfig("embedded"), "val")
     order = source.classes[::-1]
-    mapped = open_source(DataConfig("embedded"), "test", order)
+    mapped = open_source(DataConfig("embedded"), "val", order)
     assert mapped.classes == order and mapped.labels.dtype == np.int32
     np.testing.assert_array_equal(mapped.labels, 9 - source.labels)
     assert mapped.read(5).tobytes() == source.read(5).tobytes()
@@ -236,17 +236,15 @@ def test_the_classes_of_other_data_are_mapped_by_name_too():
 
 @pytest.mark.parametrize("classes, words", [
     (["1", "2", "3"], "the data has '10', which the network does not know; the data has no folder '3'"),
-    (["1", "2"], "the data has '10', which the network"), (["1", "2", "10", "4"], "the data has no folder '4'"),
+    (["1", "2"], "the data has '10', which the network"),
     (["1", "2", "10", "10"], "two of the network's have the same name"), ([], "the data has '1', '2', '10', which the"),
     ([*"1256789"], "the data has no folder '5', '6', '7' and 2 more"), (["1", "2", "\x1b[2J"], "no folder '.x1b.2J'")])
 def test_classes_that_do_not_fit_are_refused(tmp_path, classes, words):
     _numbered(tmp_path, ["1", "2", "10"])
-    for split in ("train", "test"):
+    for split in ("train", "val"):
         with pytest.raises(ValueError, match=rf"does not have the {len(classes)} classes of the network: .*{words}.*; "
                                              "rename the classes of the data, or take a network"):
             open_source(DataConfig("image_folder", str(tmp_path)), split, classes)
-    with pytest.raises(ValueError, match="the data has no class '3'"):
-        open_source(DataConfig("synthetic", synthetic_classes=2, synthetic_size=2), split, ["class 1", "class 0", "3"])
 
 
 def test_what_is_passed_over_is_said(folder):
@@ -268,7 +266,7 @@ def test_what_is_passed_over_is_said(folder):
         "class folders", "half of the files or more were passed over of 1 of 2 classes: 'cat'"]
     assert open_source(DataConfig("image_folder", str(folder), train_share=0.5), "train").notes == source.notes
     (folder / "val" / ".ipynb_checkpoints").mkdir()
-    assert open_source(DataConfig("image_folder", str(folder)), "test").notes == \
+    assert open_source(DataConfig("image_folder", str(folder)), "val").notes == \
         [f"passed over 1 file in {folder}/val: 1 hidden"]
     for path in cat.rglob("*.*"):
         path.rename(path.with_suffix(".heic"))
@@ -284,7 +282,7 @@ def test_names_of_files_and_folders_do_not_steer_a_terminal(tmp_path):
     assert open_source(DataConfig("image_folder", str(tmp_path)), "train").name(0).endswith("a/\\x1b[2J.png")
     os.makedirs(tmp_path / "val" / "\x1b]0;")
     with pytest.raises(ValueError, match=r"class '.x1b\]0;' has a folder") as raised:
-        open_source(DataConfig("image_folder", str(tmp_path)), "test")
+        open_source(DataConfig("image_folder", str(tmp_path)), "val")
     assert str(raised.value).isprintable()
     os.rename(tmp_path / "train", tmp_path / "\x1b[31m")
     for root in (tmp_path / "\x1b[31m", tmp_path / "\x1b[32m"):

@@ -52,10 +52,10 @@ def _seen(way, path, spec):
     if way == "explanation":
         return np.asarray(explain._seen(path, spec))
     if way == "report":
-        data = mistakes.picture(open_source(config.data, "test"), 0, spec.orient)
+        data = mistakes.picture(open_source(config.data, "val"), 0, spec.orient)
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))))
     if way == "evaluation":
-        (images, _), = evaluation_batches(open_source(config.data, "test"), config, spec)
+        (images, _), = evaluation_batches(open_source(config.data, "val"), config, spec)
         image = images[0]
     elif way == "inference":
         image = predict._pixels(path, spec, False)
@@ -136,5 +136,5 @@ def test_calibration_follows_the_classes_that_are_given(tmp_path):
         _write(tmp_path, f"train/{name}/a.png", f"val/{name}/a.png")
     (tmp_path / "r.yaml").write_text(f"data: {{dataset: image_folder, root: {tmp_path}}}")
     recipe = str(tmp_path / "r.yaml")
-    assert calibration.open_images(recipe, "test").classes == ["1", "2", "10"]
-    assert calibration.open_images(recipe, "test", classes=["1", "10", "2"]).paths[1].endswith("10/a.png")
+    assert calibration.open_images(recipe, "val").classes == ["1", "2", "10"]
+    assert calibration.open_images(recipe, "val", classes=["1", "10", "2"]).paths[1].endswith("10/a.png")
