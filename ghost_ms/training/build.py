@@ -7,9 +7,9 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.config import Config
-from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.device import World
 from ghost_ms.config import TrainConfig
+from ghost_ms.training.checkpoint import Description
 from ghost_ms.training.clip import create_clip
 from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.distillation import Distillation, load_teacher
@@ -22,14 +22,13 @@ from ghost_ms.training.precision import create_scaler, mixed, synchronize_batch_
 from ghost_ms.training.step import TrainStep
 
 
-def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Preprocessing, classes: int,
+def create_step(net: nn.Cell, config: Config, rates: Sequence[float], description: Description,
                 world: World = World(), class_weights: Optional[np.ndarray] = None) -> TrainStep:
     """The compiled step of a recipe; `net` is changed in place where the recipe wants that.
 
     Args:
         rates: learning rate of every update.
-        spec: preprocessing of the images.
-        classes: length of the logits.
+        description: of the network, whose preprocessing and classes count.
         world: the processes that train together; each draws its own masks.
         class_weights: of the loss, (classes,).
 
@@ -52,18 +51,18 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
         make_restorable(net, clock, config.run.seed * 4099 + world.rank)
     distillation = None
     if config.distill.teacher is not None:
-        distillation = Distillation(load_teacher(config.distill, spec, classes), config.distill, net)
+        distillation = Distillation(load_teacher(config.distill, description), config.distill, net)
     classifier = classifier_names(net) if config.optimizer.clip_agc else ()
     optimizer = create_optimizer(net, config.optimizer, rates,
                                  distillation.extra_parameters() if distillation is not None else ())
     return TrainStep(
-        net, create_loss(config.loss, class_weights), optimizer, model=mixed(net, config.precision), distillation=distillation,
-        balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
+        net, create_loss(config.loss, class_weights), optimizer, model=mixed(net, config.precision),
+        distillation=distillation, balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
         skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
         reduce=gradient_reducer(optimizer.parameters, world),
         clip=create_clip(config.optimizer, optimizer.parameters, classifier),
         ema=Ema(net, config.ema.decay, config.ema.warmup) if config.ema.decay else None, clock=clock,
-        spec=spec)
+        spec=description.preprocessing)
 
 
 def activation_slope(train: TrainConfig, epoch: int) -> float:

@@ -1,14 +1,17 @@
 """Knowledge distillation: a frozen teacher inside the compiled step (an exported file: just before it)."""
-from typing import Tuple
+import dataclasses
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ghost_ms.config import DataConfig
+from ghost_ms.config import DataConfig, DistillConfig
+from ghost_ms.data.classes import match
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import create_model, model_card
-from ghost_ms.config import DistillConfig
+from ghost_ms.training.checkpoint import Description, restore
+from ghost_ms.weights.files import class_names
 
 #: Shares of red, green and blue in grey (ITU-R BT.601), as Pillow converts.
 GREY = (0.299, 0.587, 0.114)
@@ -25,11 +28,15 @@ class Teacher(nn.Cell):
         net: images to logits; it stays in evaluation mode and gets no gradients.
         own: the preprocessing it was trained with.
         student: that of the images it is given.
+        places: of each of the student's classes among the teacher's logits; None where they are the same.
     """
 
-    def __init__(self, net: nn.Cell, own: Preprocessing, student: Preprocessing):
+    def __init__(self, net: nn.Cell, own: Preprocessing, student: Preprocessing,
+                 places: Optional[Sequence[int]] = None):
         super().__init__(auto_prefix=False)
         self.net = net
+        self.places = None if places is None or list(places) == list(range(len(places))) else \
+            Tensor(np.asarray(places), ms.int32)
         #: Whether it must run as a graph of its own, before the step.
         self.apart = isinstance(net, nn.GraphCell)
         for name, parameter in net.parameters_and_names():
@@ -66,7 +73,11 @@ class Teacher(nn.Cell):
         return images
 
     def construct(self, images: Tensor) -> Tensor:
-        return ops.stop_gradient(self.net(self.images(images)).astype(ms.float32))
+        return self.in_order(ops.stop_gradient(self.net(self.images(images)).astype(ms.float32)))
+
+    def in_order(self, logits: Tensor) -> Tensor:
+        """The teacher's logits in the order of the student's classes."""
+        return logits if self.places is None else ops.gather(logits, self.places, 1)
 
     def features(self, images: Tensor) -> Tensor:
         """The last feature map (B, num_features, h, w)."""
@@ -137,54 +148,78 @@ class Distillation(nn.Cell):
         return ((features - wanted) ** 2).mean()
 
 
-def load_teacher(config: DistillConfig, student: Preprocessing, classes: int) -> Teacher:
+def load_teacher(config: DistillConfig, student: Description) -> Teacher:
     """The teacher of a recipe: a registered network, or a checkpoint or an exported file of this project.
 
+    Its logits are put into the order of the student's classes, by name.
+
     Args:
-        student: preprocessing of the images it will be given.
-        classes: length of the student's logits.
+        student: network and preprocessing of the images that it will be given.
 
     Raises:
-        ValueError, OSError: no such teacher, no weights, or logits of another length; the sentence says which.
+        ValueError, OSError: no such teacher, no weights, logits of another length, or other classes; the sentence says
+            which.
     """
     path = config.teacher
-    if path.endswith(".mindir"):
-        net, own, count = _exported(path)
-    elif path.endswith(".ckpt"):
-        net, own, count = _checkpoint(path)
-    else:
-        net, own, count = _registered(config, classes)
-    if config.method != "features" and count != classes:
-        raise ValueError(f"distill.teacher '{path}' knows {count} classes and the student {classes}; distill.method "
-                         "features alone does not compare logits")
+    if path.endswith((".mindir", ".ckpt")) and (config.args or isinstance(config.weights, str)):
+        raise ValueError(f"distill.teacher '{path}' brings arguments and weights with it; distill.args and "
+                         "distill.weights are for a teacher given by name")
+    known = _exported(path) if path.endswith(".mindir") else _checkpoint(path) if path.endswith(".ckpt") else \
+        _registered(config, student)
+    own, places = known.preprocessing, None
+    if config.method != "features":
+        places = _places(path, known, student)
     if config.input_size:
         size: Tuple[int, int] = config.input_size
         if path.endswith(".mindir") and size != own.input_size:
             raise ValueError(f"distill.input_size is {list(size)}, but '{path}' was exported for "
                              f"{list(own.input_size)}")
-        own = Preprocessing(**{**own.__dict__, "input_size": size})
-    return Teacher(net, own, student)
+        own = dataclasses.replace(own, input_size=size)
+    return Teacher(known.net, own, student.preprocessing, places)
 
 
-def _registered(config: DistillConfig, classes: int) -> Tuple[nn.Cell, Preprocessing, int]:
+class _Known(NamedTuple):
+    """A teacher's network, preprocessing, number of logits, and the names of its classes."""
+
+    net: nn.Cell
+    preprocessing: Preprocessing
+    count: int
+    classes: List[str]
+
+
+def _places(path: str, known: _Known, student: Description) -> Optional[List[int]]:
+    """Where the student's classes are among the teacher's logits; None where neither has names."""
+    count = student.args["num_classes"]
+    if known.count != count:
+        raise ValueError(f"distill.teacher '{path}' knows {known.count} classes and the student {count}; "
+                         "distill.method features alone does not compare logits")
+    if len(student.classes) != count or len(known.classes) != count:
+        # Logits beyond the names of the data: nothing tells one order from another.
+        return None
+    try:
+        return match(student.classes, known.classes).places
+    except ValueError as error:
+        raise ValueError(f"distill.teacher '{path}' was trained on other classes: {error}") from None
+
+
+def _registered(config: DistillConfig, student: Description) -> _Known:
     if not config.weights:
         raise ValueError("distill.weights is false: an untrained teacher teaches nothing; give true or a file")
     card = model_card(config.teacher)
-    count = card.num_classes if config.weights is True else classes
+    count = card.num_classes if config.weights is True else student.args["num_classes"]
     args = {"num_classes": count, "in_channels": 3, **config.args}
     size = config.input_size or card.input_size
     net = create_model(config.teacher, pretrained=config.weights, input_size=size, **args)
-    return net, preprocessing_of(card, DataConfig(), args["in_channels"]), args["num_classes"]
+    own = preprocessing_of(card, DataConfig(orient=student.preprocessing.orient), args["in_channels"])
+    return _Known(net, own, args["num_classes"], class_names(card, args["num_classes"]))
 
 
-def _checkpoint(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
-    from ghost_ms.training.checkpoint import restore
-
+def _checkpoint(path: str) -> _Known:
     net, description = restore(path)
-    return net, description.preprocessing, description.args["num_classes"]
+    return _Known(net, description.preprocessing, description.args["num_classes"], description.classes)
 
 
-def _exported(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
+def _exported(path: str) -> _Known:
     # Exporting builds on checkpoints; importing it first would close a circle.
     from ghost_ms.deploy.export import load_mindir
     from ghost_ms.deploy.form import Form
@@ -194,4 +229,4 @@ def _exported(path: str) -> Tuple[nn.Cell, Preprocessing, int]:
     if sidecar.form != Form():
         raise ValueError(f"distill.teacher is '{path}', which was exported with --softmax or --preprocess in-graph; a "
                          "teacher takes normalised images and gives logits")
-    return load_mindir(path), sidecar.preprocessing, len(sidecar.classes)
+    return _Known(load_mindir(path), sidecar.preprocessing, len(sidecar.classes), sidecar.classes)

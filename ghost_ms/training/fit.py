@@ -156,8 +156,7 @@ def _build(job: Job, found: Optional[Found]) -> Tuple[TrainStep, CompileCache]:
     net = description.build(config.model.pretrained if found is None else False)
     if config.train.activation_epochs:
         begin_activation(net, config.train)
-    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"], job.world,
-                       weights)
+    step = create_step(net, config, rates, description, job.world, weights)
     if found is not None:
         load_state(step, found, job.world.rank)
     return step, cache

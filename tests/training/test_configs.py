@@ -47,7 +47,7 @@ def _step(recipe, size, teacher=None):
     net = description.build()
     if recipe.train.activation_epochs:
         begin_activation(net, recipe.train)
-    return net, create_step(net, recipe, [0.001] * 4, description.preprocessing, 4).set_train()
+    return net, create_step(net, recipe, [0.001] * 4, description).set_train()
 
 
 @pytest.mark.parametrize("name", NAMES)
