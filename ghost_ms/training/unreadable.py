@@ -49,9 +49,8 @@ class Unreadable:
         if self.world.is_main:
             write_text(self.path, "".join(f"{name}\n" for name in self.names))
         shown = ", ".join(new[:NAMED]) + (f" and {len(new) - NAMED} more" if len(new) > NAMED else "")
-        images = "training image" if len(new) == 1 else "training images"
-        return (f"{len(new)} {images} cannot be read, and others took their place: {shown}; all such are in "
-                f"'{self.path}'")
+        what = "image cannot be read and was" if len(new) == 1 else "images cannot be read and were"
+        return f"{len(new)} training {what} replaced: {shown}; '{self.path}' lists all such"
 
     def _of_all(self, names: Sequence[str]) -> List[str]:
         """The names that any rank has met; ranks can add up numbers, and send each other no words."""

@@ -11,7 +11,8 @@ def small(folder, data=None, run=None, **train):
     """
     return Config(
         model=ModelConfig("tiny"), optimizer=OptimizerConfig(lr=0.005), schedule=ScheduleConfig("constant"),
-        data=DataConfig(**{"dataset": "synthetic", "batch_size": 8, "eval_batch_size": 16, "input_size": (16, 16),
-                           "synthetic_size": 40, "synthetic_classes": 4, "workers": 1, "crop_ratio": 1.0, **(data or {})}),
+        data=DataConfig(**{"dataset": "synthetic", "synthetic_size": 40, "synthetic_classes": 4, "batch_size": 8,
+                           "eval_batch_size": 16, "input_size": (16, 16), "workers": 1, "crop_ratio": 1.0,
+                           **(data or {})}),
         train=TrainConfig(**{"epochs": 1, **train}),
         run=RunConfig(**{"dir": str(folder), "device": "CPU", "mode": "pynative", **(run or {})}))

@@ -14,12 +14,13 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS = """--model.name tiny --data.dataset synthetic --data.synthetic_size 40 --data.synthetic_classes 4
 --data.batch_size 8 --data.eval_batch_size 16 --data.input_size 16 --data.workers 1 --train.log_every 1
---run.device CPU --run.mode pynative""".split()
+--run.device CPU --run.mode pynative"""
 LOST = r"^{} is closed \({}\): nothing is shown any more, and the work goes on$"
 
 
 def _command(folder, *options):
-    return [sys.executable, str(ROOT / "tests/training/tiny_train.py"), *OPTIONS, "--run.dir", str(folder), *options]
+    script = str(ROOT / "tests/training/tiny_train.py")
+    return [sys.executable, script, *OPTIONS.split(), "--run.dir", str(folder), *options]
 
 
 def _start(folder, *options, **streams):

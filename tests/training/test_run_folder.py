@@ -37,8 +37,9 @@ def test_a_second_training_is_refused_and_the_first_goes_on(tmp_path):
     try:
         assert holder.stdout.readline() == "held\n"
         for path in (folder, tmp_path / "other"):
-            with pytest.raises(Locked, match=f"a training is under way in '{path}': process {holder.pid} on .*, since .*; "
-                                             "wait for its end, stop it, or choose another folder with --run.dir"):
+            words = (f"a training is under way in '{path}': process {holder.pid} on .*, since .*; wait for its end, "
+                     "stop it, or choose another folder with --run.dir")
+            with pytest.raises(Locked, match=words):
                 fit(small(path, resume="auto"))
     finally:
         holder.kill()
@@ -57,7 +58,8 @@ def test_a_folder_that_cannot_be_locked_is_told_of(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(fcntl, "flock", none)
     fit(small(tmp_path))
-    assert "cannot be locked (Function not implemented): nothing will stop a second" in (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text()
+    assert "cannot be locked (Function not implemented): nothing will stop a second" in log
 
 
 def test_a_start_that_is_refused_leaves_no_folder(tmp_path):
