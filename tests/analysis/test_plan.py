@@ -248,8 +248,9 @@ def test_a_recipe_is_warned_of(capsys, tmp_path):
     few, many = capsys.readouterr().out.split("\n\nshufflenetv2_x0_5: ")
     assert "warning: " not in few
     assert many.splitlines()[1] == (
-        "warning: 16,384 images an update are more than SGD is known to train ImageNet with: 8,192 (Goyal et al., arXiv "
-        "1706.02677, who lost accuracy beyond it); optimizer.base_batch makes the learning rate 6.4 of 0.1 for 256")
+        "warning: 16,384 images an update are more than SGD is known to train ImageNet with: 8,192 (Goyal et al., "
+        "arXiv 1706.02677, who lost accuracy beyond it); optimizer.base_batch makes the learning rate 6.4 of 0.1 for "
+        "256")
 
 
 @pytest.mark.parametrize("words, said", [
@@ -263,7 +264,8 @@ def test_numbers_that_are_none(words, said, capsys):
 
 
 @pytest.mark.parametrize("name, said", [
-    ("910B", "the first Ascend 910 of 32 GB"), ("Ascend910", "the dies of an Atlas A3"), ("h100", "invalid choice: 'h100'")])
+    ("910B", "the first Ascend 910 of 32 GB"), ("Ascend910", "the dies of an Atlas A3"),
+    ("h100", "invalid choice: 'h100'")])
 def test_a_card_that_is_not_known_or_could_be_two(name, said, capsys):
     with pytest.raises(SystemExit):
         main(["plan", "--model", "resnet50", "--card", name])

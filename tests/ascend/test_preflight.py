@@ -149,7 +149,8 @@ def test_several_hosts(tmp_path, capsys):
 #: (MindSpore, its own list, CANN as its version file has it, whether they fit, what to do where not): the lists of the
 #: released packages; those of CUDA stand before them.
 PAIRS = [("2.7.0", '"7.7", "7.8", "8.2"', "8.2.RC1", True, ""), ("2.7.1", '"7.8", "8.2", "8.3"', "8.3.RC1", True, ""),
-         ("2.7.2", '"8.5"', "8.5.0", True, ""), ("2.7.2", '"8.5"', "8.3.RC2", False, "pip install mindspore==2.8.0, or"),
+         ("2.7.2", '"8.5"', "8.5.0", True, ""),
+         ("2.7.2", '"8.5"', "8.3.RC2", False, "pip install mindspore==2.8.0, or"),
          ("2.8.0", '"8.2", "8.3", "8.5"', "8.5.1", True, ""),
          ("2.8.0", '"8.2", "8.3", "8.5"', "9.0.0", False, "pip install mindspore==2.10.0, or"),
          ("2.9.0", '"8.2", "8.3", "8.5", "9.0"', "9.0.1", True, ""),
@@ -189,7 +190,7 @@ def test_mindspore_and_cann(mindspore, listed, cann, fits, remedy, own_list, tmp
 def test_the_table_of_versions_is_that_of_the_documents_and_holds_the_tested_one():
     table = [f"| {mindspore} | {', '.join(cann)} |" for mindspore, cann in preflight.CANN_OF.items()]
     for name in ("README.md", "README_CN.md"):
-        lines = (ROOT / "ascend" / name).read_text(encoding="utf-8").splitlines()
+        lines = [line.strip() for line in (ROOT / "ascend" / name).read_text(encoding="utf-8").splitlines()]
         rows = [line for line in lines if re.match(r"\| 2\.[\d.]+ \|", line)]
         assert [row.rsplit(" | ", 1)[0] + " |" for row in rows] == table
     assert f"mindspore=={preflight.TESTED}\n" in (ROOT / "constraints.txt").read_text()
@@ -221,6 +222,7 @@ def test_hosts_that_answer_with_escape_sequences(tmp_path, capsys):
     def call(words, timeout):
         return subprocess.CompletedProcess(words, 0, stdout="a\x1b[2Jb\nc\ncode 0 time 1\n")
 
-    options = argparse.Namespace(hosts=str(tmp_path / "hosts"), port=8118, devices=None, dataset=None, remote_shell="ssh")
+    options = argparse.Namespace(hosts=str(tmp_path / "hosts"), port=8118, devices=None, dataset=None,
+                                 remote_shell="ssh")
     assert preflight.look_at_hosts(options, call) == {"10.0.0.1": 1}
     assert capsys.readouterr().out.startswith("=== 10.0.0.1\na\\x1b[2Jb\nc\n")
