@@ -14,7 +14,8 @@
 #   --remote-shell S  command that runs another on a node (default: ssh -tt -o BatchMode=yes -o ConnectTimeout=20 --);
 #                     it is given the host and one line for the shell there
 #   LOST_AFTER=60     in the environment: seconds without an answer after which a node takes node 0 for lost
-#   --bind, --server-ip, --log-dir, --dry-run, OVERRIDES   as in ascend/run_distribute_train.sh
+#   --dry-run         print exactly what would run, and start nothing
+#   --rank-table, --dataset, --config, --ckpt, --bind, --server-ip, --log-dir, OVERRIDES: as in run_distribute_train.sh
 # Every node needs this project under the same path. With --hosts, one node's failure ends all of them.
 # DEVICE_TARGET=CPU runs the same on CPUs.
 # Ctrl-C ends every process on every node; a training saves its state first.

@@ -1,4 +1,4 @@
-"""`describe.py RECIPE OVERRIDES...`: what a launcher says of a recipe before it starts: data, device, folder of the run.
+"""`describe.py RECIPE OVERRIDES...`: what a launcher says of a recipe before it starts: data, device and folder.
 
 A recipe that cannot be read is the training's to complain of; where the reader's packages are missing (a dry run on a
 laptop), the lines say so.

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import List, Tuple
 
-from outside import brief
+from outside import brief, printable
 
 TABLE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ascend", "errors.tsv")
 OWN = re.compile(r"^ghost-ms: error: (.+)$", re.M)
@@ -31,9 +31,9 @@ def rules(path: str = TABLE) -> List[Tuple[str, str, str]]:
         try:
             pattern, remedy, source = line.split("\t")
             # A remedy may name a group of its expression, and no other.
-            re.compile(f"(?:{pattern})|()").sub(remedy, "")
+            re.compile(f"(?:{pattern})|").sub(remedy, "")
         except (ValueError, re.error, IndexError) as error:
-            print(f"line {number} of '{brief(path)}' is passed over: {brief(error)}", file=sys.stderr)
+            print(f"line {number} of '{printable(path)}' is passed over: {brief(error)}", file=sys.stderr)
             continue
         found.append((pattern, remedy, source))
     return found

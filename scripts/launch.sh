@@ -28,8 +28,8 @@ TAKES="--config --dataset --ckpt --log-dir"
 # shellcheck disable=SC2034  # the launchers read them
 CONFIG="" DATASET="" CKPT="" WORKERS="" DEVICES="" PORT="" RANK_TABLE="" WANTED_LOG_DIR="" TIMEOUT=300 START="" BIND="" \
     PROFILE="" MASTER_ADDR="" NODE_RANK="" NODES="" HOSTS="" SERVER_IP=""
-# Positional whole numbers, and the options of the program that is started.
-NUMBERS=() OVERRIDES=()
+# Positional whole numbers, the options of the program that is started, and the first one that is another launcher's.
+NUMBERS=() OVERRIDES=() FOREIGN=""
 # What is said before a start: the cards, where the recipe comes from, the starter, and the device of a training whose
 # recipe is described.
 DEVICE_NOTE="" RECIPE_NOTE="" STARTER="" DESCRIBED="" RUN_DEVICE=""
@@ -79,7 +79,7 @@ parse_arguments() {
         case "$variable: $TAKES " in
             :*) ;;
             *" $name "*) ;;
-            *) die "$name is no option of ${0##*/}; -h shows the usage" ;;
+            *) FOREIGN=${FOREIGN:-$name} ;;
         esac
         if [ "$word" = "--profile" ]; then value=1
         elif [ "$word" = "$name" ]; then
@@ -91,10 +91,16 @@ parse_arguments() {
         elif [ "$word" = "$name" ]; then OVERRIDES+=("$name" "$value")
         else OVERRIDES+=("$word"); fi
     done
+    [ -n "${MAY_HAND_OVER:-}" ] || own_options
     # A path that begins with a dash would be an option of the next program.
     for variable in CONFIG DATASET CKPT RANK_TABLE WANTED_LOG_DIR HOSTS; do
         case "${!variable:-}" in -*) printf -v "$variable" './%s' "${!variable}" ;; esac
     done
+}
+
+# own_options: dies where an option is another launcher's; one that hands over asks after it has not.
+own_options() {
+    [ -z "$FOREIGN" ] || die "$FOREIGN is no option of ${0##*/}; -h shows the usage"
 }
 
 # The comment at the head of the script that sources this file is its help.
@@ -253,12 +259,13 @@ start() {
 run_single() {
     local command=$1 default=$2 launcher=$3 arguments=()
     shift 3
-    [ -z "$launcher" ] || TAKES="$TAKES --devices"
+    [ -z "$launcher" ] || MAY_HAND_OVER=1
     parse_arguments "$@"
     if [ -n "$RANK_TABLE" ]; then die "one process needs no rank table; ascend/run_distribute_train.sh takes one"; fi
     if [ -n "$launcher" ] && [ -n "${NUMBERS[*]:-}$DEVICES" ]; then
         hand_over "$launcher" "${NUMBERS[*]:-$DEVICES} is a number of an NPU card" "$@"
     fi
+    own_options
     [ -z "${NUMBERS[*]:-}$DEVICES" ] || die "'${NUMBERS[*]:-$DEVICES}' is one argument too many; -h shows the usage"
     [ "$command" != export ] || [ -z "$DATASET" ] || die "there is no checkpoint '$DATASET'; -h shows the usage"
     if [ "$command" = train ]; then

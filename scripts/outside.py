@@ -35,10 +35,10 @@ def read_text(path: str, limit: int = LIMIT) -> str:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError(f"'{brief(path)}' is no file")
+            raise ValueError(f"'{printable(path)}' is no file")
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise ValueError(f"'{brief(path)}' is larger than {limit / 2 ** 20:g} MiB")
+        raise ValueError(f"'{printable(path)}' is larger than {limit / 2 ** 20:g} MiB")
     return content.decode("utf-8-sig", errors="replace")
 
 
@@ -49,7 +49,7 @@ def new_file(path: str) -> int:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except FileExistsError:
             os.remove(path)
-    raise OSError(f"cannot write '{brief(path)}': it comes back as soon as it is removed")
+    raise OSError(f"cannot write '{printable(path)}': it comes back as soon as it is removed")
 
 
 def output_of(words: Sequence[Union[str, os.PathLike]], seconds: float) -> subprocess.CompletedProcess:

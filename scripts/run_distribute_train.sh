@@ -13,17 +13,19 @@
 #   --timeout S   seconds in which all processes must have met (default 300)
 #   --dry-run     print what would run, and start nothing
 #   OVERRIDES     keys of the recipe, such as --train.epochs 2
-# A rank table, or cards (--devices 0,1), are for NPUs: ascend/run_distribute_train.sh does that with the same arguments.
+# A rank table and numbers of cards (0,1) are for NPUs: ascend/run_distribute_train.sh takes over, with its own options.
 # data.batch_size counts for each process. PYTHON=/path/to/python chooses the interpreter.
 # SIGTERM, a closed terminal and Ctrl-C: the training saves its state and ends; twice, every process ends at once.
 
 # shellcheck source=scripts/launch.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/launch.sh"
 
-TAKES="$TAKES --workers --devices --rank-table --port --timeout"
+TAKES="$TAKES --workers --port --timeout"
+MAY_HAND_OVER=1
 parse_arguments "$@"
 [ -z "$RANK_TABLE" ] || hand_over run_distribute_train.sh "'$RANK_TABLE' is a rank table, for NPUs" "$@"
 [ -z "$DEVICES" ] || hand_over run_distribute_train.sh "'$DEVICES' are cards of NPUs" "$@"
+own_options
 count_processes scripts/run_distribute_train.sh
 WORKERS=${WORKERS:-2}
 need_number "the number of workers" "$WORKERS" 1 1024

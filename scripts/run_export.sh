@@ -12,4 +12,5 @@
 # shellcheck source=scripts/launch.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/launch.sh"
 
+TAKES="--config --ckpt --log-dir"
 run_single export "$ROOT/runs/quickstart/checkpoints/best.ckpt" "" "$@"

@@ -56,7 +56,7 @@ def bind(path: str, local_rank: int) -> None:
     cores = json.loads(read_text(path))
     if not isinstance(cores, list) or not all(isinstance(own, list) and all(type(core) is int for core in own)
                                               for own in cores):
-        raise ValueError(f"'{brief(path)}' is no list of cores for each rank")
+        raise ValueError(f"'{printable(path)}' is no list of cores for each rank")
     if 0 <= local_rank < len(cores) and cores[local_rank]:
         os.sched_setaffinity(0, cores[local_rank])
 

@@ -1,8 +1,8 @@
 """A training on paper: what a step takes on many cards, and so how long a recipe takes and what it costs.
 
 Four things bound a step of data-parallel training: arithmetic, memory traffic, the all-reduce of the gradients, and the
-input pipeline. Each is computed from the network and a few figures of the hardware, every one of which is printed with
-its source and can be replaced. Nothing here has been checked on an NPU; ascend/README.md says what has been checked.
+input pipeline. Each is computed from the network and the figures of analysis/hardware.py, every one of which is printed
+with its source and can be replaced. Nothing here has been checked on an NPU; ascend/README.md says what has been.
 
 On a CPU a fifth counts most: MindSpore's kernels for depthwise convolutions multiply at a small share of the rate of
 others. There the layers also take turns, so that arithmetic and memory traffic add up.
@@ -10,107 +10,41 @@ others. There the layers also take turns, so that arithmetic and memory traffic 
 import argparse
 import dataclasses
 import math
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ghost_ms.analysis.hardware import ALSO, AMBIGUOUS, CARDS, Figure, Hardware
 
 GIVEN = "given on the command line"
-HPCA = "Liao et al., Ascend: a Scalable and Unified Architecture, HPCA 2021"
-RESNET = ("share of the peak that ResNet-50 reaches at 2,115 images/s on an Ascend 910, batch 256: MindSpore 0.6 "
-          "documentation, benchmark page")
-MACHINE = "measured on two cores of an Intel Xeon virtual machine with MindSpore 2.8.0"
-CPU = f"in training, one process {MACHINE}: scripts/measure_cpu.py rates"
+#: Passes over an activation: written and read forward; read again backward; its gradient written and read.
+PASSES = Figure(5, "passes", "assumed: no fusion between layers")
+#: A parameter is read forward and backward; its gradient is written and read; weight and momentum are read and written.
+PARAMETER_PASSES = Figure(8, "passes", "counted: SGD with momentum in float32")
+#: Backward computes two products, by weights and by inputs, where forward computes one.
+BACKWARD = Figure(3, "times the forward pass", "counted: forward, gradient by inputs, gradient by weights")
+DECODE = Figure(320, "images/s a core", "measured: this project's loader on one core of a 2-core Xeon VM, 500x375 "
+                                        "JPEGs of 66 kB, random crop to 224, flip, normalise")
+IMAGENET = Figure(1_281_167, "images", "published: ILSVRC-2012 training set")
 
 
-class Figure(NamedTuple):
-    """A number that the plan rests on, its unit, and where it comes from."""
+class Practice(NamedTuple):
+    """The most images of an update that an optimizer is known to train ImageNet with, and by whom."""
 
-    value: float
-    unit: str
+    name: str
+    images: int
     source: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Hardware:
-    """One kind of card and how cards are joined.
-
-    Args:
-        peak: FLOP/s of a card at the precision of training.
-        efficiency: share of it that convolutional training reaches.
-        depthwise: share of it that depthwise convolutions reach; None where nothing is known of them, and they count as
-            others.
-        crowd: how many times longer the work of a card takes when all of a server work; None where they share nothing.
-        overlap: whether arithmetic and memory traffic of a step go on at the same time. Where not, what convolutions
-            write belongs to their rate.
-        checked: what was measured beside a plan, and how far off it was.
-        memory: bytes/s of the card's memory.
-        link: bytes/s that a card sends to its neighbour inside a server.
-        network: bytes/s of a card's own network port, between servers.
-        latency: seconds for one message of an all-reduce.
-        server: cards of a server.
-        activation: bytes of an activation.
-        cores: CPU cores for each card.
-    """
-
-    peak: Figure
-    efficiency: Figure
-    memory: Figure
-    link: Figure
-    network: Figure
-    latency: Figure
-    server: Figure
-    activation: Figure
-    cores: Figure
-    depthwise: Optional[Figure] = None
-    crowd: Optional[Figure] = None
-    overlap: bool = True
-    checked: str = "not checked against a run"
-
-
-_SHARED = dict(
-    efficiency=Figure(0.2027, "of the peak", RESNET),
-    latency=Figure(2e-5, "s a message", "assumption"),
-    server=Figure(8, "cards", "Atlas 800 training server"),
-    activation=Figure(2, "bytes", "float16 or bfloat16 activations"),
-    cores=Figure(24, "cores a card", "192 cores for 8 cards: MindSpore 0.6 documentation, benchmark page"))
-#: What the plans for NPUs were held against.
-PUBLISHED = ("only ResNet-50 on 8 and 16 Ascend 910, which MindSpore published, within 4 %; nothing was run on an NPU "
-             "here, and depthwise convolutions count as others")
-
-CARDS: Dict[str, Hardware] = {
-    "910": Hardware(peak=Figure(256e12, "FLOP/s", f"float16; {HPCA}"), memory=Figure(1.2e12, "B/s", HPCA),
-                    link=Figure(30e9, "B/s", f"one HCCS link; {HPCA}"),
-                    network=Figure(12.5e9, "B/s", f"100 Gbit/s RoCE port of each card; {HPCA}"),
-                    checked=PUBLISHED, **_SHARED),
-    "910b2": Hardware(peak=Figure(353.9e12, "FLOP/s", "float16; CANN ops-cv, issue 997"),
-                      memory=Figure(1.6e12, "B/s", "CANN ops-cv, migration guide in issue 997"),
-                      link=Figure(30e9, "B/s", "assumption: as one HCCS link of the 910"),
-                      network=Figure(25e9, "B/s", "200 Gbit/s RoCE port of each card; Atlas 800T A2 product page"),
-                      checked=PUBLISHED, **_SHARED),
-    "cpu": Hardware(peak=Figure(1.31e11, "FLOP/s", f"float32, the fastest dense layer {CPU}"),
-                    efficiency=Figure(0.72, "of the peak", f"dense convolutions {CPU}"),
-                    depthwise=Figure(0.0092, "of the peak", f"depthwise convolutions {CPU}"),
-                    memory=Figure(2.87e9, "B/s", f"BatchNorm and ReLU, 7 ns an element {CPU}"),
-                    crowd=Figure(1.85, "times", "a step of two workers against one, without averaging gradients; 1.79 "
-                                                f"to 1.91 {MACHINE}: scripts/measure_cpu.py step"),
-                    overlap=False,
-                    link=Figure(2.2e8, "B/s", f"gradients of ResNet-50 averaged by two processes, {MACHINE}: "
-                                              "scripts/measure_cpu.py reduce"),
-                    network=Figure(1.25e8, "B/s", "assumption: 1 Gbit/s"),
-                    latency=Figure(1e-3, "s a message", "assumption"),
-                    server=Figure(2, "processes", "two cores, one for each"),
-                    activation=Figure(4, "bytes", "float32"), cores=Figure(1, "core a process", "assumption"),
-                    checked="steps of GhostNet 1.0x, ResNet-50 and MobileNetV3-Large, one and two workers, " + MACHINE
-                            + ", were planned 11 to 25 % too long; another processor may be far from that"),
-}
-
-#: Passes over an activation: written and read forward; read again backward; its gradient written and read.
-PASSES = Figure(5, "passes", "assumption: no fusion between layers")
-#: A parameter is read forward and backward; its gradient is written and read; weight and momentum are read and written.
-PARAMETER_PASSES = Figure(8, "passes", "SGD with momentum in float32")
-#: Backward computes two products, by weights and by inputs, where forward computes one.
-BACKWARD = Figure(3, "times the forward pass", "forward, gradient by inputs, gradient by weights")
-DECODE = Figure(320, "images/s a core", "this project's loader on one core of a 2-core Xeon VM: 500x375 JPEGs of 66 "
-                                        "kB, random crop to 224, flip, normalise")
-IMAGENET = Figure(1_281_167, "images", "ILSVRC-2012 training set")
+#: By optimizer.name of a recipe; linear scaling of the learning rate is known up to there too.
+PRACTICE: Dict[str, Practice] = {
+    "sgd": Practice("SGD", 8192, "Goyal et al., arXiv 1706.02677, who lost accuracy beyond it"),
+    "rmsprop": Practice("RMSProp", 4096, "MobileNetV3, arXiv 1905.02244"),
+    "adamw": Practice("AdamW", 4096, "ConvNeXt, arXiv 2201.03545"),
+    "lion": Practice("Lion", 4096, "Chen et al., arXiv 2302.06675"),
+    "lamb": Practice("LAMB", 32768, "You et al., arXiv 1904.00962")}
+#: Updates of an epoch of ImageNet at the largest of these batches; no published recipe has fewer.
+FEWEST = 39
+#: Pixels of a side beyond which the network would have to be run on an image that fills the memory, only to be counted.
+LARGEST_INPUT = 2048
 
 
 @dataclasses.dataclass
@@ -121,8 +55,8 @@ class Job:
         params, macs, activations: of one image through the network; activations in elements.
         depthwise: MACs among them of depthwise convolutions.
         products: elements among the activations that convolutions and matrix products write.
-        batch: images of a step on each card.
-        cards: how many.
+        batch: images of a step on each device.
+        cards: devices that train; a card of two dies counts twice.
         epochs, images: length of the recipe and of an epoch.
     """
 
@@ -228,9 +162,41 @@ def count_activations(net, channels: int, input_size: Tuple[int, int]) -> float:
     return total
 
 
+def doubts(job: Job, optimizer: Optional[Any] = None, accumulate: int = 1) -> List[str]:
+    """Sentences on a batch of all devices that is beyond what the field has trained with.
+
+    Args:
+        optimizer: the recipe's section; None without a recipe, which is then taken for one with SGD.
+        accumulate: steps whose gradients make an update.
+    """
+    images = job.batch * job.cards * accumulate
+    practice, said = PRACTICE[optimizer.name if optimizer is not None else "sgd"], []
+    if images > practice.images:
+        rate = ""
+        if optimizer is not None and optimizer.base_batch:
+            rate = (f"; optimizer.base_batch makes the learning rate "
+                    f"{optimizer.lr * images / optimizer.base_batch:.3g} of {optimizer.lr:g} for "
+                    f"{optimizer.base_batch:,}")
+        elif optimizer is not None:
+            rate = f"; the learning rate stays {optimizer.lr:g}, as the recipe has no optimizer.base_batch"
+        said.append(f"{images:,} images an update are more than {practice.name} is known to train ImageNet with: "
+                    f"{practice.images:,} ({practice.source}){rate}")
+    updates = math.floor(job.images / images)
+    if updates < FEWEST:
+        said.append(f"an epoch has only {updates} updates; the largest batches of the field leave {FEWEST} of ImageNet "
+                    f"({FEWEST * images:,} images would give as many here)")
+    return said
+
+
+def _devices(job: Job, hardware: Hardware) -> str:
+    if hardware.dies == 1:
+        return f"{job.cards} cards"
+    return f"{job.cards} devices ({job.cards // hardware.dies} cards of {hardware.dies} dies)"
+
+
 def report(job: Job, hardware: Hardware, step: Step, decode: Figure, price: Optional[float],
-           measured: Optional[float]) -> str:
-    """The plan as text: assumptions with sources, then the parts of a step, then speed, days and cost."""
+           measured: Optional[float], warnings: Sequence[str] = ()) -> str:
+    """The plan as text: warnings, assumptions with sources, then the parts of a step, then speed, days and cost."""
     figures = {"peak": hardware.peak, "efficiency": hardware.efficiency, "depthwise": hardware.depthwise,
                "memory": hardware.memory, "crowd": hardware.crowd, "backward": BACKWARD,
                "passes over activations": PASSES, "passes over parameters": PARAMETER_PASSES,
@@ -246,8 +212,8 @@ def report(job: Job, hardware: Hardware, step: Step, decode: Figure, price: Opti
         figures["step on one card"] = Figure(measured, "s", GIVEN)
     figures = {name: figure for name, figure in figures.items() if figure is not None}
     lines = [f"{job.model}: {job.params / 1e6:.2f} M parameters, {job.macs / 1e6:,.0f} M MACs, "
-             f"{job.activations / 1e6:.1f} M activations an image; {job.cards} cards, {job.batch} images each",
-             "", "assumptions:"]
+             f"{job.activations / 1e6:.1f} M activations an image; {_devices(job, hardware)}, {job.batch} images "
+             "each", *(f"warning: {said}" for said in warnings), "", "assumptions:"]
     width = max(map(len, figures))
     lines += [f"  {name:{width}}  {figure.value:>10.4g} {figure.unit}  [{figure.source}]"
               for name, figure in figures.items()]
@@ -265,7 +231,7 @@ def report(job: Job, hardware: Hardware, step: Step, decode: Figure, price: Opti
         days = steps * seconds / 86400
         length = next(f"{days * scale:.2f} {unit}" for scale, unit in ((1, "days"), (24, "hours"), (1440, "minutes"))
                       if days * scale >= 1 or unit == "minutes")
-        cost = "-" if price is None else f"{days * 24 * job.cards * price:,.0f}"
+        cost = "-" if price is None else f"{days * 24 * job.cards / hardware.dies * price:,.0f}"
         lines.append(f"{name:10}{1e3 * seconds:12.2f}{job.cards * job.batch / seconds:14,.0f}{length:>16}{cost:>14}")
     lines.append("training steps alone: compiling, evaluation and checkpoints come on top"
                  + ("; --price gives the cost" if price is None else f"; {price:g} a card and hour"))
@@ -281,6 +247,21 @@ def bound(step: Step) -> str:
     return max(parts, key=lambda name: parts[name])
 
 
+def _above_0(**values: Optional[float]) -> None:
+    """ValueError for the first option that is given and is no number above 0."""
+    for name, value in values.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"--{name} is {value:g}; it is above 0")
+
+
+def _card(text: str) -> str:
+    """The name of a card as `CARDS` has it, from the names that people and tools have for it."""
+    name = "".join(text.lower().split())
+    if name in AMBIGUOUS:
+        raise argparse.ArgumentTypeError(f"{AMBIGUOUS[name]}; name one of them")
+    return ALSO.get(name, name)
+
+
 def _replaced(hardware: Hardware, options: argparse.Namespace) -> Hardware:
     """The hardware with the figures that the user gave."""
     given = {}
@@ -289,8 +270,6 @@ def _replaced(hardware: Hardware, options: argparse.Namespace) -> Hardware:
         value = getattr(options, name)
         if value is None:
             continue
-        if value <= 0:
-            raise ValueError(f"--{name} is {value:g}; it is above 0")
         given[name] = Figure(value * factor, getattr(hardware, name).unit, GIVEN)
     return dataclasses.replace(hardware, **given)
 
@@ -300,19 +279,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="name of the network (`ghost-ms models`)")
     parser.add_argument("--config", help="recipe that gives model, batch, epochs and input size; options override it")
     parser.add_argument("--cards", type=int, nargs="+", default=[8], help="numbers of cards to plan for (default 8)")
-    parser.add_argument("--card", choices=list(CARDS), default="910", help="kind of card (default 910)")
-    parser.add_argument("--batch", type=int, help="images of a step on each card (default 256, or the recipe's)")
+    parser.add_argument("--card", type=_card, choices=list(CARDS), default="910",
+                        help="kind of card; a3 is the 910C of Atlas A3, whose two dies are a device each (default 910)")
+    parser.add_argument("--batch", type=int, help="images of a step on each device (default 256, or the recipe's)")
     parser.add_argument("--epochs", type=int, help="length of the recipe (default 90, or the recipe's)")
     parser.add_argument("--images", type=int, default=int(IMAGENET.value), help="images of an epoch (default ImageNet)")
     parser.add_argument("--input_size", type=int, nargs=2, metavar="PIXELS", help="height and width (default: card)")
-    parser.add_argument("--step_ms", type=float, help="measured step on one card, instead of arithmetic and memory")
-    parser.add_argument("--peak", type=float, help="TFLOP/s of a card")
+    parser.add_argument("--step_ms", type=float, help="measured step on one device, instead of arithmetic and memory")
+    parser.add_argument("--peak", type=float, help="TFLOP/s of a device")
     parser.add_argument("--efficiency", type=float, help="share of the peak that is reached")
-    parser.add_argument("--memory", type=float, help="GB/s of a card's memory")
-    parser.add_argument("--link", type=float, help="GB/s between the cards of a server")
-    parser.add_argument("--network", type=float, help="GB/s of a card's network port")
-    parser.add_argument("--server", type=int, help="cards of a server")
-    parser.add_argument("--cores", type=int, help="CPU cores for each card")
+    parser.add_argument("--memory", type=float, help="GB/s of a device's memory")
+    parser.add_argument("--link", type=float, help="GB/s between the devices of a server")
+    parser.add_argument("--network", type=float, help="GB/s of a device's network port")
+    parser.add_argument("--server", type=int, help="devices of a server")
+    parser.add_argument("--cores", type=int, help="CPU cores for each device")
     parser.add_argument("--decode", type=float, help="images/s that a core decodes and augments")
     parser.add_argument("--price", type=float, help="price of a card for an hour, in any currency")
 
@@ -332,16 +312,17 @@ def run(options: argparse.Namespace) -> List[str]:
     size = tuple(options.input_size or (recipe and recipe.data.input_size) or card.input_size)
     batch = options.batch or (recipe.data.batch_size if recipe else 256)
     epochs = options.epochs or (recipe.train.epochs if recipe else 90)
-    checked = {"cards": min(options.cards), "batch": batch, "epochs": epochs, "images": options.images,
-               "step_ms": 1 if options.step_ms is None else options.step_ms,
-               "decode": 1 if options.decode is None else options.decode, "input_size": min(size)}
-    for name, value in checked.items():
-        if value <= 0:
-            raise ValueError(f"--{name} is {value:g}; it is above 0")
-    if batch * max(options.cards) > options.images:
-        raise ValueError(f"{max(options.cards)} cards with {batch} images each take more than the {options.images} "
-                         "images of an epoch; lower --batch or --cards")
+    _above_0(cards=min(options.cards), batch=batch, epochs=epochs, images=options.images, step_ms=options.step_ms,
+             decode=options.decode, input_size=min(size), peak=options.peak, efficiency=options.efficiency,
+             memory=options.memory, link=options.link, network=options.network, server=options.server,
+             cores=options.cores, price=options.price or None)
+    if max(size) > LARGEST_INPUT:
+        raise ValueError(f"--input_size is {max(size)}; it is {LARGEST_INPUT} at most, because the network is run once "
+                         "on an image of that size to count it")
     hardware = _replaced(CARDS[options.card], options)
+    if batch * max(options.cards) * hardware.dies > options.images:
+        raise ValueError(f"{max(options.cards) * hardware.dies} devices with {batch} images each take more than the "
+                         f"{options.images} images of an epoch; lower --batch or --cards")
     decode = DECODE if options.decode is None else Figure(options.decode, DECODE.unit, GIVEN)
     measured = None if options.step_ms is None else options.step_ms / 1e3
     device.setup("CPU", mode="pynative")
@@ -350,10 +331,11 @@ def run(options: argparse.Namespace) -> List[str]:
     macs = card.macs if size == tuple(card.input_size) else counted.macs
     texts = []
     for cards in options.cards:
-        job = Job(model, card.params, macs, activations, batch, cards, epochs, options.images, counted.depthwise,
-                  counted.activations)
+        job = Job(model, card.params, macs, activations, batch, cards * hardware.dies, epochs, options.images,
+                  counted.depthwise, counted.activations)
         step = step_of(job, hardware, decode, measured)
-        texts.append(report(job, hardware, step, decode, options.price, measured))
+        said = doubts(job, recipe.optimizer, recipe.train.accumulate) if recipe else doubts(job)
+        texts.append(report(job, hardware, step, decode, options.price, measured, said))
     return texts
 
 

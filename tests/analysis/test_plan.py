@@ -136,7 +136,7 @@ def test_the_command(capsys):
     # 12 times fewer positions than at 224, and as many products in the classifier.
     assert "shufflenetv2_x0_5: 1.37 M parameters, 4 M MACs" in printed
     assert "8 cards, 256 images each" in printed and "64 cards" in printed and "10 epochs" in printed
-    assert "1.5e+10 B/s  [given on the command line]" in printed and "[ILSVRC-2012 training set]" in printed
+    assert "1.5e+10 B/s  [given on the command line]" in printed and "[published: ILSVRC-2012 training set]" in printed
     # Every assumption has a source.
     section = printed.split("assumptions:\n")[1].split("\n\n")[0]
     assert all(line.rstrip().endswith("]") for line in section.splitlines()) and section.count("\n") >= 12
@@ -158,3 +158,121 @@ def test_cost_is_cards_times_hours_times_price():
 def test_bad_input(arguments, words, capsys):
     assert main(["plan", *arguments]) == 1
     assert words in capsys.readouterr().err
+
+
+# The cards, and what the field has trained with.
+
+#: TFLOP/s of a device: cores times cycles times 8,192; the figures of CANN's and Ascend's own tables.
+PEAKS = {"910": 256, "910b1": 363.7, "910b2": 353.9, "910b3": 294.9, "910b4": 245.8, "a3": 353.9}
+
+
+def test_every_figure_says_what_kind_it_is():
+    assert set(plan.CARDS) == {*PEAKS, "cpu"}
+    for name, hardware in plan.CARDS.items():
+        figures = [getattr(hardware, field.name) for field in plan.dataclasses.fields(hardware)]
+        figures = [figure for figure in figures if isinstance(figure, plan.Figure)]
+        assert len(figures) >= 9
+        for figure in [*figures, plan.PASSES, plan.PARAMETER_PASSES, plan.BACKWARD, plan.DECODE, plan.IMAGENET]:
+            assert re.match(r"(published|assumed|measured|counted)(: .+)?$", figure.source), figure
+        assert hardware.efficiency.source.startswith({"910": "published", "cpu": "measured"}.get(name, "assumed"))
+        assert ("no run on this card" in hardware.checked) == (name not in ("910", "cpu"))
+
+
+@pytest.mark.parametrize("name", PEAKS)
+def test_peaks(name):
+    assert plan.CARDS[name].peak.value / 1e12 == pytest.approx(PEAKS[name], abs=0.05)
+    assert plan.CARDS[name].peak.source.startswith("published: ")
+
+
+def test_faster_cards_are_planned_faster():
+    """By their peaks, as arithmetic bounds ResNet-50; the 910B4 of 32 GB is slower than the first 910."""
+    steps = {name: plan.step_of(RESNET, plan.CARDS[name]).expected for name in PEAKS}
+    assert sorted(steps, key=steps.get) == ["910b1", "910b2", "a3", "910b3", "910", "910b4"]
+    assert steps["910b3"] / steps["910b1"] == pytest.approx(24 * 1.85 / (20 * 1.8))
+
+
+def test_a_card_of_two_dies_is_two_devices(capsys):
+    """Eight cards of an A3 are 16 ranks in one server; the price is that of a card."""
+    words = ["plan", "--model", "shufflenetv2_x0_5", "--input_size", "64", "64", "--price", "2", "--epochs", "10"]
+    assert main([*words, "--card", "910C", "--cards", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert "16 devices (8 cards of 2 dies), 256 images each" in printed.splitlines()[0]
+    job = plan.Job("shufflenetv2_x0_5", *_counted(printed), 256, 16, 10, 1_281_167)
+    row = printed.split("expected")[1].splitlines()[0].split()
+    assert float(row[1].replace(",", "")) == pytest.approx(4096 / float(row[0]) * 1e3, rel=0.01)
+    hours = 10 * (1_281_167 // 4096) * float(row[0]) / 1e3 / 3600
+    assert float(row[-1]) == pytest.approx(8 * hours * 2, abs=0.51)
+    within = plan.step_of(job, plan.CARDS["a3"])
+    assert within.all_reduce == pytest.approx(2 * 15 / 16 * 4 * job.params / 196e9 + 30 * 2e-5)
+
+
+def _counted(printed):
+    """Parameters, MACs and activations of the first line."""
+    match = re.search(r"([\d.]+) M parameters, ([\d,]+) M MACs, ([\d.]+) M activations", printed)
+    return [1e6 * float(number.replace(",", "")) for number in match.groups()]
+
+
+def _optimizer(name, **keys):
+    from ghost_ms.recipe import OptimizerConfig
+
+    return OptimizerConfig(name=name, **keys)
+
+
+@pytest.mark.parametrize("optimizer, accumulate, cards, words", [
+    (None, 1, 32, []),
+    (None, 1, 33, ["8,448 images an update are more than SGD is known to train ImageNet with: 8,192"]),
+    (_optimizer("lamb"), 1, 128, []), (_optimizer("lamb"), 1, 160, ["40,960 images an update are more than LAMB"]),
+    (_optimizer("adamw"), 1, 17, ["4,352 images an update are more than AdamW", "no optimizer.base_batch"]),
+    (_optimizer("sgd", lr=0.4, base_batch=1024), 2, 32, [
+        "16,384 images an update are more than SGD",
+        "optimizer.base_batch makes the learning rate 6.4 of 0.4 for 1,024"]),
+    (None, 1, 512, ["131,072 images an update", "an epoch has only 9 updates"])])
+def test_batches_that_nobody_trains_with_are_told(optimizer, accumulate, cards, words):
+    said = plan.doubts(_with(RESNET, cards=cards), optimizer, accumulate)
+    assert bool(said) == bool(words) and all(any(word in one for one in said) for word in words)
+
+
+def test_few_updates_of_a_small_data_set_are_told():
+    """39 updates are as few as the largest batch of the field leaves of ImageNet."""
+    assert 1_281_167 // plan.PRACTICE["lamb"].images == plan.FEWEST
+    assert plan.doubts(_with(RESNET, images=39 * 256)) == []
+    said, = plan.doubts(_with(RESNET, images=39 * 256 - 1))
+    assert said.startswith("an epoch has only 38 updates") and "9,984 images would give as many" in said
+
+
+def test_a_recipe_is_warned_of(capsys, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("model: {name: shufflenetv2_x0_5}\noptimizer: {lr: 0.1, base_batch: 256}\n"
+                      "data: {dataset: image_folder, batch_size: 128, input_size: [64, 64]}\n")
+    assert main(["plan", "--config", str(recipe), "--cards", "8", "128"]) == 0
+    few, many = capsys.readouterr().out.split("\n\nshufflenetv2_x0_5: ")
+    assert "warning: " not in few
+    assert many.splitlines()[1] == (
+        "warning: 16,384 images an update are more than SGD is known to train ImageNet with: 8,192 (Goyal et al., "
+        "arXiv 1706.02677, who lost accuracy beyond it); optimizer.base_batch makes the learning rate 6.4 of 0.1 for "
+        "256")
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--peak", "nan"], "--peak is nan"), (["--decode", "inf"], "--decode is inf"),
+    (["--price", "-1"], "--price is -1"),
+    (["--input_size", "50000", "50000"], "--input_size is 50000; it is 2048 at most"),
+    (["--card", "a3", "--cards", "400", "--images", "204799"], "800 devices with 256 images each")])
+def test_numbers_that_are_none(words, said, capsys):
+    assert main(["plan", "--model", "resnet50", *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, said", [
+    ("910B", "the first Ascend 910 of 32 GB"), ("Ascend910", "the dies of an Atlas A3"),
+    ("h100", "invalid choice: 'h100'")])
+def test_a_card_that_is_not_known_or_could_be_two(name, said, capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "--model", "resnet50", "--card", name])
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, card", [("Ascend910B3", "910b3"), ("910B1", "910b1"), ("910C", "a3"), ("A3", "a3"),
+                                        ("CPU", "cpu"), ("910A", "910")])
+def test_names_of_cards(name, card):
+    assert plan._card(name) == card and card in plan.CARDS

@@ -2,7 +2,6 @@
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ import explain
 import pytest
 
 from tests.ascend.conftest import ROOT, listen
+from tests.ascend.jobs import job_of, left, text_of
 
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for folder in ("scripts", "ascend")
                  for path in (ROOT / folder).glob("run_*.sh"))
@@ -203,85 +203,53 @@ def test_no_cann_and_no_npu(shell, tmp_path):
     assert done.returncode == 1 and "there is no npu-smi on PATH" in done.stderr
 
 
-# A job without MindSpore: ranks under scripts/worker.py, each in a process group of its own as msrun starts them.
-JOB = """
-. {root}/scripts/launch.sh
-PYTHON={python}
-export PYTHON
-LOG_DIR={logs}
-{before}
-start 0 2 bash -c '{starter_begins}
-for rank in 0 1; do
-    RANK_ID=$rank setsid {python} {root}/scripts/worker.py {logs} --log -- bash -c "$1" &
-done
-wait
-{starter_ends}' job {command}
-"""
-
-
-def _job(tmp_path, command, before="", starter_begins="", starter_ends="", **variables):
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    script = tmp_path / "job.sh"
-    script.write_text("#!/usr/bin/env bash\n" + JOB.format(
-        root=ROOT, python=sys.executable, logs=logs, command=shlex.quote(command), before=before,
-        starter_begins=starter_begins, starter_ends=starter_ends))
-    return subprocess.Popen(["bash", str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True, preexec_fn=listen, env={**os.environ, **variables}), logs
-
-
-def _left(logs):
-    """Processes that still name the folder of the job."""
-    return subprocess.run(["pgrep", "-f", str(logs)], stdout=subprocess.PIPE, text=True).stdout.split()
-
-
 def test_a_job_that_ends_well(tmp_path):
-    job, logs = _job(tmp_path, "echo hello from $RANK_ID")
+    job, logs = job_of(tmp_path, "echo hello from $RANK_ID")
     out, err = job.communicate(timeout=60)
     assert job.returncode == 0 and err == "" and "hello from 0" in out and "done: every rank ended well" in out
     assert (logs / "worker_1.log").read_text() == "hello from 1\n" and (logs / "command.txt").read_text()
 
 
 def test_a_failing_rank_ends_the_others_and_its_words_are_shown(tmp_path):
-    job, logs = _job(tmp_path, 'if [ $RANK_ID = 1 ]; then sleep 1; echo "ghost-ms: error: no such model"; exit 1; '
+    job, logs = job_of(tmp_path, 'if [ $RANK_ID = 1 ]; then sleep 1; echo "ghost-ms: error: no such model"; exit 1; '
                                "else sleep 300; fi")
     started = time.time()
     _, err = job.communicate(timeout=60)
     assert job.returncode == 1 and time.time() - started < 30
     assert err.strip().splitlines()[-1] == "error: rank 1 failed: no such model"
-    assert "    ghost-ms: error: no such model" in err and not _left(logs)
+    assert "    ghost-ms: error: no such model" in err and not left(logs)
 
 
 def test_a_killed_rank(tmp_path):
-    job, logs = _job(tmp_path, "[ $RANK_ID = 0 ] || kill -9 $$; sleep 300")
+    job, logs = job_of(tmp_path, "[ $RANK_ID = 0 ] || kill -9 $$; sleep 300")
     _, err = job.communicate(timeout=60)
     assert job.returncode == 1 and "rank 1 failed: it was ended by SIGKILL; often the kernel's out-of-memory" in err
-    assert not _left(logs)
+    assert not left(logs)
 
 
 def test_a_rank_that_is_taken_away_with_its_recorder(tmp_path):
-    job, logs = _job(tmp_path, "[ $RANK_ID = 0 ] || { sleep 1; kill -9 -- -$(ps -o pgid= $$ | tr -d ' '); }")
+    job, logs = job_of(tmp_path, "[ $RANK_ID = 0 ] || { sleep 1; kill -9 -- -$(ps -o pgid= $$ | tr -d ' '); }")
     _, err = job.communicate(timeout=60)
     assert job.returncode == 1 and "error: rank 1 ended from outside" in err
 
 
 def test_a_starter_that_does_not_leave(tmp_path):
     """msrun waits for its scheduler without a limit."""
-    job, logs = _job(tmp_path, "exit 0", starter_ends="sleep 300", LEAVE_AFTER="1")
+    job, logs = job_of(tmp_path, "exit 0", starter_ends="sleep 300", LEAVE_AFTER="1")
     started = time.time()
     out, err = job.communicate(timeout=60)
     assert job.returncode == 0 and "done: every rank ended well" in out and err == ""
-    assert time.time() - started < 30 and not _left(logs)
+    assert time.time() - started < 30 and not left(logs)
 
 
 def test_a_starter_that_heeds_no_signal_where_proc_shows_nothing(tmp_path):
     """Its ranks are in groups of their own, and those that nobody can find are left."""
-    job, logs = _job(tmp_path, "[ $RANK_ID = 1 ] && exit 3; sleep 20", before="processes_of_job() { :; }",
+    job, logs = job_of(tmp_path, "[ $RANK_ID = 1 ] && exit 3; sleep 20", before="processes_of_job() { :; }",
                      starter_begins='trap "" INT TERM')
     started = time.time()
     _, err = job.communicate(timeout=60)
     assert job.returncode == 1 and "error: rank 1 failed: it ended with exit code 3" in err
-    assert time.time() - started < 20 and not any("job.sh" in _command(pid) for pid in _left(logs))
+    assert time.time() - started < 20 and not any("job.sh" in _command(pid) for pid in left(logs))
 
 
 def _command(pid):
@@ -290,33 +258,29 @@ def _command(pid):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_every_process(number, tmp_path):
-    job, logs = _job(tmp_path, "trap '' INT TERM; while true; do sleep 1; done", STOP_AFTER="1")
+    job, logs = job_of(tmp_path, "trap '' INT TERM; while true; do sleep 1; done", STOP_AFTER="1")
     deadline = time.time() + 30
-    while time.time() < deadline and len(_left(logs)) < 4:
+    while time.time() < deadline and len(left(logs)) < 4:
         time.sleep(0.2)
     time.sleep(1)
     os.kill(job.pid, number)
     _, err = job.communicate(timeout=60)
-    assert job.returncode == 130 and "ending every process" in err and not _left(logs)
+    assert job.returncode == 130 and "ending every process" in err and not left(logs)
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_ranks_may_save_before_they_end(number, code, tmp_path):
     """The signal reaches each rank as SIGTERM, and the launcher waits for it."""
-    job, logs = _job(tmp_path, "trap 'sleep 2; echo saved $RANK_ID; exit 0' TERM; echo ready; "
+    job, logs = job_of(tmp_path, "trap 'sleep 2; echo saved $RANK_ID; exit 0' TERM; echo ready; "
                                "while true; do sleep 0.2; done")
     deadline = time.time() + 30
-    while time.time() < deadline and not all("ready" in _text(logs / f"worker_{rank}.log") for rank in (0, 1)):
+    while time.time() < deadline and not all("ready" in text_of(logs / f"worker_{rank}.log") for rank in (0, 1)):
         time.sleep(0.2)
     os.kill(job.pid, number)
     out, err = job.communicate(timeout=60)
     assert job.returncode == code and f"stopped by {number.name}: every rank ended well" in out
-    assert "once more ends every process at once" in err and not _left(logs)
-    assert [_text(logs / f"worker_{rank}.log") for rank in (0, 1)] == ["ready\nsaved 0\n", "ready\nsaved 1\n"]
-
-
-def _text(path):
-    return path.read_text() if path.exists() else ""
+    assert "once more ends every process at once" in err and not left(logs)
+    assert [text_of(logs / f"worker_{rank}.log") for rank in (0, 1)] == ["ready\nsaved 0\n", "ready\nsaved 1\n"]
 
 
 @pytest.mark.parametrize("log, code, words", [
@@ -362,7 +326,7 @@ def test_a_failing_node_ends_the_others(shell, tmp_path):
                  tmp_path / "logs", DEVICE_TARGET="CPU")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: node 1 (10.0.0.2) failed: rank 1 failed: the card is full"
-    assert not _left(remote)
+    assert not left(remote)
 
 
 @pytest.mark.parametrize("heeds", ["TERM", "nothing"])
@@ -383,7 +347,7 @@ def test_an_interrupt_of_a_cluster(heeds, tmp_path):
         time.sleep(0.2)
     job.send_signal(signal.SIGTERM)
     _, err = job.communicate(timeout=30)
-    assert job.returncode == 130 and err.startswith("interrupted: ending every node") and not _left(tmp_path)
+    assert job.returncode == 130 and err.startswith("interrupted: ending every node") and not left(tmp_path)
 
 
 def test_a_host_that_cannot_be_reached(shell, tmp_path):

@@ -144,3 +144,85 @@ def test_several_hosts(tmp_path, capsys):
     assert "root@10.0.0.2 did not answer" in printed and "clock of 10.0.0.3 differs by -360" in printed
     assert seen[0][:2] == ["ssh", "-q"]
     assert f"{ROOT}/ascend/preflight.py --port 8118 --devices 0,1 '/data set'" in seen[0][3]
+
+
+#: (MindSpore, its own list, CANN as its version file has it, whether they fit, what to do where not): the lists of the
+#: released packages; those of CUDA stand before them.
+PAIRS = [("2.7.0", '"7.7", "7.8", "8.2"', "8.2.RC1", True, ""), ("2.7.1", '"7.8", "8.2", "8.3"', "8.3.RC1", True, ""),
+         ("2.7.2", '"8.5"', "8.5.0", True, ""),
+         ("2.7.2", '"8.5"', "8.3.RC2", False, "pip install mindspore==2.8.0, or"),
+         ("2.8.0", '"8.2", "8.3", "8.5"', "8.5.1", True, ""),
+         ("2.8.0", '"8.2", "8.3", "8.5"', "9.0.0", False, "pip install mindspore==2.10.0, or"),
+         ("2.9.0", '"8.2", "8.3", "8.5", "9.0"', "9.0.1", True, ""),
+         ("2.9.0", '"8.2", "8.3", "8.5", "9.0"', "9.1.0", False, "pip install mindspore==2.10.0, or"),
+         ("2.10.0", '"8.2", "8.3", "8.5", "9.0", "9.1"', "9.1.0.B012", True, ""),
+         ("2.10.0", '"8.2", "8.3", "8.5", "9.0", "9.1"', "9.10.0", False, "no MindSpore that is known here accepts it"),
+         ("2.10.0", '"8.2", "8.3", "8.5", "9.0", "9.1"', "7.0.0", False, "no MindSpore that is known here accepts it"),
+         ("2.11.0", '"9.1", "9.2", "10.0"', "10.0.0", True, "")]
+
+
+@pytest.mark.parametrize("mindspore, listed, cann, fits, remedy", PAIRS)
+@pytest.mark.parametrize("own_list", [True, False])
+def test_mindspore_and_cann(mindspore, listed, cann, fits, remedy, own_list, tmp_path, monkeypatch):
+    """By MindSpore's own list, or by ours where that is not there."""
+    if mindspore == "2.11.0" and not own_list:
+        pytest.skip("a MindSpore that our table does not know")
+    package, home = tmp_path / "mindspore", tmp_path / "cann"
+    for path, text in ((package / "__init__.py", ""), (package / "version.py", f"__version__ = '{mindspore}'\n"),
+                       (package / "lib/plugin/libmindspore_ascend.so.2", ""),
+                       (home / "compiler/version.info", f"# CANN\nVersion={cann}\nversion_dir=cann\n")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    if own_list:
+        (package / "run_check").mkdir()
+        (package / "run_check/_check_version.py").write_text(
+            'class GPUEnvChecker:\n    def __init__(self):\n        self.version = ["10.1", "11.1", "11.6"]\n'
+            f"class AscendEnvChecker:\n    def __init__(self):\n        self.version = [{listed}]\n")
+    monkeypatch.setattr(preflight.importlib.util, "find_spec",
+                        lambda _: argparse.Namespace(origin=str(package / "__init__.py")))
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(home))
+    plugin, pair = preflight.check_mindspore("/")
+    assert plugin.state == "OK" and plugin.found == f"{mindspore} with the Ascend plugin"
+    assert (pair.state == "OK") is fits and pair.remedy.startswith(remedy) and bool(pair.remedy) is not fits
+    assert ("goes with CANN" if fits else f"not {cann}") in pair.found
+
+
+def test_the_table_of_versions_is_that_of_the_documents_and_holds_the_tested_one():
+    table = [f"| {mindspore} | {', '.join(cann)} |" for mindspore, cann in preflight.CANN_OF.items()]
+    for name in ("README.md", "README_CN.md"):
+        lines = [line.strip() for line in (ROOT / "ascend" / name).read_text(encoding="utf-8").splitlines()]
+        rows = [line for line in lines if re.match(r"\| 2\.[\d.]+ \|", line)]
+        assert [row.rsplit(" | ", 1)[0] + " |" for row in rows] == table
+    assert f"mindspore=={preflight.TESTED}\n" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.parametrize("words, variables, said", [
+    (["--port", "99999"], {}, "--port is '99999'"), (["--port", "x"], {}, "--port is 'x'"),
+    (["--devices", "1,0"], {}, "--devices is '1,0'"), (["--hosts", "nowhere"], {}, "there is no hosts file 'nowhere'"),
+    ([], {"HCCL_IF_BASE_PORT": "many"}, "HCCL_IF_BASE_PORT is 'many'"),
+    ([], {"HCCL_IF_BASE_PORT": "65530"}, "it is a number from 1 to 65504")])
+def test_bad_input_ends_in_one_sentence(words, variables, said, shell, tmp_path):
+    done = shell("ascend/preflight.sh", *words, HOME=str(tmp_path), **variables)
+    assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_what_files_and_tools_say_is_printable(look, server, npu_smi, tool):
+    info = server / "usr/local/Ascend/driver/version.info"
+    info.write_text("Version=25\x1b[31m.2.0\n")
+    (server / "etc/hccn.conf").write_text("address_0=\x1b[2J\n")
+    tool("hccn_tool", r'case "$*" in *-link*) printf "link status: \033[2J" ;; *) printf "ipaddr:\033[31m" ;; esac')
+    done = look("--devices", "0")
+    assert "\x1b" not in done.stdout + done.stderr and _states(done.stdout)["driver"][1].strip() == "25"
+    assert _states(done.stdout)["network of NPU 0"][1].startswith("no address")
+
+
+def test_hosts_that_answer_with_escape_sequences(tmp_path, capsys):
+    (tmp_path / "hosts").write_text("10.0.0.1\n")
+
+    def call(words, timeout):
+        return subprocess.CompletedProcess(words, 0, stdout="a\x1b[2Jb\nc\ncode 0 time 1\n")
+
+    options = argparse.Namespace(hosts=str(tmp_path / "hosts"), port=8118, devices=None, dataset=None,
+                                 remote_shell="ssh")
+    assert preflight.look_at_hosts(options, call) == {"10.0.0.1": 1}
+    assert capsys.readouterr().out.startswith("=== 10.0.0.1\na\\x1b[2Jb\nc\n")
