@@ -11,6 +11,7 @@ from mindspore import nn
 
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import create_model
+from ghost_ms.weights.load import load_pretrained
 from ghost_ms.weights.torch_file import read
 
 KEY = "ghost_ms"
@@ -36,8 +37,14 @@ class Description:
     metrics: Dict[str, float] = dataclasses.field(default_factory=dict)
 
     def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
-        """The described network, freshly initialised or with the weights that `create_model` takes."""
-        return create_model(self.model, pretrained=pretrained, input_size=self.preprocessing.input_size, **self.args)
+        """The described network, freshly initialised or with the weights that `create_model` takes.
+
+        Weights of a network with other arguments are refused; classes of other names leave the classifier fresh.
+        """
+        net = create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
+        if pretrained:
+            load_pretrained(net, pretrained, self.args, self.classes)
+        return net
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

@@ -142,8 +142,8 @@ def check_same(net: Any, described: Mapping[str, Any]) -> None:
         before, now = (_plain(values.get(key, defaults.get(key, "its default"))) for values in (theirs, ours))
         if before != now:
             raise ValueError(f"its network was built with {key} {shown_value(before)}, this one with {key} "
-                             f"{shown_value(now)}, which makes other outputs of the same weights; leave {key} out to "
-                             "take the file's")
+                             f"{shown_value(now)}, which makes other outputs of the same weights: give {key} "
+                             f"{shown_value(before)} (model.args in a recipe)")
 
 
 def taken(net: Any, described: Mapping[str, Any], given: Mapping[str, Any]) -> List[str]:

@@ -250,6 +250,12 @@ def open_pretrained(card: ModelCard, pretrained: Union[bool, str]) -> Pretrained
     return Pretrained(open_file(fetch.fetch(release)), bool(release.ema))
 
 
+def load_pretrained(net: nn.Cell, pretrained: Union[bool, str], given: Mapping[str, Any],
+                    classes: Optional[Sequence[str]] = None) -> Report:
+    """Fill a network of `create_model`, built with all the arguments it is to have; see `Pretrained.fill`."""
+    return open_pretrained(net.card, pretrained).fill(net, given, classes)
+
+
 def settle(file: WeightFile, card: ModelCard, given: Mapping[str, Any],
            input_size: Optional[Tuple[int, int]]) -> Tuple[Dict[str, Any], Optional[Tuple[int, int]]]:
     """See `Pretrained.settle`."""

@@ -1,13 +1,13 @@
 """The network that a file fits, where it does not fit the one that was named."""
 import contextlib
 import math
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from mindspore import nn
 
 from ghost_ms.models.registry import create_model, list_models, model_card, nearest
-from ghost_ms.weights.convert import BOOKKEEPING, fitted, is_spare, torch_names
+from ghost_ms.weights.convert import BOOKKEEPING, Difference, fitted, is_spare, torch_names
 from ghost_ms.weights.pick import Wanted, without_prefix
 
 #: Networks that are built, without values, to be compared with a file.
@@ -39,17 +39,35 @@ def wanted(net: nn.Cell, heads: Sequence[str], optional: bool) -> Wanted:
     return Wanted(list(names.values()), [names[name] for name in heads], optional, lambda name: is_spare(net, name))
 
 
-def is_of(model: str, state: Mapping[str, np.ndarray], arguments: Optional[Dict[str, Any]] = None) -> bool:
-    """Whether every entry of a state dict fits a registered network; its classifier may have any count of classes."""
+def _difference(model: str, state: Mapping[str, np.ndarray]) -> Tuple[Difference, List[str]]:
+    """(where a state dict differs from a registered network, entries without the prefix of the others).
+
+    The classifier, which may be of any count of classes or missing, is left out.
+    """
     card = model_card(model)
     with shapes_only():
-        net = create_model(model, **(arguments or {}))
+        net = create_model(model)
         heads = classifier(net, card.num_classes)
+        names = torch_names(net)
+        if all(name in state for name in names):
+            state = {other: state[name] for name, other in names.items()}
         _, inner, outside = without_prefix(state, wanted(net, heads, True))
-    names = torch_names(net)
-    free = {names[name] for name in heads}
-    _, difference = fitted(net, {name: value for name, value in inner.items() if name not in free})
-    return not outside and not difference.unexpected and not difference.shapes and set(difference.missing) <= free
+        free = {names[name] for name in heads}
+        found = fitted(net, {name: value for name, value in inner.items() if name not in free})[1]
+    return found._replace(missing=[name for name in found.missing if name not in free]), outside
+
+
+def lacking(model: str, state: Mapping[str, np.ndarray]) -> Optional[str]:
+    """What a state dict lacks of a registered network, classifier aside; None where it has all, whatever else it has.
+    """
+    found, _ = _difference(model, state)
+    return str(found._replace(unexpected=[])) if found.missing or found.shapes else None
+
+
+def is_of(model: str, state: Mapping[str, np.ndarray]) -> bool:
+    """Whether every entry of a state dict fits a registered network; its classifier may have any count of classes."""
+    found, outside = _difference(model, state)
+    return not outside and not any(found)
 
 
 def proposal(state: Mapping[str, np.ndarray], model: str) -> Optional[str]:
