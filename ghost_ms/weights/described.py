@@ -137,9 +137,9 @@ def check_same(net: Any, described: Mapping[str, Any]) -> None:
     Raises:
         ValueError: an argument differs; the sentence names it.
     """
-    theirs, ours, defaults = described["args"], net.arguments, _defaults(net)
+    theirs, ours, usual = described["args"], net.arguments, defaults(net)
     for key in sorted((set(theirs) | set(ours)) - FITTED):
-        before, now = (_plain(values.get(key, defaults.get(key, "its default"))) for values in (theirs, ours))
+        before, now = (_plain(values.get(key, usual.get(key, "its default"))) for values in (theirs, ours))
         if before != now:
             raise ValueError(f"its network was built with {key} {shown_value(before)}, this one with {key} "
                              f"{shown_value(now)}, which makes other outputs of the same weights: give {key} "
@@ -148,16 +148,20 @@ def check_same(net: Any, described: Mapping[str, Any]) -> None:
 
 def taken(net: Any, described: Mapping[str, Any], given: Mapping[str, Any]) -> List[str]:
     """A sentence on the arguments that came from the file and are not the usual ones; none where there are none."""
-    defaults = _defaults(net)
+    usual = defaults(net)
     told = [f"{key} {shown_value(value)}" for key, value in described["args"].items()
-            if key not in given and _plain(defaults.get(key)) != value]
+            if key not in given and _plain(usual.get(key)) != value]
     return [f"built as the file says: {', '.join(told)}"] if told else []
 
 
-def _defaults(net: Any) -> Dict[str, Any]:
-    parameters = inspect.signature(type(net).__init__).parameters
-    return {key: parameter.default for key, parameter in parameters.items()
-            if parameter.default is not inspect.Parameter.empty}
+def defaults(net: Any) -> Dict[str, Any]:
+    """Arguments that a network has where it is built without them: what its classes state, the derived ones first."""
+    found = {"num_classes": net.card.num_classes, "in_channels": len(net.card.mean)}
+    for kind in type(net).__mro__[::-1]:
+        if inspect.isfunction(vars(kind).get("__init__")):
+            found.update({key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()
+                          if parameter.default is not inspect.Parameter.empty})
+    return found
 
 
 def _plain(value: Any) -> Any:

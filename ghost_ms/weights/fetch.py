@@ -111,7 +111,10 @@ def check(path: pathlib.Path, release: Release) -> str:
     wanted = release.sha256 or release.sha256_starts or ""
     known = seen == release.sha256 or (was_read and seen == recorded and seen.startswith(wanted))
     if not known:
-        check_promised(path, release)
+        try:
+            check_promised(path, release)
+        except NotPromised as error:
+            raise NotPromised(f"{path} is not what was promised: {error}") from None
     if not seen.startswith(wanted):
         raise ValueError(f"{path} has the sha256 {seen[:16]}..., the manifest says {wanted[:16]}: delete it and fetch "
                          "it again")
@@ -125,7 +128,7 @@ def check(path: pathlib.Path, release: Release) -> str:
 
 
 def check_promised(path: pathlib.Path, release: Release) -> None:
-    """NotPromised unless a file can be read and holds the weights of its release: names and shapes, classifier aside."""
+    """NotPromised unless a file can be read and holds the weights of its release; the classifier may be another."""
     try:
         tensors, _ = read(path)
     except ValueError as error:

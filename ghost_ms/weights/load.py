@@ -58,7 +58,7 @@ def load_weights(net: nn.Cell, path: Union[str, WeightFile], ema: bool = False, 
         OSError, ValueError: the file cannot be read or does not fit; nothing was loaded then.
     """
     file = path if isinstance(path, WeightFile) else open_file(path)
-    num_classes = num_classes or net.arguments.get("num_classes") or net.card.num_classes
+    num_classes = num_classes or net.arguments.get("num_classes") or descriptions.defaults(net)["num_classes"]
     try:
         return _Filling(net, file, Choice(ema, head, entry, prefix, classes), num_classes).run()
     except ValueError as error:
@@ -151,7 +151,7 @@ class _Filling:
         lacking = [name for name in names if name not in self.state]
         differ = [name for name in names if name not in lacking and self.state[name].shape != self.shapes[name]]
         if self.choice.head == "keep":
-            if names and len(lacking) == len(names):
+            if names and lacking == list(names) and all(name in self.state or name in names for name in self.shapes):
                 raise ValueError(f"it has no classifier ({', '.join(names)}): take a fresh one with --head new (in "
                                  "Python: give num_classes)")
             if differ:

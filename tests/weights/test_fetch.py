@@ -128,7 +128,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with pytest.raises(OSError):
                 while True:
                     self.wfile.write(bytes(1 << 20))
-            return
+            return None
         if path == "announced":
             self.send_header("Content-Length", str(1 << 40))
             return self.end_headers()
@@ -287,7 +287,7 @@ def test_download_ends_after_its_longest_time(server, monkeypatch):
         fetching.fetch(_release(server, "drip"))
 
 
-@pytest.mark.parametrize("path, reason", [("endless", "sends more than the 2000000"), ("announced", "more than the 2000")])
+@pytest.mark.parametrize("path, reason", [("endless", "sends more than the 2000"), ("announced", "more than the 2000")])
 def test_more_than_a_file_can_have_is_not_taken(path, reason, server, monkeypatch):
     monkeypatch.setattr(fetching, "_SLACK", 2_000_000)
     with pytest.raises(OSError, match=reason):
