@@ -8,7 +8,7 @@ from mindspore import nn
 from ghost_ms.core.text import printable
 from ghost_ms.models import model_card
 from ghost_ms.models.registry import ModelCard, build
-from ghost_ms.weights import described as descriptions
+from ghost_ms.weights import agreement
 from ghost_ms.weights.convert import torch_state
 from ghost_ms.weights.files import WeightFile, class_names, describe, open_file, write
 from ghost_ms.weights.load import load_weights, settle
@@ -91,11 +91,11 @@ def _built(path, model_name: Optional[str], given: Dict[str, Any], input_size: O
 def _description(file: WeightFile, card: ModelCard, net: nn.Cell, size: Tuple[int, int], fresh: bool) -> str:
     """What the new file says of itself."""
     arguments = {key: value for key, value in net.arguments.items() if key != "input_size"}
-    classes, channels = ({**descriptions.defaults(net), **arguments}[key] for key in ("num_classes", "in_channels"))
+    classes, channels = ({**agreement.defaults(net), **arguments}[key] for key in ("num_classes", "in_channels"))
     if file.described is None:
         return describe(card, classes, size, channels)
     names: List[str] = file.described["classes"]
-    if classes != file.described["args"].get("num_classes", descriptions.defaults(net)["num_classes"]):
+    if classes != file.described["args"].get("num_classes", agreement.defaults(net)["num_classes"]):
         names = class_names(card, classes)
-    return descriptions.renewed(file.described, args=arguments, classes=names, input_size=size, channels=channels,
+    return agreement.renewed(file.described, args=arguments, classes=names, input_size=size, channels=channels,
                                 fresh=fresh)

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from ghost_ms.core.text import printable
 from ghost_ms.models.registry import ModelCard
-from ghost_ms.weights import described as descriptions
+from ghost_ms.weights import agreement
 from ghost_ms.weights.torch_file import read
 
 #: Key under which a file of this package describes its network, as `training.checkpoint` reads it.
@@ -49,10 +49,10 @@ def open_file(path) -> WeightFile:
     try:
         if mindspore:
             tensors, found = read_ckpt(path)
-            return WeightFile(str(path), tensors, True, None if found is None else descriptions.checked(found))
+            return WeightFile(str(path), tensors, True, None if found is None else agreement.checked(found))
         tensors, metadata = read(path)
         text = metadata.get(DESCRIPTION)
-        return WeightFile(str(path), tensors, False, None if text is None else descriptions.parse(text))
+        return WeightFile(str(path), tensors, False, None if text is None else agreement.parse(text))
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"cannot read {path}: {error}") from None
 

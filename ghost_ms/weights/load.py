@@ -8,7 +8,7 @@ from mindspore import nn
 
 from ghost_ms.core.text import printable
 from ghost_ms.models.registry import ModelCard, build
-from ghost_ms.weights import described as descriptions
+from ghost_ms.weights import agreement
 from ghost_ms.weights import fetch
 from ghost_ms.weights.averaged import WEIGHTS, averaged
 from ghost_ms.weights.channels import other_channels, said
@@ -58,7 +58,7 @@ def load_weights(net: nn.Cell, path: Union[str, WeightFile], ema: bool = False, 
         OSError, ValueError: the file cannot be read or does not fit; nothing was loaded then.
     """
     file = path if isinstance(path, WeightFile) else open_file(path)
-    num_classes = num_classes or net.arguments.get("num_classes") or descriptions.defaults(net)["num_classes"]
+    num_classes = num_classes or net.arguments.get("num_classes") or agreement.defaults(net)["num_classes"]
     try:
         return _Filling(net, file, Choice(ema, head, entry, prefix, classes), num_classes).run()
     except ValueError as error:
@@ -84,8 +84,8 @@ class _Filling:
 
     def run(self) -> Report:
         if self.file.described is not None:
-            descriptions.check_model(self.file.described, self.net.card.name)
-            descriptions.check_same(self.net, self.file.described)
+            agreement.check_model(self.file.described, self.net.card.name)
+            agreement.check_same(self.net, self.file.described)
         self.select()
         self.settle_head()
         self.settle_stem()
@@ -142,7 +142,7 @@ class _Filling:
         """Row in the file of each class; [] where one of the two does not name its classes, None for other classes."""
         if self.file.described is None or self.choice.classes is None:
             return []
-        return descriptions.class_order(self.file.described["classes"], self.choice.classes, imagenet_classes())
+        return agreement.class_order(self.file.described["classes"], self.choice.classes, imagenet_classes())
 
     def why_fresh(self, names: Sequence[str], order: Optional[List[int]]) -> Optional[str]:
         """'' where it was asked for, None where the file's classifier is taken."""
@@ -201,8 +201,8 @@ class _Filling:
         return f"; all of its entries fit {name}: name that model" if name else ""
 
     def note_slope(self) -> None:
-        slope = self.file.described["metrics"].get("activation_slope", 1) if self.file.described else 1
-        if slope != 1:
+        slope = self.file.described["metrics"].get("activation_slope") if self.file.described else None
+        if slope not in (None, 1):
             self.report.notes.append(f"it was saved while the activations were being made linear (slope {slope:g}), "
                                      "which weights do not hold: set_activation_slope gives the file's outputs")
 
@@ -236,7 +236,7 @@ class Pretrained:
         """
         head = "fit" if given.get("num_classes") or classes is not None else "keep"
         report = load_weights(net, self.file, self.ema, head, classes=classes)
-        notes = descriptions.taken(net, self.file.described, given) if self.file.described else []
+        notes = agreement.taken(net, self.file.described, given) if self.file.described else []
         for note in notes + report.remarks():
             logging.getLogger(__name__).warning("%s: %s (%s)", net.card.name, note, printable(self.file.path))
         return report
@@ -263,14 +263,14 @@ def settle(file: WeightFile, card: ModelCard, given: Mapping[str, Any],
         return dict(given), input_size
     described, size = file.described, tuple(file.described["preprocessing"]["input_size"])
     try:
-        descriptions.check_model(described, card.name)
+        agreement.check_model(described, card.name)
         rows = max((value.shape[0] for value in file.tensors.values() if value.ndim), default=0)
-        descriptions.check_size(described, rows, card.input_size)
-        if set(described["args"]) - descriptions.FITTED:
+        agreement.check_size(described, rows, card.input_size)
+        if set(described["args"]) - agreement.FITTED:
             _check_buildable(file, card)
     except ValueError as error:
         raise ValueError(f"cannot use {printable(file.path)}: {error}") from None
-    return descriptions.settled(described, given), input_size or size
+    return agreement.settled(described, given), input_size or size
 
 
 def _check_buildable(file: WeightFile, card: ModelCard) -> None:

@@ -81,8 +81,10 @@ def _checks(found: Any):
     yield "preprocessing.crop_ratio", _is_number(spec.get("crop_ratio")) and 0 < spec["crop_ratio"] <= 1
     yield "preprocessing.interpolation", isinstance(spec.get("interpolation"), str)
     metrics = found.setdefault("metrics", {})
-    yield "metrics", isinstance(metrics, dict) and all(isinstance(v, (int, float)) for v in metrics.values())
-    yield "metrics.activation_slope", 0 <= metrics.get("activation_slope", 1) <= 1
+    yield "metrics", isinstance(metrics, dict) and all(
+        value is None or isinstance(value, (int, float)) for value in metrics.values())
+    slope = metrics.get("activation_slope")
+    yield "metrics.activation_slope", slope is None or 0 <= slope <= 1
 
 
 def _small(digits: str) -> int:
@@ -207,6 +209,8 @@ def renewed(described: Mapping[str, Any], *, args: Mapping[str, Any], classes: S
     spec = dict(described["preprocessing"], input_size=list(input_size))
     if channels != spec["channels"]:
         spec.update(channels=channels, **{key: [sum(spec[key]) / len(spec[key])] * channels for key in ("mean", "std")})
-    metrics = {key: value for key, value in described["metrics"].items() if not fresh or key in _LASTING}
+    # JSON has no word for what is not finite.
+    metrics = {key: value if _is_number(value) else None for key, value in described["metrics"].items()
+               if not fresh or key in _LASTING}
     return json.dumps({**described, "args": dict(args), "classes": list(classes), "preprocessing": spec,
                        "metrics": metrics})

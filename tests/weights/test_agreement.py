@@ -1,7 +1,9 @@
 """What a file of ours says of itself: kept, respected, compared with what is asked for, and never trusted."""
+import collections
 import dataclasses
 import json
 import logging
+import random
 import time
 
 import mindspore as ms
@@ -13,7 +15,7 @@ from ghost_ms import create_model
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.models import registry
-from ghost_ms.weights import described
+from ghost_ms.weights import agreement, load
 from ghost_ms.weights.commands import convert_file, to_torch
 from ghost_ms.weights.convert import torch_state
 from ghost_ms.weights.files import describe, imagenet_classes, open_file, write
@@ -21,6 +23,7 @@ from ghost_ms.weights.load import load_pretrained, load_weights
 from ghost_ms.weights.nearest import shapes_only
 from ghost_ms.weights.torch_file import read
 from tests import tiny
+from tests.weights import fuzz_torch_file, torch_zip
 
 CLASSES = ["ant", "bee", "cat"]
 
@@ -141,9 +144,9 @@ def test_stride_of_the_stem_of_a_registered_network():
     for name in ("ghostnet_050", "ghostnetv2_050"):
         with shapes_only():
             net = create_model(name, stem_stride=1)
-        described.check_same(net, {"args": {"stem_stride": 1, "drop_rate": 0.5}})
+        agreement.check_same(net, {"args": {"stem_stride": 1, "drop_rate": 0.5}})
         with pytest.raises(ValueError, match="built with stem_stride 2, this one with stem_stride 1"):
-            described.check_same(net, {"args": {}})
+            agreement.check_same(net, {"args": {}})
 
 
 def _scaled(tmp_path, args):
@@ -219,7 +222,7 @@ def test_as_many_other_classes_leave_the_classifier_fresh(classes, own, caplog):
 
 
 def test_order_of_classes():
-    order, names = described.class_order, imagenet_classes()
+    order, names = agreement.class_order, imagenet_classes()
     assert order(CLASSES, CLASSES) == [0, 1, 2] and order(CLASSES, CLASSES[::-1]) == [2, 1, 0]
     assert order(CLASSES, ["ant", "bee"]) is None and order(["a", "a"], ["a", "a"]) == [0, 1]
     assert order(["a", "a"], ["a", "b"]) is None
@@ -263,7 +266,7 @@ def _damaged(change):
 def test_damaged_descriptions_are_refused_at_once(text, reason, tmp_path):
     start = time.monotonic()
     with pytest.raises(ValueError, match=reason):
-        described.parse(text)
+        agreement.parse(text)
     save_file(torch_state(create_model("tiny", num_classes=3)), tmp_path / "a.safetensors", {"ghost_ms": text})
     with pytest.raises(ValueError, match="cannot read .*a.safetensors: what it says of its network is damaged"):
         convert_file(tmp_path / "a.safetensors", "tiny", tmp_path / "a.ckpt")
@@ -271,7 +274,7 @@ def test_damaged_descriptions_are_refused_at_once(text, reason, tmp_path):
 
 
 def test_metrics_of_a_diverged_training_are_no_damage():
-    assert described.parse(_damaged(lambda d: d["metrics"].update(test_loss=float("nan"))))["model"] == "tiny"
+    assert agreement.parse(_damaged(lambda d: d["metrics"].update(test_loss=float("nan"))))["model"] == "tiny"
 
 
 @pytest.mark.parametrize("model, change, reason", [
@@ -313,4 +316,33 @@ def test_half_linear_activations_are_said(tmp_path, caplog):
 def test_description_of_a_card_for_grey_images():
     told = json.loads(describe(create_model("tiny").card, 3, (10, 12), 1))
     assert told["preprocessing"]["channels"] == 1 and len(told["preprocessing"]["mean"]) == 1
-    assert described.checked(told)["args"] == {"num_classes": 3, "in_channels": 1}
+    assert agreement.checked(told)["args"] == {"num_classes": 3, "in_channels": 1}
+
+
+def damaged_whole_files(folder, cases, seed):
+    """Outcomes of converting damaged files of `tiny` that describe themselves: a report, or one sentence."""
+    draw, outcomes = random.Random(seed), collections.Counter()
+    net = create_model("tiny", num_classes=3)
+    write(folder / "a.safetensors", torch_state(net), _description().to_json())
+    torch_zip.save({"state_dict": {f"model.{k}": v for k, v in torch_state(net).items()}, "epoch": 1}, folder / "a.pth")
+    for case in range(cases):
+        source = folder / draw.choice(("a.safetensors", "a.pth"))
+        _, data = fuzz_torch_file.damage(source.read_bytes(), draw)
+        path = folder / f"damaged{source.suffix}"
+        path.write_bytes(data)
+        for call in (lambda path: convert_file(path, "tiny", folder / "b.safetensors", num_classes=3),
+                     lambda path: create_model("tiny", pretrained=str(path), num_classes=3),
+                     lambda path: to_torch(path, folder / "c.safetensors", "tiny")):
+            try:
+                call(path)
+                outcomes["done"] += 1
+            except (ValueError, OSError) as error:
+                outcomes["refused"] += 1
+                assert str(error).isprintable() and str(path) in str(error), (case, seed, error)
+    return outcomes
+
+
+def test_damaged_whole_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "proposal", lambda state, model: None)
+    outcomes = damaged_whole_files(tmp_path, 150, 5)
+    assert outcomes["done"] > 20 and outcomes["refused"] > 300
