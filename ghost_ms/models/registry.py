@@ -5,7 +5,9 @@ A family file registers its variants with `@register(ModelCard(...))`; the funct
 import dataclasses
 import difflib
 import fnmatch
-from typing import Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+from ghost_ms.core.text import printable
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF_MEAN = HALF_STD = (0.5, 0.5, 0.5)
@@ -76,11 +78,39 @@ def register(card: ModelCard):
     return wrap
 
 
+def nearest(name: str, count: int = 3) -> List[str]:
+    """The registered names nearest to one that is not registered, the nearest first; empty where none is near.
+
+    A name that only differs in capitals or punctuation comes first, then those that begin with the given one, those
+    that hold it, and those of a like spelling; among equals, those with released weights.
+    """
+    asked = _letters(name)
+    near = difflib.get_close_matches(name, _CARDS, n=len(_CARDS), cutoff=0.4)
+
+    def rank(other: str) -> Optional[tuple]:
+        letters = _letters(other)
+        place = 0 if letters == asked else 1 if other.startswith(name.rstrip("_") + "_") else \
+            2 if asked and letters.startswith(asked) else 3 if asked and asked in letters else \
+            4 if asked.startswith(letters) else 5 if other in near else None
+        if place is None:
+            return None
+        # Between a prefix and its continuations the spelling says nothing.
+        spelling = near.index(other) if place == 5 else 0
+        return place, spelling, _CARDS[other].weights is None, len(other), other
+
+    ranked = sorted(key for key in map(rank, _CARDS) if key is not None)
+    return [key[-1] for key in ranked[:count]]
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
 def _known(name: str) -> str:
     if name not in _CARDS:
-        near = difflib.get_close_matches(name, _CARDS, n=3, cutoff=0.4)
+        near = nearest(name)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
-        raise ValueError(f"there is no model '{name}'{hint} (`ghost-ms models` lists all)")
+        raise ValueError(f"there is no model '{printable(name)}'{hint} (`ghost-ms models` lists all)")
     return name
 
 
@@ -100,29 +130,49 @@ def list_models(pattern: str = "*") -> List[str]:
 
 
 def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size: Optional[Tuple[int, int]] = None,
-                 **kwargs):
+                 classes: Optional[Sequence[str]] = None, **kwargs):
     """Build a registered variant, freshly initialised or with released weights.
+
+    A file that this package wrote says what its network was built with. What is not given here is taken from it; what
+    is given and would make the same weights compute something else is refused.
 
     Args:
         name: a name from `list_models()`.
         pretrained: True for the released weights (fetched once, then kept in the cache), or a path of a PyTorch,
-            safetensors or MindSpore file. The classifier of another class count is left fresh, with a warning. This
-            is the only step that needs `ghost_ms.weights`, which is imported for it alone.
+            safetensors or MindSpore file. The classifier of another class count is left fresh, with a warning; the
+            first convolution is summed or repeated for another number of channels, with a warning. This is the only
+            step that needs `ghost_ms.weights`, which is imported for it alone.
         input_size: (height, width) the network will see. Networks with position tables are built for it; purely
             convolutional ones take any size as they are and need nothing.
+        classes: names of the classes it is to tell, in their order. A file that names as many but other classes
+            leaves the classifier fresh; the same names in another order have its rows exchanged; both with a warning.
         kwargs: `num_classes`, `in_channels`, `drop_rate`, `drop_path_rate` and what the family adds.
 
+    Returns:
+        the network; its `card` says what is published, its `arguments` what it was built with.
+
     Raises:
-        ValueError: unknown name, with the nearest ones; no weights are released, or they do not fit.
+        ValueError: unknown name, with the nearest ones; no weights are released, or they do not fit, or are of
+            another network than asked for.
         OSError: the weights cannot be fetched or opened.
         TypeError: an argument that the family does not have.
     """
-    if input_size is not None and model_card(name).sized:
-        kwargs["input_size"] = tuple(input_size)
-    net = _CONSTRUCTORS[_known(name)](**kwargs)
-    net.card = _CARDS[name]
+    card, file, arguments = model_card(name), None, kwargs
     if pretrained:
-        from ghost_ms.weights.files import load_pretrained
+        from ghost_ms.weights.load import open_pretrained
 
-        load_pretrained(net, pretrained, kwargs.get("num_classes"))
+        file = open_pretrained(card, pretrained)
+        arguments, input_size = file.settle(card, kwargs, input_size)
+    if input_size is not None and card.sized:
+        arguments = {**arguments, "input_size": tuple(input_size)}
+    net = build(card, arguments)
+    if file is not None:
+        file.fill(net, kwargs, classes)
+    return net
+
+
+def build(card: ModelCard, arguments: Dict[str, Any]):
+    """A freshly initialised network of these arguments."""
+    net = _CONSTRUCTORS[card.name](**arguments)
+    net.card, net.arguments = card, dict(arguments)
     return net

@@ -15,9 +15,12 @@ from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import create_model
 from ghost_ms.weights import ckpt_file, described
+from ghost_ms.weights.load import load_pretrained
 from ghost_ms.weights.torch_file import read
 
 KEY = "ghost_ms"
+#: What `create_model` takes beside the arguments of a network, and what no file may hand to it through these.
+RESERVED = frozenset(("name", "pretrained", "input_size", "classes"))
 #: What only a training that goes on wants to know.
 PROGRESS = "ghost_ms_progress"
 
@@ -40,8 +43,17 @@ class Description:
     metrics: Dict[str, Optional[float]] = dataclasses.field(default_factory=dict)
 
     def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
-        """The described network, freshly initialised or with the weights that `create_model` takes."""
-        return create_model(self.model, pretrained=pretrained, input_size=self.preprocessing.input_size, **self.args)
+        """The described network, freshly initialised or with the weights that `create_model` takes.
+
+        Weights of a network with other arguments are refused; classes of other names leave the classifier fresh.
+        """
+        reserved = RESERVED & set(self.args)
+        if reserved:
+            raise ValueError(f"'{min(reserved)}' is no argument of a network (model.args)")
+        net = create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
+        if pretrained:
+            load_pretrained(net, pretrained, self.args, self.classes)
+        return net
 
     def to_json(self) -> str:
         values = dataclasses.asdict(self)

@@ -2,6 +2,7 @@
 import argparse
 from typing import List, Tuple
 
+from ghost_ms.core.text import printable
 from ghost_ms.weights import fetch as fetching
 from ghost_ms.weights.manifest import Release, manifest, releases
 
@@ -15,21 +16,31 @@ def add_parser(subparsers) -> None:
     commands = parser.add_subparsers(dest="weights_command", required=True, metavar="COMMAND")
 
     convert = commands.add_parser("convert", help="a PyTorch or safetensors file into one that infer and export take")
-    convert.add_argument("file", metavar="FILE", help=".pth, .pt, .pth.tar, .safetensors or .ckpt")
-    convert.add_argument("--model", required=True, help="a name from `ghost-ms models`")
+    convert.add_argument("file", metavar="FILE", help=".pth, .pt, .pth.tar, .safetensors or .ckpt, told by its content")
+    convert.add_argument("--model", help="a name from `ghost-ms models`; only a file of ghost-ms says it itself")
     convert.add_argument("-o", "--out", required=True, help=".ckpt or .safetensors")
     convert.add_argument("--ema", action="store_true", help="take the averaged weights of a training checkpoint")
+    convert.add_argument("--entry", metavar="NAME", help="dictionary of the file that holds the weights, such as "
+                                                         "student or model/backbone (default: found)")
+    convert.add_argument("--prefix", metavar="NAME", help="what stands before every name, such as backbone; entries "
+                                                          "without it are left out (default: that of a wrapper, where "
+                                                          "all entries fit without it)")
     convert.add_argument("--head", choices=("keep", "new"), default="keep",
                          help="new: leave the classifier freshly initialised (default: keep the file's)")
-    convert.add_argument("--num-classes", type=_positive, help="length of the logits (default: as published)")
+    convert.add_argument("--num-classes", type=_positive,
+                         help="length of the logits (default: as the file says, or as published)")
+    convert.add_argument("--in-channels", type=_positive, metavar="CHANNELS",
+                         help="of the images: 1 sums the first convolution of a file for colour, 3 repeats that of a "
+                              "file for grey (default: as the file says, or 3)")
     convert.add_argument("--input-size", type=_size, metavar="H[,W]",
-                         help="fit position tables to another size than the published one")
+                         help="fit position tables to another size than the file's")
     convert.set_defaults(func=_convert)
 
     back = commands.add_parser("to-torch", help="a checkpoint of ghost-ms into safetensors in PyTorch's names")
     back.add_argument("file", metavar="CKPT")
     back.add_argument("-o", "--out", required=True, help=".safetensors")
     back.add_argument("--model", help="needed where the checkpoint does not say which network it is of")
+    back.add_argument("--ema", action="store_true", help="take the averaged weights of a training state")
     back.set_defaults(func=_to_torch)
 
     listing = commands.add_parser("list", help="every released file, and `none released` where there is none")
@@ -70,19 +81,21 @@ def _matching(pattern: str) -> List[str]:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from ghost_ms.weights.files import convert_file
+    from ghost_ms.weights.commands import convert_file
 
     report = convert_file(options.file, options.model, options.out, options.ema, options.head, options.input_size,
-                          options.num_classes)
-    print(*report.lines(), f"written: {options.out}", sep="\n")
+                          options.num_classes, in_channels=options.in_channels, entry=options.entry,
+                          prefix=options.prefix)
+    print(*report.lines(), f"written: {printable(options.out)}", sep="\n")
     return 0
 
 
 def _to_torch(options: argparse.Namespace) -> int:
-    from ghost_ms.weights.files import to_torch
+    from ghost_ms.weights.commands import to_torch
 
-    report = to_torch(options.file, options.out, options.model)
-    print(f"{report.model}: {len(report.used)} entries in PyTorch's names, written: {options.out}")
+    report = to_torch(options.file, options.out, options.model, options.ema)
+    print(f"{report.model}: {len(report.used)} entries in PyTorch's names, written: {printable(options.out)}",
+          *(f"  {remark}" for remark in report.remarks()), sep="\n")
     return 0
 
 
@@ -100,18 +113,20 @@ def _state(release: Release) -> str:
 def _list(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("model", "file", "top-1", "averaged", "licence", box=None)
     table.add_column("where", overflow="fold")
     for name in _matching(options.model):
         entry = manifest()[name]
         if isinstance(entry, str):
-            table.add_row(name, "none released", "", "", "", entry)
+            table.add_row(name, "none released", "", "", "", Text(entry))
             continue
         for release in entry:
-            table.add_row(name, release.file, "" if release.top1 is None else f"{release.top1:g}",
-                          {True: "yes", False: "no", None: "?"}[release.ema], release.licence or "not stated",
-                          _state(release))
+            cells = (name, release.file, "" if release.top1 is None else f"{release.top1:g}",
+                     {True: "yes", False: "no", None: "?"}[release.ema], release.licence or "not stated",
+                     _state(release))
+            table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console()
     if not console.is_terminal:
         console = Console(width=240)
@@ -121,7 +136,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _fetch(options: argparse.Namespace) -> int:
     for release in releases(options.model)[:None if options.all else 1]:
-        print(fetching.fetch(release))
+        print(printable(fetching.fetch(release)))
     return 0
 
 
@@ -135,13 +150,13 @@ def _verify(options: argparse.Namespace) -> int:
                 continue
             try:
                 path = fetching.packaged_path(release) if release.package else path
-                print(f"ok  {fetching.check(path, release)[:16]}  {path}")
+                print(f"ok  {fetching.check(path, release)[:16]}  {printable(path)}")
                 found += 1
             except ValueError as error:
-                print(f"BAD {error}")
+                print(f"BAD {printable(error)}")
                 wrong += 1
             except OSError:
                 continue
     if not found and not wrong:
-        print(f"no file of '{options.model}' is in {fetching.cache_folder()}")
+        print(f"no file of '{printable(options.model)}' is in {printable(fetching.cache_folder())}")
     return 1 if wrong else 0

@@ -1,15 +1,16 @@
 """PyTorch's parameter names, and loading a state dict that is given as NumPy arrays."""
+import math
 import re
-from typing import Dict, List, Mapping, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from ghost_ms.weights.pick import BOOKKEEPING, shown
+
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-#: Entries of PyTorch files that hold no weight: a counter, and what a FLOP counter left behind.
-BOOKKEEPING = re.compile(r"(^|\.)(num_batches_tracked|total_ops|total_params)$")
 
 
 def torch_names(net: nn.Cell) -> Dict[str, str]:
@@ -44,6 +45,50 @@ def torch_state(net: nn.Cell) -> Dict[str, np.ndarray]:
     return {**state, **extras()} if extras else state
 
 
+class Difference(NamedTuple):
+    """Where a state dict and a network differ: PyTorch's names, and sentences on shapes."""
+
+    missing: List[str]
+    unexpected: List[str]
+    shapes: List[str]
+
+    def __str__(self):
+        if self.missing or self.unexpected:
+            return f"missing {shown(self.missing) or 'nothing'}; unexpected {shown(self.unexpected) or 'nothing'}"
+        return f"shapes differ: {shown(self.shapes)}"
+
+
+def is_spare(net: nn.Cell, name: str) -> bool:
+    """Whether `net` can do without an entry of this name of PyTorch's though no parameter takes it."""
+    return any(re.search(pattern, name) for pattern in (BOOKKEEPING, *getattr(net, "torch_unused", ())))
+
+
+def fitted(net: nn.Cell, state: Mapping[str, np.ndarray]) -> Tuple[Dict[str, np.ndarray], Difference]:
+    """(values by our names, in the shapes of `net`; where the state does not fit); nothing is loaded."""
+    names, parameters = torch_names(net), dict(net.parameters_and_names())
+    adapt = getattr(net, "adapt_torch_weight", lambda _, value: value)
+    values, shapes = {}, []
+    for name, other in names.items():
+        if other not in state:
+            continue
+        wanted, value = tuple(parameters[name].shape), np.asarray(state[other])
+        try:
+            values[name] = np.asarray(adapt(other, value)) if _is_comparable(value, wanted) else value
+        except (ValueError, IndexError, ArithmeticError) as error:
+            shapes.append(f"{other} {value.shape} (wanted {wanted}; {error})")
+            continue
+        if values[name].shape != wanted:
+            shapes.append(f"{other} {values[name].shape} (wanted {wanted})")
+    missing = [other for other in names.values() if other not in state]
+    unexpected = sorted(name for name in set(state) - set(names.values()) if not is_spare(net, name))
+    return values, Difference(missing, unexpected, shapes)
+
+
+def _is_comparable(value: np.ndarray, wanted: Tuple[int, ...]) -> bool:
+    """Whether it is about as large as what is wanted: resampling a table made to harm could take any memory."""
+    return value.size <= 1024 * math.prod(wanted) and max(value.shape, default=0) <= 64 * max(wanted, default=1)
+
+
 def load_torch_state(net: nn.Cell, state: Mapping[str, np.ndarray]) -> Tuple[List[str], List[str]]:
     """Fill `net` from a PyTorch state dict of NumPy arrays.
 
@@ -54,29 +99,10 @@ def load_torch_state(net: nn.Cell, state: Mapping[str, np.ndarray]) -> Tuple[Lis
         ValueError: names that the network wants and the state lacks, names that nothing takes, or shapes that
             differ; the sentence lists them.
     """
-    names = torch_names(net)
-    unused = [re.compile(pattern) for pattern in getattr(net, "torch_unused", ())]
-    missing = [other for other in names.values() if other not in state]
-    unexpected = sorted(name for name in set(state) - set(names.values())
-                        if not BOOKKEEPING.search(name) and not any(p.search(name) for p in unused))
-    if missing or unexpected:
-        raise ValueError(f"the state does not fit {type(net).__name__}: missing {_listed(missing)}; "
-                         f"unexpected {_listed(unexpected)}")
-    adapt = getattr(net, "adapt_torch_weight", lambda _, value: value)
+    values, difference = fitted(net, state)
+    if any(difference):
+        raise ValueError(f"the state does not fit {type(net).__name__}: {difference}")
     parameters = dict(net.parameters_and_names())
-    values = {name: np.asarray(adapt(other, state[other])) for name, other in names.items()}
-    wrong = [f"{names[name]} {value.shape} (wanted {tuple(parameters[name].shape)})"
-             for name, value in values.items() if value.shape != tuple(parameters[name].shape)]
-    if wrong:
-        raise ValueError(f"the state does not fit {type(net).__name__}: shapes differ: {_listed(wrong)}")
     for name, value in values.items():
-        parameter = parameters[name]
-        parameter.set_data(ms.Tensor(np.ascontiguousarray(value), parameter.dtype))
-    return missing, unexpected
-
-
-def _listed(names: List[str], most: int = 8) -> str:
-    if not names:
-        return "nothing"
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+        parameters[name].set_data(ms.Tensor(np.ascontiguousarray(value), parameters[name].dtype))
+    return [], []

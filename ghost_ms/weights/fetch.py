@@ -1,27 +1,30 @@
-"""Fetching released files into a cache: resumed when cut, renamed when whole, compared with the checksum seen first."""
+"""Released files in a cache: fetched once, kept where they are what was promised, compared with what was seen first."""
 import contextlib
 import hashlib
-import http.client
 import importlib.util
-import json
+import logging
 import os
 import pathlib
-import shutil
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from typing import Iterator, Optional
+from typing import Iterator, Tuple
 
-from ghost_ms.core.files import home
+from ghost_ms.core.files import home, write_text
+from ghost_ms.core.text import printable
+from ghost_ms.weights.download import download
 from ghost_ms.weights.manifest import Release
+from ghost_ms.weights.pick import pick
+from ghost_ms.weights.torch_file import read
 
-#: Connections that may break in a row without bringing a single byte.
-ATTEMPTS = 4
-#: Seconds before the first of these is repeated; doubled each time.
-PAUSE = 1.0
-TIMEOUT = 30.0
+#: Bytes that a file may have for each parameter (weights, averages, two moments, in the training form), and besides.
+_PER_PARAMETER, _SLACK = 32, 64 << 20
+#: Wrong answers that are kept beside a file.
+_MOST_WRONG = 9
+#: Stands in a record of a checksum whose file was read as the weights that were promised.
+_READ = "# read as weights of "
 _BLOCK = 1 << 18
+
+
+class NotPromised(ValueError):
+    """A file that does not hold the weights of its release."""
 
 
 def cache_folder() -> pathlib.Path:
@@ -37,30 +40,40 @@ def cached_path(release: Release) -> pathlib.Path:
 def fetch(release: Release, progress: bool = True) -> pathlib.Path:
     """Path of a released file, which is downloaded if the cache does not hold it.
 
+    What does not hold the weights that the release promises (a login page, half a file) is moved aside as NAME.wrong-N
+    with a warning, whether it comes over the network or lay in the cache, and the next address is tried.
+
     Raises:
         OSError: it cannot be downloaded or written; what has arrived is kept for the next call.
-        ValueError: its checksum is not the one in the manifest, or not the one that was seen before.
+        ValueError: no address sent what was promised; its checksum is not the one in the manifest, or not the one that
+            was seen before.
     """
     if release.package is not None:
         path = packaged_path(release)
         check(path, release)
         return path
     path = cached_path(release)
-    if path.is_file():
-        check(path, release)
-        return path
-    if not release.urls:
-        raise OSError(f"'{release.file}' cannot be fetched without a browser: take it from {release.baidu} and name "
-                      "the file")
     try:
+        with contextlib.suppress(NotPromised):
+            if path.is_file():
+                check(path, release)
+                return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(f".{path.name}.lock")):
-            if not path.is_file():
-                _download_any(release, path, progress)
+            if path.is_file():
+                try:
+                    check(path, release)
+                    return path
+                except NotPromised as error:
+                    _move_aside(path, path, str(error))
+                    _record(path).unlink(missing_ok=True)
+            if not release.urls:
+                raise OSError(f"'{release.file}' cannot be fetched without a browser: take it from {release.baidu} and "
+                              "name the file")
+            _download_any(release, path, progress)
     except PermissionError as error:
         raise OSError(f"the cache {path.parent} does not hold '{release.file}' and cannot be written: set "
                       f"GHOST_MS_HOME to a folder of your own ({error.strerror})") from None
-    check(path, release)
     return path
 
 
@@ -86,22 +99,69 @@ def checksum(path) -> str:
 def check(path: pathlib.Path, release: Release) -> str:
     """SHA-256 of a cached file, recorded beside it where that is possible and nothing was recorded.
 
+    A file is read once, before its checksum is recorded; a record of an earlier version of this program says nothing
+    of that, so its file is read too.
+
     Raises:
-        ValueError: it differs from the manifest's or from the recorded one.
+        NotPromised: it does not hold the weights of its release.
+        ValueError: its checksum differs from the manifest's or from the recorded one.
     """
-    seen, record = checksum(path), path.with_name(path.name + ".sha256")
-    recorded = record.read_text(encoding="ascii").split()[:1] if record.is_file() else []
+    seen, (recorded, was_read) = checksum(path), _recorded(path)
     wanted = release.sha256 or release.sha256_starts or ""
+    known = seen == release.sha256 or (was_read and seen == recorded and seen.startswith(wanted))
+    if not known:
+        try:
+            check_promised(path, release)
+        except NotPromised as error:
+            raise NotPromised(f"{path} is not what was promised: {error}") from None
     if not seen.startswith(wanted):
         raise ValueError(f"{path} has the sha256 {seen[:16]}..., the manifest says {wanted[:16]}: delete it and fetch "
                          "it again")
-    if recorded and recorded[0] != seen:
-        raise ValueError(f"{path} has the sha256 {seen[:16]}..., but {recorded[0][:16]}... was recorded when it came: "
-                         f"delete it, and {record.name} too if the publisher replaced the file")
-    if not recorded and release.package is None:
+    if recorded and recorded != seen:
+        raise ValueError(f"{path} has the sha256 {seen[:16]}..., but {recorded[:16]}... was recorded when it came: "
+                         f"delete it, and {_record(path).name} too if the publisher replaced the file")
+    if release.package is None and not (recorded and was_read):
         with contextlib.suppress(OSError):
-            record.write_text(f"{seen}  {path.name}\n", encoding="ascii")
+            _write_record(path, seen, release)
     return seen
+
+
+def check_promised(path: pathlib.Path, release: Release) -> None:
+    """NotPromised unless a file can be read and holds the weights of its release; the classifier may be another."""
+    try:
+        tensors, _ = read(path)
+    except ValueError as error:
+        raise NotPromised(str(error).replace(f"cannot read {path}: ", "").replace(str(path), "it")) from None
+    from ghost_ms.weights.nearest import lacking
+
+    reasons = []
+    for ema in (True, False) if release.ema else (False, True):
+        try:
+            reason = lacking(release.model, pick(tensors, ema)[1])
+        except ValueError as error:
+            reason = str(error)
+        if reason is None:
+            return
+        reasons.append(reason)
+    raise NotPromised(f"it is no file of {release.model}: {reasons[0]}")
+
+
+def _record(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _recorded(path: pathlib.Path) -> Tuple[str, bool]:
+    """(SHA-256 that was recorded for a file, or '', whether the file had been read before)."""
+    try:
+        text = _record(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return "", False
+    return (text.split() or [""])[0], _READ in text
+
+
+def _write_record(path: pathlib.Path, seen: str, release: Release) -> None:
+    # Comments are nothing to `sha256sum -c`.
+    write_text(_record(path), f"{seen}  {path.name}\n{_READ}{release.model}\n")
 
 
 @contextlib.contextmanager
@@ -117,116 +177,55 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
         yield
 
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirects stay on the web, and never go from https to http."""
-
-    def redirect_request(self, request, file, code, message, headers, url):
-        old, new = urllib.parse.urlsplit(request.full_url).scheme, urllib.parse.urlsplit(url).scheme
-        if new != "https" and not old == new == "http":
-            raise OSError(f"{request.full_url} redirects to {url}, which is not safe")
-        return super().redirect_request(request, file, code, message, headers, url)
-
-
-_OPENER = urllib.request.build_opener(_SafeRedirects())
-
-
 def _download_any(release: Release, path: pathlib.Path, progress: bool) -> None:
-    failures = []
+    """Try each address until one sends what was promised, put that to its place and record its checksum."""
+    failures, wrong, part = [], False, path.with_name(path.name + ".part")
     for url in release.urls:
         try:
-            return _download(url, path, release.file, progress)
+            download(url, part, release.file, _most_bytes(release), progress)
+            seen = _check_arrived(part, path, release)
         except PermissionError:
             raise
         except OSError as error:
             failures.append(str(error))
-    raise OSError("; ".join(failures))
+        except ValueError as error:
+            wrong = True
+            failures.append(f"{url} sent something else: {error}")
+            _move_aside(part, path, failures[-1])
+        else:
+            os.replace(part, path)
+            _write_record(path, seen, release)
+            return
+    raise (ValueError if wrong else OSError)("; ".join(failures))
 
 
-def _download(url: str, path: pathlib.Path, title: str, progress: bool) -> None:
-    """Fetch `url` to `path` by way of `path`.part, which a later call continues."""
-    part, tag_file = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")
-    tag = _tag(tag_file, url)
-    if tag is None:
-        part.unlink(missing_ok=True)
-    idle, pause = 0, PAUSE
-    with _bar(title, progress) as advance:
-        while True:
-            before = part.stat().st_size if part.exists() else 0
-            try:
-                done = _continue(url, part, tag_file, tag, advance)
-            except urllib.error.HTTPError as error:
-                if error.code == 416 and before:
-                    part.unlink()
-                    done = False
-                elif error.code in (408, 429) or error.code >= 500:
-                    done = False
-                else:
-                    raise OSError(f"{url}: the server answered {error.code} {error.reason}") from None
-                reason = f"the server answered {error.code} {error.reason}"
-            except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
-                done, reason = False, f"the connection broke ({getattr(error, 'reason', None) or error or 'closed'})"
-            else:
-                reason = "the server sent less than it announced"
-            if done:
-                break
-            now = part.stat().st_size if part.exists() else 0
-            idle = 0 if now > before else idle + 1
-            if idle >= ATTEMPTS:
-                raise OSError(f"{url}: {reason}; {now} bytes have arrived and are kept")
-            tag = _tag(tag_file, url)
-            time.sleep(pause if idle else 0)
-            pause = pause * 2 if idle else PAUSE
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    tag_file.unlink(missing_ok=True)
+def _check_arrived(part: pathlib.Path, path: pathlib.Path, release: Release) -> str:
+    """SHA-256 of a file that has arrived; ValueError where it is not the one that was promised or seen before."""
+    seen, (recorded, was_read) = checksum(part), _recorded(path)
+    wanted = release.sha256 or release.sha256_starts or ""
+    if seen != release.sha256:
+        check_promised(part, release)
+    if not seen.startswith(wanted):
+        raise ValueError(f"it has the sha256 {seen[:16]}..., the manifest says {wanted[:16]}")
+    if recorded and was_read and recorded != seen:
+        raise ValueError(f"it has the sha256 {seen[:16]}..., but {recorded[:16]}... was recorded when the file first "
+                         f"came: delete {_record(path)} if the publisher replaced it")
+    if recorded and recorded != seen:
+        logging.getLogger(__name__).warning("%s: the sha256 %s... is recorded from now on, in place of %s... of a file "
+                                            "that was never read", path, seen[:16], printable(recorded[:16]))
+    return seen
 
 
-def _continue(url: str, part: pathlib.Path, tag_file: pathlib.Path, tag: Optional[str], advance) -> bool:
-    """One connection: append to `part` what is missing; True when the file is whole."""
-    start = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "ghost_ms", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-        if tag:
-            headers["If-Range"] = tag
-    with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
-        length = answer.headers.get("Content-Length")
-        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        if answer.status == 206 and not resumed:
-            raise http.client.HTTPException("the server sent another part than was asked for")
-        start = start if resumed else 0
-        total = start + int(length) if length and length.isdigit() else None
-        if total is not None and total - start > shutil.disk_usage(part.parent).free:
-            raise OSError(f"{url} has {total} bytes, more than the disk of {part.parent} has left")
-        etag = answer.headers.get("ETag")
-        strong = etag if etag and not etag.startswith("W/") else None
-        tag_file.write_text(json.dumps({"url": url, "tag": strong or ""}), encoding="utf-8")
-        advance(start, total)
-        with open(part, "ab" if resumed else "wb") as file:
-            for block in iter(lambda: answer.read(_BLOCK), b""):
-                file.write(block)
-                advance(file.tell(), total)
-    return total is None or part.stat().st_size == total
+def _most_bytes(release: Release) -> int:
+    """Bytes that a file of this release can have."""
+    from ghost_ms.models import model_card
+
+    return _PER_PARAMETER * model_card(release.model).params + _SLACK
 
 
-def _tag(tag_file: pathlib.Path, url: str) -> Optional[str]:
-    """The strong ETag of an unfinished download of `url`, '' where the server gave none, None where there is none."""
-    try:
-        known = json.loads(tag_file.read_text(encoding="utf-8"))
-        return str(known["tag"]) if known["url"] == url else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-@contextlib.contextmanager
-def _bar(title: str, shown: bool):
-    """Calls with (bytes so far, bytes in all or None) move a bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-                  TimeRemainingColumn(), console=console, disable=not (shown and console.is_terminal)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda completed, total: bar.update(task, completed=completed, total=total)
+def _move_aside(found: pathlib.Path, path: pathlib.Path, reason: str) -> None:
+    """Rename what is no file of a release to NAME.wrong-N, and say so."""
+    names = [path.with_name(f"{path.name}.wrong-{number}") for number in range(1, _MOST_WRONG + 1)]
+    aside = next((name for name in names if not name.exists()), names[-1])
+    os.replace(found, aside)
+    logging.getLogger(__name__).warning("%s; moved to %s", printable(reason), aside)

@@ -161,6 +161,10 @@ def _allowed() -> Dict[str, Global]:
         "numpy.dtype": NumpyType, "_codecs.encode": _encoded,
         "copyreg._reconstructor": _reconstructed, "copy_reg._reconstructor": _reconstructed,
     }
+    # Hyperparameters in Lightning's checkpoints: a dictionary by another name.
+    builders.update({f"{module}.AttributeDict": lambda budget, *rest: {} for module in (
+        "pytorch_lightning.utilities.parsing", "lightning.pytorch.utilities.parsing",
+        "lightning.fabric.utilities.data", "lightning_fabric.utilities.data")})
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         builders[f"{module}._reconstruct"], builders[f"{module}.scalar"] = NumpyArray, _numpy_scalar
     for module in ("builtins", "__builtin__"):

@@ -10,7 +10,7 @@ import pytest
 from ghost_ms.deploy.resolve import resolve
 from ghost_ms.training import checkpoint
 from ghost_ms.training.checkpoint import Description, read_checkpoint, read_state, restore, save_checkpoint
-from ghost_ms.training.resume import Progress, _state
+from ghost_ms.training.resume import Progress, _read
 from ghost_ms.training.states import States
 from ghost_ms.weights import ckpt_file, described
 from tests.deploy.test_export import _description
@@ -141,12 +141,12 @@ def test_the_slope_of_half_linear_activations_is_honoured_wherever_the_network_i
     restore(path)
 
 
-GOOD = Progress(2, 1, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0, "train_loss": math.nan}], {"train.epochs": 3}, 1, 40)
+GOOD = Progress(1, 1, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0, "train_loss": math.nan}], {"train.epochs": 3}, 1, 40)
 
 
 def test_progress_is_what_it_was(path):
     _rewrite(path, ghost_ms_progress=GOOD.to_json())
-    assert _state(path)[2].to_json() == GOOD.to_json()
+    assert _read(path)[2].to_json() == GOOD.to_json()
 
 
 @pytest.mark.parametrize("changes, reason", [
@@ -162,14 +162,14 @@ def test_progress_is_what_it_was(path):
 def test_progress_that_cannot_be_is_one_sentence(changes, reason, path):
     _rewrite(path, ghost_ms_progress=json.dumps({**dataclasses.asdict(GOOD), **changes}))
     with pytest.raises(ValueError, match=f"^'.*a.ckpt' cannot be gone on from: .*{reason}"):
-        _state(path)
+        _read(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 10 ** 5])
 def test_progress_that_is_no_progress(text, path):
     _rewrite(path, ghost_ms_progress=text)
     with pytest.raises(ValueError, match="^'.*a.ckpt' cannot be gone on from: "):
-        _state(path)
+        _read(path)
 
 
 def test_a_state_holds_the_same_bits_as_ever(tmp_path):

@@ -8,10 +8,12 @@ checkpoint.pth.tar: what a training script saves: epoch, argparse.Namespace with
     under `module.`, optimizer state, NumPy scalars, torch.Size, dtype, device (legacy format).
 module.pth: a whole pickled module, which must be refused by name.
 tensors.safetensors: by the safetensors library.
+described.safetensors: three of its entries' names below `model.`, and what a file of this package says of its network.
 expected.npz: the values of the state dict as PyTorch reads them back (bfloat16 as float32).
 """
 import argparse
 import collections
+import json
 import pathlib
 
 import numpy as np
@@ -62,6 +64,12 @@ def main():
     torch.save(torch.nn.Linear(1, 1), FOLDER / "module.pth")
     contiguous = {name: value.detach().clone().contiguous() for name, value in values.items()}
     save_file(contiguous, FOLDER / "tensors.safetensors", metadata={"format": "pt"})
+    told = {"model": "tiny", "args": {"num_classes": 3, "in_channels": 3, "stem_stride": 1},
+            "classes": ["ant", "bee", "cat"], "preprocessing": {
+                "input_size": [20, 24], "channels": 3, "mean": [0.5] * 3, "std": [0.2] * 3, "crop_ratio": 0.9,
+                "interpolation": "bicubic"}, "metrics": {"epoch": 2, "test_top1": 87.5}}
+    named = {f"model.{name}": contiguous[name] for name in ("0.weight", "0.bias", "tied.a")}
+    save_file(named, FOLDER / "described.safetensors", metadata={"ghost_ms": json.dumps(told), "format": "pt"})
     np.savez_compressed(FOLDER / "expected.npz",
                         linear=model.weight.detach().numpy(), averaged=averaged["module.weight"].numpy(),
                         **{f"state/{name}": value.detach().float().numpy() if value.dtype == torch.bfloat16

@@ -7,8 +7,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ghost_ms import create_model, list_models, model_card
-from ghost_ms.weights import cli, fetch, files
-from ghost_ms.weights.convert import torch_names, torch_state
+from ghost_ms.weights import cli, commands, fetch, files
+from ghost_ms.weights.convert import load_torch_state, torch_names, torch_state
+from ghost_ms.weights.manifest import releases
+from ghost_ms.weights.pick import pick
 from ghost_ms.weights.torch_file import read
 from tests import golden
 
@@ -47,12 +49,12 @@ def test_round_trip_is_bit_exact(name, tmp_path):
     before = _arrays(net)
     if model_card(name).params > _LARGE:
         again = create_model(name)
-        files.load_torch_state(again, torch_state(net))
+        load_torch_state(again, torch_state(net))
         after = _arrays(again)
     else:
         files.write(tmp_path / "a.ckpt", before, files.describe(net.card, net.card.num_classes))
-        files.to_torch(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
-        report = files.convert_file(tmp_path / "b.safetensors", name, tmp_path / "c.safetensors")
+        commands.to_torch(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
+        report = commands.convert_file(tmp_path / "b.safetensors", name, tmp_path / "c.safetensors")
         assert set(report.used) == set(torch_names(net).values()) and not report.fresh and not report.resampled
         after = dict(read(tmp_path / "c.safetensors")[0])
     assert before.keys() == after.keys()
@@ -64,7 +66,7 @@ def test_round_trip_is_bit_exact(name, tmp_path):
                                   lambda s: {f"state_dict/module.{k}": v for k, v in s.items()},
                                   lambda s: {f"model/{k}": v for k, v in s.items()}])
 def test_entries_and_prefixes(wrap, state, tmp_path):
-    entry, found, _ = files.pick(wrap(state))
+    entry, found, _ = pick(wrap(state))
     assert found.keys() == state.keys() and entry in ("", "state_dict", "model")
 
 
@@ -72,21 +74,21 @@ def test_averaged_weights_are_taken_on_request_only(state):
     tensors = {**{f"state_dict/{k}": v for k, v in state.items()},
                **{f"state_dict_ema/module.{k}": v + 1 for k, v in state.items()},
                "optimizer/state/0/exp_avg": np.zeros(3)}
-    plain, averaged = files.pick(tensors), files.pick(tensors, ema=True)
+    plain, averaged = pick(tensors), pick(tensors, ema=True)
     np.testing.assert_array_equal(averaged[1]["conv_stem.weight"], plain[1]["conv_stem.weight"] + 1)
     assert plain[0] == "state_dict" and averaged[0] == "state_dict_ema"
     assert "optimizer/state/0/exp_avg" in plain[2] and not any(k.startswith("state_dict/") for k in plain[2])
     with pytest.raises(ValueError, match="no averaged weights: it is a plain state dict"):
-        files.pick(state, ema=True)
+        pick(state, ema=True)
     with pytest.raises(ValueError, match="entries are state_dict_ema; take the averaged ones with --ema"):
-        files.pick({"state_dict_ema/a": np.zeros(1)})
+        pick({"state_dict_ema/a": np.zeros(1)})
 
 
 def test_report_accounts_for_every_entry(state, tmp_path):
     noise = {"blocks.1.0.total_ops": np.zeros(1), "total_params": np.zeros(1),
              "bn1.num_batches_tracked": np.zeros((), np.int64)}
     path = _file(tmp_path, {**state, **noise})
-    report = files.convert_file(path, "ghostnet_100", tmp_path / "a.ckpt")
+    report = commands.convert_file(path, "ghostnet_100", tmp_path / "a.ckpt")
     assert len(report.used) == len(state) and set(report.dropped) == set(noise)
     assert f"{len(state)} entries used, 3 dropped" in report.lines()[0]
 
@@ -102,35 +104,35 @@ def test_anything_unaccounted_for_is_an_error(change, reason, state, tmp_path):
     change(state)
     path = _file(tmp_path, state)
     with pytest.raises(ValueError, match=reason) as caught:
-        files.convert_file(path, "ghostnet_100", tmp_path / "a.ckpt")
+        commands.convert_file(path, "ghostnet_100", tmp_path / "a.ckpt")
     assert str(caught.value).startswith(f"cannot use {path}: ") and not (tmp_path / "a.ckpt").exists()
 
 
 def test_heads(state, tmp_path):
     path = _file(tmp_path, state)
     with pytest.raises(ValueError, match="1000 classes, the network 10: .*--num-classes.*--head new"):
-        files.convert_file(path, "ghostnet_100", tmp_path / "a.safetensors", num_classes=10)
-    report = files.convert_file(path, "ghostnet_100", tmp_path / "a.safetensors", head="new", num_classes=10)
+        commands.convert_file(path, "ghostnet_100", tmp_path / "a.safetensors", num_classes=10)
+    report = commands.convert_file(path, "ghostnet_100", tmp_path / "a.safetensors", head="new", num_classes=10)
     assert report.fresh == ["classifier.weight", "classifier.bias"] and "left fresh" in report.lines()[-1]
     tensors, _ = read(tmp_path / "a.safetensors")
     assert tensors["classifier.weight"].shape == (10, 1280) and tensors["classifier.weight"].std() > 0
     np.testing.assert_array_equal(tensors["conv_stem.weight"], state["conv_stem.weight"])
     # A file of ten classes keeps them, and one without a classifier takes a new one.
-    report = files.convert_file(tmp_path / "a.safetensors", "ghostnet_100", tmp_path / "b.ckpt", num_classes=10)
+    report = commands.convert_file(tmp_path / "a.safetensors", "ghostnet_100", tmp_path / "b.ckpt", num_classes=10)
     assert not report.fresh
     headless = _file(tmp_path, {k: v for k, v in state.items() if not k.startswith("classifier")}, "h.safetensors")
-    assert len(files.convert_file(headless, "ghostnet_100", tmp_path / "c.ckpt", head="new").fresh) == 2
+    assert len(commands.convert_file(headless, "ghostnet_100", tmp_path / "c.ckpt", head="new").fresh) == 2
 
 
 def test_half_precision_files(state, tmp_path):
     path = _file(tmp_path, {key: value.astype(np.float16) for key, value in state.items()})
-    files.convert_file(path, "ghostnet_100", tmp_path / "a.safetensors")
+    commands.convert_file(path, "ghostnet_100", tmp_path / "a.safetensors")
     value = read(tmp_path / "a.safetensors")[0]["conv_head.weight"]
     np.testing.assert_array_equal(value, state["conv_head.weight"].astype(np.float16).astype(np.float32))
 
 
 def test_checkpoint_describes_itself(state, tmp_path):
-    files.convert_file(_file(tmp_path, state), "ghostnet_100", tmp_path / "a.ckpt")
+    commands.convert_file(_file(tmp_path, state), "ghostnet_100", tmp_path / "a.ckpt")
     arrays, description = files.read_ckpt(tmp_path / "a.ckpt")
     assert len(arrays) == len(state) and description["model"] == "ghostnet_100"
     assert description["preprocessing"]["input_size"] == [224, 224] and len(description["classes"]) == 1000
@@ -141,18 +143,18 @@ def test_checkpoint_describes_itself(state, tmp_path):
 def test_damaged_checkpoint_and_wrong_endings(state, tmp_path):
     (tmp_path / "a.ckpt").write_bytes(b"hello")
     with pytest.raises(ValueError, match="cannot read .*a.ckpt"):
-        files.to_torch(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
+        commands.to_torch(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        files.to_torch(tmp_path / "z.ckpt", tmp_path / "b.safetensors")
+        commands.to_torch(tmp_path / "z.ckpt", tmp_path / "b.safetensors")
     path = _file(tmp_path, state)
     with pytest.raises(ValueError, match="end in"):
-        files.convert_file(path, "ghostnet_100", tmp_path / "a.bin")
+        commands.convert_file(path, "ghostnet_100", tmp_path / "a.bin")
     with pytest.raises(ValueError, match="the file that is read"):
-        files.convert_file(path, "ghostnet_100", path)
+        commands.convert_file(path, "ghostnet_100", path)
     with pytest.raises(OSError, match="cannot write"):
-        files.convert_file(path, "ghostnet_100", tmp_path / "no" / "a.ckpt")
+        commands.convert_file(path, "ghostnet_100", tmp_path / "no" / "a.ckpt")
     with pytest.raises(ValueError, match="does not say which network"):
-        files.to_torch(path, tmp_path / "b.safetensors")
+        commands.to_torch(path, tmp_path / "b.safetensors")
 
 
 @pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
@@ -197,6 +199,9 @@ def test_commands(state, tmp_path, monkeypatch, capsys):
     cached = fetch.cache_folder() / "ghostnet_100" / "state_dict_73.98.pth"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(path.read_bytes())
+    # As if it were the released file, of whose checksum the manifest knows how it begins.
+    start, real = releases("ghostnet_100")[0].sha256_starts, fetch.checksum
+    monkeypatch.setattr(fetch, "checksum", lambda path: start + real(path)[len(start):])
     assert _run("fetch", "ghostnet_100") == 0 and capsys.readouterr().out.strip() == str(cached)
     assert _run("verify") == 0
     cached.write_bytes(b"changed")

@@ -1,4 +1,6 @@
 """The manifest covers every model, and says so where nothing was released."""
+import re
+
 import pytest
 
 from ghost_ms import list_models, model_card
@@ -23,7 +25,13 @@ def test_every_release_can_be_had():
     for release in files:
         assert release.urls or release.baidu or release.package, release
         assert all(url.startswith("https://") and url.rsplit("/", 1)[1] == release.file for url in release.urls)
-        assert release.sha256 is None or len(release.sha256) == 64
+        assert release.sha256 is None or re.fullmatch("[0-9a-f]{64}", release.sha256)
+        assert release.sha256_starts is None or re.fullmatch("[0-9a-f]{8,10}", release.sha256_starts)
+        in_name = re.search("-([0-9a-f]{8,10})[.]pth$", release.file)
+        for known in (release.sha256, release.sha256_starts):
+            assert not (known and in_name) or known.startswith(in_name.group(1))
+    assert len([release for release in files if release.sha256]) == 7
+    assert len([release for release in files if release.sha256 or release.sha256_starts]) == 16
 
 
 def test_unknown_model():

@@ -14,7 +14,8 @@ import pytest
 from ghost_ms import create_model
 from ghost_ms.cli import main
 from ghost_ms.deploy.lite import lite_python
-from ghost_ms.weights.files import CLASSES, convert_file, to_torch
+from ghost_ms.weights.commands import convert_file, to_torch
+from ghost_ms.weights.files import CLASSES
 from ghost_ms.weights.torch_file import read
 from tests import golden
 from tests.weights.make_lite0 import picture
