@@ -1,17 +1,20 @@
 """Knowledge distillation: a frozen teacher inside the compiled step (an exported file: just before it)."""
 import dataclasses
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ghost_ms.config import DataConfig, DistillConfig
+from ghost_ms.core.text import printable
 from ghost_ms.data.classes import match
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import create_model, model_card
 from ghost_ms.training.checkpoint import Description, restore
-from ghost_ms.weights.files import class_names
+from ghost_ms.weights.files import class_names, open_file
+from ghost_ms.weights.load import load_pretrained
 
 #: Shares of red, green and blue in grey (ITU-R BT.601), as Pillow converts.
 GREY = (0.299, 0.587, 0.114)
@@ -206,12 +209,35 @@ def _registered(config: DistillConfig, student: Description) -> _Known:
     if not config.weights:
         raise ValueError("distill.weights is false: an untrained teacher teaches nothing; give true or a file")
     card = model_card(config.teacher)
+    described = None if config.weights is True else open_file(os.path.expanduser(config.weights)).described
+    if described is not None:
+        return _described(config, described)
     count = card.num_classes if config.weights is True else student.args["num_classes"]
     args = {"num_classes": count, "in_channels": 3, **config.args}
-    size = config.input_size or card.input_size
-    net = create_model(config.teacher, pretrained=config.weights, input_size=size, **args)
-    own = preprocessing_of(card, DataConfig(orient=student.preprocessing.orient), args["in_channels"])
+    net = create_model(config.teacher, input_size=config.input_size or card.input_size, **args)
+    _fill(net, config)
+    own = preprocessing_of(card, DataConfig(), args["in_channels"])
     return _Known(net, own, args["num_classes"], class_names(card, args["num_classes"]))
+
+
+def _described(config: DistillConfig, described: Dict[str, Any]) -> _Known:
+    """A teacher by name with the weights of a file that says what it was trained for."""
+    if described["model"] != config.teacher:
+        raise ValueError(f"distill.weights '{config.weights}' is of {printable(described['model'])}, and "
+                         f"distill.teacher is {config.teacher}")
+    own = Preprocessing.from_dict(described["preprocessing"])
+    args = {**described["args"], **config.args}
+    net = create_model(config.teacher, input_size=config.input_size or own.input_size, **args)
+    _fill(net, config)
+    return _Known(net, own, args["num_classes"], described["classes"])
+
+
+def _fill(net: nn.Cell, config: DistillConfig) -> None:
+    """Released weights or those of a file, classifier included: a fresh one would teach noise."""
+    report = load_pretrained(net, config.weights, {"num_classes": net.arguments["num_classes"]})
+    if report.fresh:
+        raise ValueError(f"distill.weights '{config.weights}' has no classifier that fits a teacher of "
+                         f"{net.arguments['num_classes']} classes; an untrained one teaches nothing")
 
 
 def _checkpoint(path: str) -> _Known:

@@ -146,7 +146,7 @@ GOOD = Progress(1, 1, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0, "train_loss": 
 
 def test_progress_is_what_it_was(path):
     _rewrite(path, ghost_ms_progress=GOOD.to_json())
-    assert _read(path)[2].to_json() == GOOD.to_json()
+    assert _read(path).progress.to_json() == GOOD.to_json()
 
 
 @pytest.mark.parametrize("changes, reason", [

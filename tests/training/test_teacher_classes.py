@@ -53,3 +53,21 @@ def test_what_a_file_brings_with_it_is_not_given_again(teacher, extra):
     _, path = teacher(["1", "2", "10"])
     with pytest.raises(ValueError, match="distill.args and distill.weights are for a teacher given by name"):
         load_teacher(DistillConfig(path, **extra), STUDENT)
+
+
+def test_weights_of_a_file_that_describes_itself_bring_their_preprocessing_and_classes(teacher):
+    net, path = teacher(["1", "10", "2"])
+    other = dataclasses.replace(STUDENT, preprocessing=dataclasses.replace(SPEC, mean=(0.1, 0.2, 0.3)))
+    images = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32))
+    named, given = load_teacher(DistillConfig("tiny", weights=path), other), load_teacher(DistillConfig(path), other)
+    assert named(images).asnumpy().tobytes() == given(images).asnumpy().tobytes()
+    with pytest.raises(ValueError, match="is of tiny, and distill.teacher is tiny_vanilla"):
+        load_teacher(DistillConfig("tiny_vanilla", weights=path), other)
+
+
+def test_a_teacher_without_a_trained_classifier_is_refused(teacher):
+    _, path = teacher(["1", "2"])
+    with pytest.raises(ValueError, match="knows 2 classes and the student 3|an untrained one teaches nothing"):
+        load_teacher(DistillConfig("tiny", weights=path), STUDENT)
+    with pytest.raises(ValueError, match="an untrained one teaches nothing"):
+        load_teacher(DistillConfig("tiny", weights=path, args={"num_classes": 3}), STUDENT)
