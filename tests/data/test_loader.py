@@ -181,6 +181,11 @@ def test_unreadable_images_are_replaced_by_the_next_good_ones(root, broken):
     stream = [(images.asnumpy(), labels.asnumpy()) for images, labels in batches]
     bad = [source.paths[order[place]] for place in (5, 6)]
     assert batches.broken == bad and batches.step == 5
+    reason = "(not a readable image: it is damaged, or none of JPEG, PNG, BMP, TIFF, WEBP, GIF, PPM)"
+    assert batches.broken_line() == ("2 of the epoch's 20 training images could not be read and were replaced by "
+                                     f"others: {bad[0]} {reason}; {bad[1]} {reason}")
+    assert batches.broken_line(1).endswith(f"{bad[0]} {reason}; and 1 more")
+    assert training_batches(source, config, _spec(), 1).broken_line() == ""
     assert batches.files(1) == [source.paths[order[place]] for place in (4, 5, 6, 7)]
     intact = _stream(_config(root))
     assert _equal(stream[:1] + stream[2:], intact[:1] + intact[2:]), "the others stay where they were"

@@ -271,6 +271,21 @@ def test_damaged_files_get_a_sentence(program, networks, images, tmp_path):
         assert "MindSpore Lite cannot run" in _fails(program, tmp_path / "cut.ms", BOOT)
 
 
+def test_names_do_not_steer_the_terminal(program, networks, tmp_path):
+    content = json.load(open(networks["outside"].replace(".ms", ".json")))
+    content["classes"] = ["\x1b[2J\x7f", "\x9b31m", "Kätzchen 猫", *content["classes"][3:]]
+    shutil.copy(networks["outside"], tmp_path / "net.ms")
+    (tmp_path / "net.json").write_text(json.dumps(content))
+    path = tmp_path / "\x1b[31m.png"
+    shutil.copy(BOOT, path)
+    done = _run(program, tmp_path / "net.ms", path, "--top", "10")
+    assert done.returncode == 0 and not set(done.stdout) & set("\x1b\x7f\x9b")
+    for words in ("\\x1b[31m.png\n", "\\x1b[2J\\x7f\n", "\\x9b31m\n", "Kätzchen 猫\n"):
+        assert words in done.stdout
+    path.write_bytes(b"")
+    assert "\\x1b[31m.png' is not a readable image" in _fails(program, networks["outside"], path)
+
+
 @pytest.mark.parametrize("change, words", [
     ({"classes": ["one"] * 11}, "do not belong together"),
     ({"classes": 3}, "is no sidecar of an export"),

@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
     }
     return run(options);
   } catch (const std::exception& error) {
-    std::cerr << "ghost_ms_classify: error: " << error.what() << '\n';
+    std::cerr << "ghost_ms_classify: error: " << ghost_ms::printable(error.what()) << '\n';
     return EXIT_FAILURE;
   }
 }

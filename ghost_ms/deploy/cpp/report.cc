@@ -22,13 +22,30 @@ double quantile(const std::vector<double>& sorted, double share) {
 
 }  // namespace
 
+std::string printable(const std::string& text) {
+  std::ostringstream shown;
+  shown << std::hex << std::setfill('0');
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]), next = static_cast<unsigned char>(text.c_str()[at + 1]);
+    if (byte == 0xc2 && next >= 0x80 && next < 0xa0) {  // UTF-8 of U+0080 to U+009F
+      shown << "\\x" << std::setw(2) << static_cast<int>(next);
+      ++at;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      shown << "\\x" << std::setw(2) << static_cast<int>(byte);
+    } else {
+      shown << text[at];
+    }
+  }
+  return shown.str();
+}
+
 std::string as_table(const std::vector<Result>& results) {
   std::ostringstream text;
   text << std::fixed << std::setprecision(2);
   for (const auto& [image, predictions, milliseconds] : results) {
-    text << image << '\n';
+    text << printable(image) << '\n';
     for (const auto& prediction : predictions) {
-      text << "  " << std::setw(6) << 100 * prediction.probability << " %  " << prediction.name << '\n';
+      text << "  " << std::setw(6) << 100 * prediction.probability << " %  " << printable(prediction.name) << '\n';
     }
     if (!milliseconds.empty()) {
       text << "  median " << quantile(milliseconds, 0.5) << " ms, quartiles " << quantile(milliseconds, 0.25) << " - "

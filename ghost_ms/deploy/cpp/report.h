@@ -14,6 +14,9 @@ struct Result {
   std::vector<double> milliseconds;  ///< of timed calls, ascending; empty where none was timed
 };
 
+/// The text with its control characters, which could steer a terminal, spelled out as \x1b.
+std::string printable(const std::string& text);
+
 /// A block an image, a line a class.
 std::string as_table(const std::vector<Result>& results);
 
