@@ -13,6 +13,8 @@ import subprocess
 import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+from ghost_ms.config import Config
+from ghost_ms.core.text import printable
 from ghost_ms.models import model_card
 
 BACKENDS = ("mindspore", "train", "mindir", "onnx", "lite")
@@ -167,7 +169,7 @@ COLUMNS: Tuple[Tuple[str, Callable[[Result], str]], ...] = (
     ("params (M)", lambda r: f"{r.params / 1e6:.2f}"),
     ("MACs (M)", lambda r: f"{r.macs / 1e6:,.0f}" if r.macs else "-"),
     ("compile (s)", lambda r: _number(r.compile_s, 1)),
-    ("median (ms)", lambda r: r.error or _number(r.median_ms, 2)),
+    ("median (ms)", lambda r: printable(r.error) if r.error else _number(r.median_ms, 2)),
     ("quartiles (ms)", lambda r: f"{_number(r.low_ms, 2)} - {_number(r.high_ms, 2)}"),
     ("images/s", lambda r: _number(r.images_per_second, 1)),
     ("peak memory (MB)", lambda r: _number(r.peak_mb, 0)),
@@ -193,6 +195,15 @@ def as_csv(results: Sequence[Result]) -> str:
         height, width = result.input_size
         writer.writerow({**dataclasses.asdict(result), "input_size": f"{height}x{width}"})
     return file.getvalue()
+
+
+def notes(results: Sequence[Result]) -> str:
+    """What was timed under a name that does not say it all; '' where there is nothing to add."""
+    if all(result.backend != "train" for result in results):
+        return ""
+    optimizer = Config().optimizer
+    return (f"train: a step of this package's training as the defaults of a recipe make it ({optimizer.name}, momentum "
+            f"{optimizer.momentum:g}): normalisation, forward, gradients, update, counting of loss and accuracy")
 
 
 def heading() -> str:

@@ -170,6 +170,7 @@ def total(layers: Sequence[Layer]) -> Layer:
 def main(argv: Sequence[str]) -> None:
     """Count the networks that match the patterns (by default all) and enter their activations into the table."""
     from ghost_ms import create_model, device, list_models, model_card
+    from ghost_ms.core.files import write_text
     from ghost_ms.models.table import ACTIVATIONS, read_activations
 
     device.setup("CPU", mode="pynative")
@@ -179,7 +180,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{name}: {counted.macs / 1e6:.2f} M MACs ({counted.macs / card.macs - 1:+.3%} to the card), "
               f"{counted.activations / 1e6:.2f} M activations", flush=True)
         table = {**read_activations(), name: counted.activations}
-        ACTIVATIONS.write_text(json.dumps({key: table[key] for key in sorted(table)}, indent=0) + "\n")
+        write_text(ACTIVATIONS, json.dumps({key: table[key] for key in sorted(table)}, indent=0) + "\n")
 
 
 if __name__ == "__main__":

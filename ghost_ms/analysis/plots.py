@@ -2,6 +2,7 @@
 from typing import Sequence
 
 from ghost_ms.analysis.benchmark import Result
+from ghost_ms.core.files import whole_file
 from ghost_ms.models import model_card
 
 #: A marker a backend, in the order in which they are measured.
@@ -46,5 +47,6 @@ def accuracy_latency(results: Sequence[Result]):
 
 
 def draw_accuracy_latency(path: str, results: Sequence[Result]) -> None:
-    """Write the figure as a PNG file."""
-    accuracy_latency(results).savefig(path, dpi=130, format="png")
+    """Write the figure as a PNG file; errors as `whole_file`."""
+    with whole_file(path) as temporary:
+        accuracy_latency(results).savefig(temporary, dpi=130, format="png")

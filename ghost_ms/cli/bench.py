@@ -15,8 +15,9 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("ghost-ms bench", description=__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
     parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
-                        help="mindspore: deploy form in graph mode (default); train: a training step in graph mode; "
-                             "mindir, onnx, lite: the exported file in MindSpore, ONNX Runtime, MindSpore Lite")
+                        help="mindspore: deploy form in graph mode (default); train: a step of this package's training in "
+                             "graph mode, with the defaults of a recipe; mindir, onnx, lite: the exported file in "
+                             "MindSpore, ONNX Runtime, MindSpore Lite")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
     parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
@@ -38,11 +39,12 @@ def main(argv: Sequence[str]) -> int:
         plots.require_published(names)
     results = benchmark.benchmark(names, options.backend, options.batch, size_of(options.input_size), options.threads,
                                   options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
-    heading, rows = benchmark.heading(), benchmark.rows(results)
-    print(f"{heading}; {options.threads} threads\n{table.as_text(rows)}")
+    heading, rows = f"{benchmark.heading()}; {options.threads} threads", benchmark.rows(results)
+    notes = benchmark.notes(results)
+    print("\n".join(filter(None, [heading, table.as_text(rows), notes])))
     if options.output:
         text = benchmark.as_csv(results) if options.output.endswith(".csv") else \
-            f"{heading}; {options.threads} threads.\n\n{table.as_markdown(rows)}\n"
+            "\n\n".join(filter(None, [f"{heading}.", table.as_markdown(rows), notes and f"{notes}."])) + "\n"
         write_text(options.output, text)
     if options.plot:
         plots.draw_accuracy_latency(options.plot, results)

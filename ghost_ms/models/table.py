@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any, Dict, List, Optional, Sequence
 
+from ghost_ms.core.files import write_text
 from ghost_ms.models.registry import ModelCard, model_card
 
 #: Activations of every variant at its published size; written by `python -m ghost_ms.analysis.complexity [MODEL ...]`.
@@ -103,5 +104,4 @@ def update(path: str, mark: str, text: str) -> None:
         raise ValueError(f"'{path}' has no pair of marks {start.strip()} and {end}")
     before, rest = old.split(start)
     after = rest.split(end)[1]
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{before}{start}\n{text}\n\n{end}{after}")
+    write_text(path, f"{before}{start}\n{text}\n\n{end}{after}")
