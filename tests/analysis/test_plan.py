@@ -213,7 +213,7 @@ def _counted(printed):
 
 
 def _optimizer(name, **keys):
-    from ghost_ms.recipe import OptimizerConfig
+    from ghost_ms.config import OptimizerConfig
 
     return OptimizerConfig(name=name, **keys)
 
