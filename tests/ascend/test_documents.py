@@ -37,8 +37,9 @@ def test_both_languages_hold_the_same_code(pages):
 def test_both_languages_link_to_each_other_and_to_the_same_pages():
     for page, other in ((ENGLISH, CHINESE), (CHINESE, ENGLISH)):
         assert f"]({other.name})" in page.read_text(encoding="utf-8").split("\n\n")[1]
-    links = [set(re.findall(r"\]\((?!README)([^)]+)\)", page.read_text(encoding="utf-8"))) for page in (ENGLISH, CHINESE)]
-    assert links[0] == links[1] and len(links[0]) > 3
+    ours, theirs = (set(re.findall(r"\]\((?!README)([^)]+)\)", page.read_text(encoding="utf-8")))
+                    for page in (ENGLISH, CHINESE))
+    assert theirs == ours and len(ours) > 3
 
 
 def test_both_languages_name_the_same_things_and_figures(pages):
@@ -57,7 +58,8 @@ def test_both_tables_of_messages_are_the_one_that_the_launchers_use():
         text = page.read_text(encoding="utf-8")
         for pattern, _, address in explain.rules():
             cell = pattern.replace("|", "\\|")
-            assert re.search(rf"^\| `{re.escape(cell)}` \| .+ \| {re.escape(address)} \|$", text, re.M), (page.name, cell)
+            row = rf"^\| `{re.escape(cell)}` \| .+ \| {re.escape(address)} \|$"
+            assert re.search(row, text, re.M), (page.name, cell)
 
 
 #: Words of the document that stand for what a reader has, and what stands for them here.
