@@ -69,7 +69,7 @@ def of_file(path: str, recipe: Config, split: str = "test") -> Evaluation:
     device.setup("CPU")
     run = predict.run_file(path)
     # MindSpore Lite runs in a process of its own, which is ended here.
-    with run if hasattr(run, "__exit__") else contextlib.nullcontext():  # type: ignore[attr-defined]
+    with run if hasattr(run, "__exit__") else contextlib.nullcontext():  # type: ignore[union-attr]
         judgement = judge(run, file_batches(source, sidecar), source.classes, sidecar.form.softmax, source.name)
     model = str(read_json(path).get("model", os.path.basename(path)))
     return Evaluation(judgement, model, source, sidecar.preprocessing)

@@ -139,7 +139,7 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.nd
     columns: List[List[np.ndarray]] = [[], [], [], []]
     done, names = 0, list(classes)
     for pixels, labels in batches:
-        outputs = _checked(run(pixels), len(labels), len(classes), lambda row: name(done + row))
+        outputs = _checked(run(pixels), len(labels), len(classes), lambda row, first=done: name(first + row))
         logs = _log_probabilities(outputs, probabilities)
         names += [f"class {index}" for index in range(len(names), outputs.shape[1])]
         top = np.argsort(-outputs, axis=1, kind="stable")[:, :TOP]
@@ -149,14 +149,14 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.nd
         done += len(labels)
     if not done:
         raise ValueError("there is no image to judge the network by")
-    return Judgement(names, *(np.concatenate(column) for column in columns), len(classes))
+    return Judgement(names, *(np.concatenate(column) for column in columns), known=len(classes))
 
 
 def _checked(outputs: np.ndarray, images: int, classes: int, name: Callable[[int], str]) -> np.ndarray:
     """The outputs (images, outputs) as float64."""
     if outputs.ndim != 2 or len(outputs) < images:
-        raise ValueError(f"the network gives outputs of the shape {tuple(outputs.shape)}; to be measured it has to give "
-                         "one row of logits or probabilities for each image")
+        raise ValueError(f"the network gives outputs of the shape {tuple(outputs.shape)}; to be measured, it has to "
+                         "give one row of logits or probabilities for each image")
     if outputs.shape[1] < classes:
         raise ValueError(f"the network tells {outputs.shape[1]} classes apart, and the data has {classes}")
     outputs = outputs[:images].astype(np.float64)

@@ -104,7 +104,7 @@ def _series(run: Run, keys: Sequence[str]) -> List[charts.Series]:
 
 
 def predictions(one: JudgedRun) -> str:
-    """The confusion matrix, or the most frequent confusions of many classes, beside the classes; below, the mistakes."""
+    """The confusion matrix, or the most frequent confusions of many classes, beside the classes; below, mistakes."""
     judgement = one.judgement
     if judgement is None:
         return f'<p class="note">{escape(one.missing)}</p>'
