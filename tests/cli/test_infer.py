@@ -98,6 +98,21 @@ def test_bad_input(here, argv, words, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_an_output_that_says_nothing_costs_no_other_image(here, monkeypatch, capsys):
+    result = Classifier._result
+
+    def fail(self, path, output, top):
+        if path.endswith("03.png"):
+            raise ValueError(f"for '{path}' the network gives no numbers")
+        return result(self, path, output, top)
+
+    monkeypatch.setattr(Classifier, "_result", fail)
+    assert main(["infer", "--ckpt", "tiny.ckpt", "photos/0[2-4].png", "--json"]) == 1
+    streams = capsys.readouterr()
+    assert [one["image"] for one in json.loads(streams.out)] == ["photos/02.png", "photos/04.png"]
+    assert streams.err == "ghost-ms: error: for 'photos/03.png' the network gives no numbers\n"
+
+
 @pytest.mark.parametrize("batch_size, size, calls", [(0, BATCH, 3), (1, 1, 34), (5, 5, 7)])
 def test_every_call_takes_equally_many_images(here, batch_size, size, calls):
     """Of a file whose batch is fixed, that many. What is said of an image does not depend on the others."""
