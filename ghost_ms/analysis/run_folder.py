@@ -61,21 +61,21 @@ class Best(NamedTuple):
     Args:
         epoch: after which it was written.
         averaged: whether it is the running mean of the weights (`ema.decay`), because that did better.
-        top1, top5, loss: of what it holds, on the test split; NaN where metrics.csv does not tell.
+        top1, top5, loss: of what it holds, on the test split; None where metrics.csv does not tell.
     """
 
     epoch: float
     averaged: bool
     top1: float
-    top5: float
-    loss: float
+    top5: Optional[float]
+    loss: Optional[float]
 
 
 def best(rows: Sequence[Row]) -> Optional[Best]:
     """The best epoch: the highest top-1 of weights or means, of equals the lowest loss, then the first.
 
     An epoch whose activations were still being made linear (VanillaNet) counts below all others. None where no row has
-    an accuracy.
+    an accuracy that is a number.
     """
     found = [(row.get("activation_slope", 1.0) == 1, _order(one), one)
              for row in rows for averaged in (False, True) for one in [_best(row, averaged)] if one is not None]
@@ -84,14 +84,14 @@ def best(rows: Sequence[Row]) -> Optional[Best]:
 
 def _best(row: Row, averaged: bool) -> Optional[Best]:
     prefix = "ema" if averaged else "test"
-    if f"{prefix}_top1" not in row:
+    if math.isnan(row.get(f"{prefix}_top1", math.nan)):
         return None
-    return Best(row["epoch"], averaged, *(row.get(f"{prefix}_{key}", math.nan) for key in ("top1", "top5", "loss")))
+    return Best(row["epoch"], averaged, *(row.get(f"{prefix}_{key}") for key in ("top1", "top5", "loss")))
 
 
 def _order(one: Best) -> Tuple[float, float]:
-    """A NaN is worse than any number."""
-    return (-math.inf if math.isnan(one.top1) else one.top1), (-math.inf if math.isnan(one.loss) else -one.loss)
+    """A loss that is NaN is worse than any number."""
+    return one.top1, -math.inf if one.loss is None or math.isnan(one.loss) else -one.loss
 
 
 def recipe_of(checkpoint: str) -> Optional[str]:

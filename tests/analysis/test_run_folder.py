@@ -54,6 +54,7 @@ def test_the_best_epoch_is_the_one_that_best_ckpt_holds():
     assert best([_row(1, 10, math.nan), _row(2, 10, 3.0)]).epoch == 2
     assert best([_row(1, 99, activation_slope=0.5), _row(2, 10, activation_slope=1.0)]).epoch == 2
     assert best([{"epoch": 1.0, "train_loss": 1.0}]) is None and best([]) is None
+    assert best([_row(1, math.nan)]) is None and best([{"epoch": 1.0, "test_top1": 5.0}]) == (1, False, 5, None, None)
 
 
 def test_a_column_that_not_every_row_has(folder, capsys):
@@ -116,6 +117,9 @@ def test_numbers_that_nobody_measured_are_shown_as_they_are(folder, capsys):
     assert "60.00" in capsys.readouterr().out and (folder / "all.png").stat().st_size > 1000
     assert main(["report", str(folder), "--no-predictions", "-o", str(folder / "page.html")]) == 0
     assert "60.00 %" in (folder / "page.html").read_text()
+    (folder / "metrics.csv").write_text(f"{HEADER}\n1,2,nan,50,90\n")
+    assert main(["report", str(folder), "--no-predictions", "-o", str(folder / "page.html")]) == 0
+    assert "<b>nan</b><span>test loss" in (folder / "page.html").read_text()
 
 
 def test_names_of_folders_and_values_reach_no_terminal_raw(folder, capsys):
