@@ -1,6 +1,6 @@
 """Pieces of HTML that the parts of the report share."""
 import html
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 from ghost_ms.core.text import printable
 
@@ -27,6 +27,6 @@ def many(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count > 1 else ''}" if count else ""
 
 
-def number(value: float, form: str, unit: str = "") -> str:
-    """The number, or a dash where it is not known (NaN)."""
-    return "–" if value != value else f"{format(value, form)}{unit}"
+def number(value: Optional[float], form: str, unit: str = "") -> str:
+    """The number, NaN among them, or a dash where there is none."""
+    return "–" if value is None else f"{format(value, form)}{unit}"

@@ -156,8 +156,8 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.nd
 def _checked(outputs: np.ndarray, images: int, classes: int, name: Callable[[int], str]) -> np.ndarray:
     """The outputs (images, outputs) as float64."""
     if outputs.ndim != 2 or len(outputs) < images:
-        raise ValueError(f"the network gives outputs of the shape {tuple(outputs.shape)}; to be measured it has to give "
-                         "one row of logits or probabilities for each image")
+        raise ValueError(f"the network gives outputs of the shape {tuple(outputs.shape)}; to be measured, it has to "
+                         "give one row of logits or probabilities for each image")
     if outputs.shape[1] < classes:
         raise ValueError(f"the network tells {outputs.shape[1]} classes apart, and the data has {classes}")
     outputs = outputs[:images].astype(np.float64)

@@ -30,11 +30,12 @@ def gather(patterns: Sequence[str], predict: bool = True) -> Gathered:
     Raises:
         ValueError: there is none at all.
     """
-    paths, missing = find(patterns, "run or benchmark")
-    found = Gathered([], [], [f"{line}; give a run's folder or a CSV that `ghost-ms bench --output` or `ghost-ms "
-                              "verify` wrote" for line in missing])
-    for path in paths:
+    found = Gathered([], [], [])
+    for path, missing in find(patterns, "run or benchmark"):
         try:
+            if missing:
+                raise ValueError(f"{missing}; give a run's folder or a CSV that `ghost-ms bench --output` or `ghost-ms "
+                                 "verify` wrote")
             if os.path.isdir(path):
                 found.runs.append(judged(read_run(path), predict))
             else:

@@ -18,7 +18,7 @@ MISTAKES, WEAKEST = 20, 20
 #: Charts of a run: title, columns of metrics.csv.
 CURVES = (("Loss", ("train_loss", "test_loss", "ema_loss")),
           ("Top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")), ("Learning rate", ("lr",)))
-NOTHING = Best(math.nan, False, math.nan, math.nan, math.nan)
+NOTHING = Best(None, False, None, None, None)
 
 
 @dataclasses.dataclass
@@ -104,7 +104,7 @@ def _series(run: Run, keys: Sequence[str]) -> List[charts.Series]:
 
 
 def predictions(one: JudgedRun) -> str:
-    """The confusion matrix, or the most frequent confusions of many classes, beside the classes; below, the mistakes."""
+    """The confusion matrix, or the most frequent confusions of many classes, beside the classes; below, mistakes."""
     judgement = one.judgement
     if judgement is None:
         return f'<p class="note">{escape(one.missing)}</p>'

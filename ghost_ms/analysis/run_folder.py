@@ -1,6 +1,7 @@
 """The folder of a run, read back: what `ghost-ms train` left there, of whatever version, or what somebody put there.
 
-Nothing in it is trusted: files are read up to a limit, and a value is a number, plain data, or an error in one sentence.
+Nothing in it is trusted: files are read up to a limit, and a value is a number, plain data, or an error in one
+sentence.
 """
 import csv
 import dataclasses
@@ -8,14 +9,14 @@ import glob
 import io
 import math
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ghost_ms.core.plain import parse_yaml, read_text
 from ghost_ms.core.text import printable
 
 METRICS, RECIPE, LOG = "metrics.csv", "config.yaml", "log.txt"
-#: Bytes and lines of the largest metrics.csv; 10,000 epochs have about 2 MB.
-MOST_BYTES, MOST_ROWS = 16 << 20, 50_000
+#: Bytes and lines of the largest metrics.csv, of which 10,000 epochs have about 2 MB; characters of a number.
+MOST_BYTES, MOST_ROWS, LONGEST = 16 << 20, 50_000, 100
 
 Row = Dict[str, float]
 
@@ -60,21 +61,21 @@ class Best(NamedTuple):
     Args:
         epoch: after which it was written.
         averaged: whether it is the running mean of the weights (`ema.decay`), because that did better.
-        top1, top5, loss: of what it holds, on the test split; NaN where metrics.csv does not tell.
+        top1, top5, loss: of what it holds, on the test split; None where metrics.csv does not tell.
     """
 
     epoch: float
     averaged: bool
     top1: float
-    top5: float
-    loss: float
+    top5: Optional[float]
+    loss: Optional[float]
 
 
 def best(rows: Sequence[Row]) -> Optional[Best]:
     """The best epoch: the highest top-1 of weights or means, of equals the lowest loss, then the first.
 
     An epoch whose activations were still being made linear (VanillaNet) counts below all others. None where no row has
-    an accuracy.
+    an accuracy that is a number.
     """
     found = [(row.get("activation_slope", 1.0) == 1, _order(one), one)
              for row in rows for averaged in (False, True) for one in [_best(row, averaged)] if one is not None]
@@ -83,14 +84,14 @@ def best(rows: Sequence[Row]) -> Optional[Best]:
 
 def _best(row: Row, averaged: bool) -> Optional[Best]:
     prefix = "ema" if averaged else "test"
-    if f"{prefix}_top1" not in row:
+    if math.isnan(row.get(f"{prefix}_top1", math.nan)):
         return None
-    return Best(row["epoch"], averaged, *(row.get(f"{prefix}_{key}", math.nan) for key in ("top1", "top5", "loss")))
+    return Best(row["epoch"], averaged, *(row.get(f"{prefix}_{key}") for key in ("top1", "top5", "loss")))
 
 
 def _order(one: Best) -> Tuple[float, float]:
-    """A NaN is worse than any number."""
-    return (-math.inf if math.isnan(one.top1) else one.top1), (-math.inf if math.isnan(one.loss) else -one.loss)
+    """A loss that is NaN is worse than any number."""
+    return one.top1, -math.inf if one.loss is None or math.isnan(one.loss) else -one.loss
 
 
 def recipe_of(checkpoint: str) -> Optional[str]:
@@ -101,7 +102,7 @@ def recipe_of(checkpoint: str) -> Optional[str]:
     if os.path.basename(os.path.dirname(os.path.abspath(checkpoint))) != "checkpoints":
         return None
     folder = os.path.normpath(os.path.join(os.path.dirname(checkpoint), os.pardir))
-    return os.path.join(folder, RECIPE) if is_run(folder) else None
+    return os.path.normpath(os.path.join(folder, RECIPE)) if is_run(folder) else None
 
 
 def is_run(folder: str) -> bool:
@@ -150,6 +151,8 @@ def _rows(text: str) -> List[Row]:
             raise ValueError(f"{METRICS} has more than {MOST_ROWS:,} lines")
         if len(cells) > len(header):
             raise ValueError(f"line {lines.line_num} of {METRICS} has {len(cells)} cells under {len(header)} titles")
+        if max(map(len, cells)) > LONGEST:
+            raise ValueError(f"line {lines.line_num} of {METRICS} has a cell that is no number")
         row = {key: float(value) for key, value in zip(header, cells) if value}
         if not math.isfinite(row.get("epoch", math.nan)):
             raise ValueError(f"line {lines.line_num} of {METRICS} has no epoch")
@@ -166,18 +169,19 @@ def flat(tree: Dict[str, Any], prefix: str = "") -> Dict[str, Any]:
     return leaves
 
 
-def find(patterns: Sequence[str], what: str = "folder") -> Tuple[List[str], List[str]]:
-    """The paths that names and globs stand for, each once, and a sentence for each that stands for none."""
-    paths: Dict[str, str] = {}
-    complaints = []
+def find(patterns: Sequence[str], what: str = "folder") -> Iterator[Tuple[str, str]]:
+    """(path, '') for everything that names and globs stand for, each once; ('', sentence) for one that stands for
+    nothing."""
+    seen = set()
     for pattern in patterns:
         # A folder's own name may hold brackets; a glob is what does not exist as it stands.
         found = [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern, recursive=True))
         if not found:
-            complaints.append(f"there is no {what} '{pattern}'")
+            yield "", f"there is no {what} '{pattern}'"
         for path in found:
-            paths.setdefault(os.path.realpath(path), path)
-    return list(paths.values()), complaints
+            if os.path.realpath(path) not in seen:
+                seen.add(os.path.realpath(path))
+                yield path, ""
 
 
 def labels(runs: Sequence[Run]) -> List[str]:

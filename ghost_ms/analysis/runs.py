@@ -4,6 +4,7 @@ import os
 import statistics
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+from ghost_ms.analysis.charts import LARGEST
 from ghost_ms.analysis.run_folder import Run, best, find, labels, read_run
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
@@ -22,10 +23,11 @@ def find_runs(patterns: Sequence[str]) -> Tuple[List[Run], List[str]]:
     Raises:
         ValueError: there is no run at all.
     """
-    paths, complaints = find(patterns)
-    runs = []
-    for path in paths:
+    runs, complaints = [], []
+    for path, missing in find(patterns):
         try:
+            if missing:
+                raise ValueError(missing)
             runs.append(read_run(path))
         except ValueError as error:
             complaints.append(str(error))
@@ -173,7 +175,9 @@ def draw(path: str, runs: Sequence[Run]) -> None:
     for axes, (title, key, mean) in zip(figure.subplots(1, 3), panels):
         for index, run in enumerate(runs):
             for column, style in ((key, "-"), (mean, "--")):
-                points = [(row["epoch"], row[column]) for row in run.rows if column in row]
+                # A NaN is a gap in the line; for an infinity there is no place.
+                points = [(row["epoch"], row[column]) for row in run.rows
+                          if column in row and not max(abs(row["epoch"]), abs(row[column])) > LARGEST]
                 if points:
                     axes.plot(*zip(*points), style, color=f"C{index % 10}", marker="o", markersize=3)
         axes.set(title=title, xlabel="epoch")

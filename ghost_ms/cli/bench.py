@@ -15,8 +15,8 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("ghost-ms bench", description=__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
     parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
-                        help="mindspore: deploy form in graph mode (default); train: a step of this package's training in "
-                             "graph mode, with the defaults of a recipe; mindir, onnx, lite: the exported file in "
+                        help="mindspore: deploy form in graph mode (default); train: a step of this package's training "
+                             "in graph mode, with the defaults of a recipe; mindir, onnx, lite: the exported file in "
                              "MindSpore, ONNX Runtime, MindSpore Lite")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")

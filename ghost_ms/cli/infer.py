@@ -53,5 +53,5 @@ def build_parser() -> Parser:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("-o", "--output", metavar="FILE",
-                      help="write the results to a .csv (one row for each image) or .json file instead of printing them")
+                      help="write the results to a .csv (one row for each image) or .json file, and print none")
     return parser

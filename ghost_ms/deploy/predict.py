@@ -114,12 +114,19 @@ class Classifier:
             images = [image for image in read if not isinstance(image, Exception)]
             outputs = iter(self.run(np.stack(images + images[-1:] * (size - len(images)))) if images else ())
             for path, image in zip(chunk, read):
-                yield image if isinstance(image, Exception) else self._result(path, next(outputs), top)
+                yield image if isinstance(image, Exception) else self._told(path, next(outputs), top)
 
     def _read(self, path: str) -> Union[np.ndarray, Exception]:
         try:
             return _pixels(path, self.sidecar.preprocessing, self.sidecar.form.in_graph)
         except (ValueError, OSError) as error:
+            return error
+
+    def _told(self, path: str, output: np.ndarray, top: int) -> Union[dict, Exception]:
+        """Outputs that say nothing of one image can be good ones of another."""
+        try:
+            return self._result(path, output, top)
+        except ValueError as error:
             return error
 
     def _result(self, path: str, output: np.ndarray, top: int) -> dict:

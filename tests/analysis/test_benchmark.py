@@ -4,6 +4,7 @@ import dataclasses
 import io
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,6 +12,7 @@ from ghost_ms.analysis import bench_worker, benchmark, plots
 from ghost_ms.cli import main
 from ghost_ms.deploy import lite
 from ghost_ms.models import model_card, table
+from tests.tiny import registered
 
 #: Speaks the worker's protocol with times that are known: 1 ms, 2 ms, ... for the calls of a round.
 PEER = """
@@ -78,6 +80,48 @@ def test_without_a_published_accuracy_there_is_nothing_to_plot(monkeypatch):
     monkeypatch.setattr(plots, "model_card", lambda name: card)
     with pytest.raises(ValueError, match="ghostnet_100 has none"):
         plots.require_published(["ghostnet_100"])
+
+
+def test_a_training_step_is_this_package_s_own(monkeypatch):
+    """Bytes go in; it counts steps and moves BatchNorm's means, and at a rate of 0 no weight."""
+    from ghost_ms.training import build
+    from ghost_ms.training.step import TrainStep
+
+    made, create = [], build.create_step
+
+    def keep(net, *args):
+        made.append((create(net, *args), {p.name: p.asnumpy().copy() for p in net.get_parameters()}))
+        return made[0][0]
+
+    monkeypatch.setattr(build, "create_step", keep)
+    with registered():
+        answer, measure, _ = bench_worker.train({"model": "tiny", "input_size": (32, 48), "batch": 4}, "")
+    assert len(measure(2)) == 2 and answer["compile_s"] > 0 and 0 < answer["size_mb"] < 0.1
+    (step, before), = made
+    assert isinstance(step, TrainStep) and int(step.clock.asnumpy()) == 3 and 0 < step.health().loss < 20
+    after = {p.name: p.asnumpy() for p in step.net.get_parameters()}
+    moved = {name for name, value in before.items() if not np.array_equal(value, after[name])}
+    assert moved == {name for name in before if "moving" in name} and moved
+
+
+def test_what_a_step_is_stands_below_the_table(monkeypatch, tmp_path, capsys):
+    times = {"median_ms": 4.0, "low_ms": 3.5, "high_ms": 5.5}
+    for backend, said in (("train", True), ("mindspore", False)):
+        monkeypatch.setattr(benchmark, "benchmark", lambda *_: [_result(backend=backend, **times)])  # noqa: B023
+        assert main(["bench", "ghostnet_050", "--backend", backend, "--output", str(tmp_path / "t.md")]) == 0
+        words = "a step of this package's training as the defaults of a recipe make it (sgd, momentum 0.9)"
+        assert (words in capsys.readouterr().out) == said == (words in (tmp_path / "t.md").read_text())
+
+
+def test_a_plot_that_cannot_be_written_leaves_the_old_one(monkeypatch, tmp_path):
+    from matplotlib.figure import Figure
+
+    path = tmp_path / "plot.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="cannot write .*No space left"):
+        plots.draw_accuracy_latency(str(path), [_result(model="ghostnet_100", median_ms=4.0, low_ms=3.5, high_ms=5.5)])
+    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("wanted", [("mindspore", "onnx"), pytest.param(benchmark.BACKENDS, marks=pytest.mark.slow)],

@@ -33,6 +33,32 @@ def test_numbers_are_short(value, text):
     assert charts.number(value) == text
 
 
+@pytest.mark.parametrize("low, high", [
+    (1.46e-4, 1.55e-4), (1.49999e-4, 1.50001e-4), (10001, 10009), (0.12341, 0.12349), (1e16, 1e16 + 2),
+    (5e-324, 1e-300), (-1e30, 1e30), (0.99991, 0.99999), (1e-5, 3e-3)])
+def test_no_two_ticks_say_the_same(low, high):
+    values = charts.ticks(low, high)
+    said = charts.tick_labels(values)
+    assert len(set(said)) == len(values) > 1 and max(map(len, said)) < 24
+    for value, text in zip(values, said):
+        units = {"k": 1e3, "M": 1e6, "G": 1e9}
+        found = float(text[:-1]) * units[text[-1]] if text[-1] in units else float(text)
+        assert found == pytest.approx(value, rel=1e-3)
+
+
+def test_labels_of_a_learning_rate_that_hardly_changes():
+    svg = charts.line_chart("lr", [Series("lr", [(1, 1.55e-4), (2, 1.54e-4), (3, 1.52e-4), (4, 1.48e-4)])], "epoch")
+    labels = [text.text for text in _parse(svg).iter(f"{SVG}text") if text.get("text-anchor") == "end"]
+    assert labels == ["1.48e-4", "1.5e-4", "1.52e-4", "1.54e-4"]
+
+
+def test_values_without_a_place_are_left_out():
+    points = [(1, 2.0), (2, float("inf")), (3, 1e300), (1e300, 3.0), (4, 2.5)]
+    assert len(list(_parse(charts.line_chart("x", [Series("x", points)], "epoch")).iter(f"{SVG}circle"))) == 2
+    many = charts.line_chart("x", [Series("x", [(index, index) for index in range(1000)])], "epoch")
+    assert "<circle" not in many and many.count(",") > 990
+
+
 def test_front_of_what_nothing_beats():
     """By hand: b is dearer and worse than a, d costs as much as c and is worse, e ties with c and costs more."""
     points = [Point(name, "", x, y) for name, x, y in

@@ -205,9 +205,10 @@ def test_the_command_writes_a_picture_beside_each_image(project, capsys):
     for _ in range(2):
         assert main(["explain", "--ckpt", str(project / "tiny.ckpt"), "--image", str(project), "--class", "cow"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert [line.split(": ")[0] for line in lines] == [str(project / f"{name}_gradcam.png") for name in "ab"]
+        assert [line.split(": ")[0] for line in lines] == [
+            str(project / f"{name}_gradcam.png") for name in ("a_png", "b_jpg")]
         assert "tiny, cow " in lines[0] and "gradcam, stage 1 (stage)" in lines[0] and "of 4x6" in lines[0]
-    picture = np.asarray(Image.open(project / "a_gradcam.png").convert("RGB"))
+    picture = np.asarray(Image.open(project / "a_png_gradcam.png").convert("RGB"))
     assert picture.shape[1] > picture.shape[0] > 300 and picture.std() > 10
     assert main(["explain", "--ckpt", str(project / "tiny.ckpt"), "--image", str(project / "a.png"), "--stage", "0",
                  "-o", str(project / "first.png")]) == 0
