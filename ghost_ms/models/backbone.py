@@ -106,16 +106,16 @@ class Backbone(nn.Cell):
         The first is the stem, with the tables and tokens that join its map. Then every block is a layer of its own,
         together with what leads into it: a downsampling before it, a table that its stage shares. The last layer is
         the head, all that follows the last tap. Each parameter belongs to exactly one layer, and a tap of
-        `feature_info` ends with the last layer inside its cell: `models.stages` derives the layer and the stage of every
-        parameter, by which `model.freeze` and `optimizer.layer_decay` go.
+        `feature_info` ends with the last layer inside its cell: from this `models.stages` derives the layer and the
+        stage of every parameter, by which `model.freeze` and `optimizer.layer_decay` go.
         """
         raise NotImplementedError
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Hook: the training calls it at the start of every epoch, and of the rest of one that it resumes in.
 
-        What it sets must depend on the epoch alone, since no checkpoint holds it, and must be a number that the compiled
-        step reads (a Parameter), since nothing is compiled again.
+        What it sets must depend on the epoch alone, since no checkpoint holds it, and must be a number that the
+        compiled step reads (a Parameter), since nothing is compiled again.
 
         Args:
             epoch: that begins, from 0.
@@ -258,7 +258,8 @@ class ClassTokenBackbone(Backbone):
         self.pos_drop = nn.Dropout(p=drop_rate)
 
     def layer_parts(self) -> Layers:
-        return (("cls_token", self.position_table, *self.embedding), *layers_of("blocks", self.blocks), ("norm", "head"))
+        stem = ("cls_token", self.position_table, *self.embedding)
+        return (stem, *layers_of("blocks", self.blocks), ("norm", "head"))
 
     def with_class_token(self, patches: Tensor, positions: Tensor) -> Tensor:
         """Patches (B, h * w, num_features) to all tokens, the table of positions added."""

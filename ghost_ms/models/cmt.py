@@ -128,7 +128,8 @@ class CMT(Backbone):
                  input_size: Tuple[int, int] = (224, 224)):
         super().__init__()
         if not len(channels) == len(depths) == len(STAGES):
-            raise ValueError(f"channels {tuple(channels)} and depths {tuple(depths)} must be those of {len(STAGES)} stages")
+            raise ValueError(f"channels {tuple(channels)} and depths {tuple(depths)} must be those of {len(STAGES)} "
+                             "stages")
         if min(input_size) < 32:
             raise ValueError(f"input_size {input_size[0]}x{input_size[1]} is below the 32 pixels a side that the four "
                              f"stages need")

@@ -77,8 +77,8 @@ class MlpPyramid(MlpBackbone):
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0):
         super().__init__()
         if not len(depths) == len(widths) == len(mlp_ratios):
-            raise ValueError(f"depths {tuple(depths)}, widths {tuple(widths)} and MLP ratios {tuple(mlp_ratios)} are not of "
-                             f"the same number of stages")
+            raise ValueError(f"depths {tuple(depths)}, widths {tuple(widths)} and MLP ratios {tuple(mlp_ratios)} must "
+                             "be those of the same stages")
 
         def embed(channels, width, kernel_size, stride, padding):
             return OverlapPatchEmbed(channels, width, kernel_size, stride, padding, embed_norm and embed_norm(width),

@@ -84,7 +84,7 @@ class ShuffleNetV2(Backbone):
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0):
         super().__init__()
         if len(channels) != 4:
-            raise ValueError(f"channels are {tuple(channels)}, but they must be those of stage2, stage3, stage4 and conv5")
+            raise ValueError(f"channels {tuple(channels)} must be those of stage2, stage3, stage4 and conv5")
         self.conv1 = nn.SequentialCell(conv2d(in_channels, STEM, 3, 2), nn.BatchNorm2d(STEM), nn.ReLU())
         self.maxpool = max_pool()
         rates = iter(drop_path_rates(drop_path_rate, sum(REPEATS)))

@@ -18,8 +18,8 @@ def layer_of_parameters(net: nn.Cell) -> Dict[str, int]:
         found = [part for part in (".".join(words[:end + 1]) for end in range(len(words))) if part in owner]
         if len(found) != 1:
             said = f"to {len(found)} ({', '.join(found)})" if found else "to none"
-            raise ValueError(f"each parameter must belong to one layer that {type(net).__name__}.layer_parts() declares, "
-                             f"but '{name}' belongs {said}")
+            raise ValueError(f"each parameter must belong to one layer that {type(net).__name__}.layer_parts() "
+                             f"declares, but '{name}' belongs {said}")
         layers[name] = owner[found[0]]
     return layers
 

@@ -135,8 +135,8 @@ class VanillaNet(Backbone):
                  deploy: bool = False):
         super().__init__()
         if len(dims) != len(strides) + 1:
-            raise ValueError(f"{len(dims)} dims, those of the stem and of each stage, do not go with {len(strides)} strides, "
-                             f"those of the stages")
+            raise ValueError(f"dims {tuple(dims)} are those of the stem and of each stage, which do not go with "
+                             f"strides {tuple(strides)}, those of the stages")
         del drop_path_rate
         self._fused, self._slope = deploy, None
         stride, padding = (3, 1) if adaptive else (4, 0)

@@ -23,7 +23,8 @@ class VggBackbone(Backbone):
 
     def __init__(self, rows: Rows, in_channels: int, unit: Callable[[int, int, int], List[nn.Cell]]):
         super().__init__()
-        cells, info, starts, channels = [], [], [], in_channels
+        cells: List[nn.Cell] = []
+        info, starts, channels = [], [], in_channels
         for index, row in enumerate(rows):
             for out in row:
                 starts.append(len(cells))

@@ -124,7 +124,7 @@ class ViG(VisionGraphNet):
     def __init__(self, channels: int, depth: int, num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
         if depth < 4:
-            raise ValueError(f"depth is {depth}, but a ViG has 4 blocks at least: its taps are the ends of four quarters")
+            raise ValueError(f"depth is {depth}, but a ViG has 4 blocks at least: its taps end its quarters")
         stem = Stem(in_channels, [channels // 8, channels // 4, channels // 2, channels, channels], (2, 2, 2, 2, 1))
         grid = tuple(-(-extent // 16) for extent in input_size)
         rates = drop_path_rates(drop_path_rate, depth)

@@ -66,13 +66,17 @@ def classifier_names(net: nn.Cell) -> List[str]:
 
 
 def freeze(net: nn.Cell, what: Union[int, Sequence[str]]) -> int:
-    """Exclude parameters from training, and let their BatchNorms keep their statistics; the number of parameters.
+    """Exclude parameters from training, and let norms among them keep their statistics; the number of parameters.
+
+    Nothing else changes in the frozen part: its dropout and drop path go on as everywhere in the field.
 
     Args:
-        what: a number of stages from the input on, or names of cells, such as ["conv_stem", "blocks.0"].
+        what: a number of stages from the input on (all that computes up to that tap of `feature_info`, and nothing that
+            comes after), or names of cells, such as ["conv_stem", "blocks.0"].
 
     Raises:
-        ValueError: more stages than there are, or a name that no parameter has; the sentence lists what there is.
+        ValueError: more stages than there are, or a name that no parameter has; the sentence lists what there is. Or a
+            norm whose running statistics cannot be held.
     """
     if isinstance(what, int):
         if not what:
@@ -94,7 +98,11 @@ def freeze(net: nn.Cell, what: Union[int, Sequence[str]]) -> int:
     for parameter in net.get_parameters():
         if parameter.name in frozen:
             parameter.requires_grad = False
-    for _, cell in net.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d) and cell.moving_mean.name in frozen:
+    for name, cell in net.cells_and_names():
+        mean = getattr(cell, "moving_mean", getattr(cell, "running_mean", None))
+        if mean is not None and mean.name in frozen:
+            if not hasattr(cell, "use_batch_statistics"):
+                raise ValueError(f"model.freeze covers '{name}', a {type(cell).__name__}, whose running statistics "
+                                 "cannot be held; take MindSpore's nn.BatchNorm2d or leave it out")
             cell.use_batch_statistics = False
     return len(frozen)

@@ -56,6 +56,7 @@ class Training:
     def _run(self, summarize: Callable[[Dict[str, float]], None]) -> Dict[str, float]:
         rows, epochs = self.progress.rows, self.config.train.epochs
         while self.progress.epoch < epochs:
+            self.step.net.on_epoch(self.progress.epoch, epochs)
             if self.config.train.activation_epochs:
                 self.step.net.set_activation_slope(activation_slope(self.config.train, self.progress.epoch))
             self._train()
