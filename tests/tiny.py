@@ -15,6 +15,7 @@ class Tiny(Backbone):
     """Two convolutions; (B, 3, H, W) to logits."""
 
     feature_info = (FeatureInfo(8, 4, "stem"), FeatureInfo(8, 8, "stage"))
+    classifier_cells = ("head",)
 
     def __init__(self, num_classes=4, in_channels=3, drop_rate=0.0, drop_path_rate=0.0):
         super().__init__()
@@ -22,6 +23,9 @@ class Tiny(Backbone):
         self.stage = nn.SequentialCell(nn.Conv2d(8, 8, 2, 2, pad_mode="valid"), nn.BatchNorm2d(8), nn.ReLU())
         self.drop_path, self.dropout = DropPath(drop_path_rate), nn.Dropout(p=drop_rate)
         self.num_features, self.head = 8, nn.Dense(8, num_classes)
+
+    def layer_parts(self):
+        return ("stem",), ("stage",), ("head",)
 
     def forward_features(self, x):
         return self.drop_path(self.stage(self.stem(x)))

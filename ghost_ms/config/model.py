@@ -16,8 +16,9 @@ class ModelConfig:
         in_channels: channels of the images; by default those of the data.
         pretrained: true for the released weights, or a path of a PyTorch, safetensors or MindSpore file; the
             classifier of another class count starts fresh.
-        freeze: what is not trained: a number of stages from the input on, or names of cells such as [conv_stem,
-            blocks.0]. Their BatchNorms keep their statistics too.
+        freeze: what is not trained: a number of stages (resolutions of the network) from the input on, or names of
+            cells such as [conv_stem, blocks.0]. Their BatchNorms keep their statistics too; dropout and drop path in
+            there go on.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
     """
 

@@ -26,7 +26,8 @@ class OptimizerConfig:
         eps: added to the denominator; by default 1e-8 for adamw, 1e-6 for lamb, 1e-3 for rmsprop.
         group_lr: factor on the learning rate of the parameter groups that a network names, such as {lif: 0.1}; these
             groups do not decay.
-        layer_decay: factor on the learning rate for each stage further from the classifier; 1 for none.
+        layer_decay: factor on the learning rate for each block further from the head, the stem being the furthest
+            (ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254), such as 0.75 for a transformer; 1 for none.
         clip_norm: largest norm of all gradients together; 0 for no limit.
         clip_value: largest magnitude of each gradient's entries; 0 for no limit.
         clip_agc: largest norm of a unit's gradient relative to its weights' (adaptive, arXiv 2102.06171); 0 for none.

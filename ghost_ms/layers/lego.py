@@ -1,5 +1,6 @@
 """Lego filters: convolutions assembled of few small filters that all splits of the input share."""
 import math
+from typing import Optional
 
 import mindspore as ms
 import numpy as np
@@ -32,13 +33,16 @@ class LegoConv2d(_LegoMaps):
 
     For each split an output channel takes one Lego map, that of the largest entry of `aux_combination`, times its
     entry of `aux_coefficients`; the splits are summed. The gradient that reaches the one-hot choice passes to
-    `aux_combination` unchanged (straight-through, equation 6).
+    `aux_combination` unchanged (straight-through, equation 6), times `choice_switch` where a network sets one.
 
     Args:
         kernel_size: odd.
         splits: o in the paper.
         lego_ratio: Lego filters for each output channel.
     """
+
+    #: float32 scalar, 1 while the choice is trained and 0 afterwards; None where it always is.
+    choice_switch: Optional[Parameter] = None
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, splits: int = 2,
                  lego_ratio: float = 0.5):
@@ -59,7 +63,10 @@ class LegoConv2d(_LegoMaps):
         ranks = (table == self.largest(table, 2)).astype(table.dtype) * self.ranks
         hard = (ranks == self.largest(ranks, 2)).astype(table.dtype)
         # The difference is exactly zero, so the values stay 0 and 1 and the gradient is that of the table.
-        return hard + (self.aux_combination - table)
+        through = self.aux_combination - table
+        if self.choice_switch is not None:
+            through = through * self.choice_switch.astype(table.dtype)
+        return hard + through
 
     def balance_loss(self) -> Tensor:
         """Half the squared excess of uses over ceil(mean), or lack below floor(mean), summed over the Lego filters.

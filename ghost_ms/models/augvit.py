@@ -161,12 +161,13 @@ class AugViT(ClassTokenBackbone):
     torch_unused = (r"\.index_matrix$",)
     no_weight_decay = (r"^pos_embed$", r"^cls_token$")
     position_table = "pos_embed"
+    embedding = ("patch_embed",)
 
     def __init__(self, channels: int, heads: int, mode: str = "base", num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
         if mode not in MODES:
             raise ValueError(f"there is no mode '{mode}' of AugViT; choose one of {', '.join(MODES)}")
-        super().__init__(channels, PATCH, input_size, drop_rate)
+        super().__init__(channels, DEPTH, PATCH, input_size, drop_rate)
         self.pos_embed = token_table(1 + self.grid[0] * self.grid[1], channels)
         self.patch_embed = PatchEmbed(in_channels, channels)
         block, *projection = MODES[mode]

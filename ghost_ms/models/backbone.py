@@ -2,10 +2,14 @@
 from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 from ghost_ms.layers import (SizeGuard, fuse_cells, init_dense, patch_grid, resize_tokens, token_table,
                              tokens_to_map)
+
+
+#: Layers in the order in which they compute, each as the names of its cells and parameters.
+Layers = Tuple[Tuple[str, ...], ...]
 
 
 class FeatureInfo(NamedTuple):
@@ -16,12 +20,36 @@ class FeatureInfo(NamedTuple):
     name: str
 
 
+def layers_of(name: str, stage: nn.Cell) -> Layers:
+    """The layers of the cell called `name`: those that it declares in its own `layers_within`, else one per child."""
+    own = stage.layers_within() if hasattr(stage, "layers_within") else [(child,) for child in stage.name_cells()]
+    return tuple(tuple(f"{name}.{part}" for part in layer) for layer in own)
+
+
+def led_into(layers: Layers, *parts: str) -> Layers:
+    """The same layers, the first of them with the `parts` that compute just before it, such as a downsampling."""
+    return (parts + layers[0],) + layers[1:]
+
+
+def check_taps(taps: Sequence[int], count: int, first: int = 0) -> Tuple[int, ...]:
+    """The taps, numbers of cells that give a map each; only those that rise are reported and returned alike.
+
+    Raises:
+        ValueError: they are none, do not rise, or lie outside `first` to `count` - 1.
+    """
+    taps = tuple(taps)
+    if not taps or list(taps) != sorted(set(taps)) or taps[0] < first or taps[-1] >= count:
+        raise ValueError(f"the taps are {taps}, but they must be rising numbers from {first} to {count - 1}")
+    return taps
+
+
 class Backbone(nn.Cell):
     """Base of all networks: features, pyramid, head.
 
     A family sets `feature_info` and `num_features` (channels that `forward_features` returns) and implements
-    `forward_stages`, `forward_features`, `forward_head` and `reset_classifier`. Parameter names mirror the released
-    PyTorch state dict; the few that cannot are stated in `torch_renames`.
+    `forward_stages`, `forward_features`, `forward_head` and `reset_classifier`. It declares its layers (`layer_parts`)
+    and its classifier (`classifier_cells`). Parameter names mirror the released PyTorch state dict; the few that cannot
+    are stated in `torch_renames`.
     """
 
     #: (pattern, replacement) pairs of regular expressions that turn a name of ours into PyTorch's.
@@ -32,6 +60,8 @@ class Backbone(nn.Cell):
     no_weight_decay: Tuple[str, ...] = ()
     #: (group, pattern) pairs: trainable parameters whose name the regular expression finds are optimized apart.
     parameter_groups: Tuple[Tuple[str, str], ...] = ()
+    #: names of the cells that `reset_classifier` replaces, since the number of classes decides their shapes.
+    classifier_cells: Tuple[str, ...] = ()
 
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
@@ -70,6 +100,36 @@ class Backbone(nn.Cell):
         maps = self.forward_stages(x)
         return maps if out_indices is None else tuple(maps[index] for index in out_indices)
 
+    def layer_parts(self) -> Layers:
+        """The layers in the order in which they compute, each as the names of its cells and parameters.
+
+        The first is the stem, with the tables and tokens that join its map. Then every block is a layer of its own,
+        together with what leads into it: a downsampling before it, a table that its stage shares. The last layer is
+        the head, all that follows the last tap. Each parameter belongs to exactly one layer, and a tap of
+        `feature_info` ends with the last layer inside its cell: from this `models.stages` derives the layer and the
+        stage of every parameter, by which `model.freeze` and `optimizer.layer_decay` go.
+        """
+        raise NotImplementedError
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """Hook: the training calls it at the start of every epoch, and of the rest of one that it resumes in.
+
+        What it sets must depend on the epoch alone, since no checkpoint holds it, and must be a number that the
+        compiled step reads (a Parameter), since nothing is compiled again.
+
+        Args:
+            epoch: that begins, from 0.
+            epochs: of the whole training.
+        """
+
+    def update_switches(self) -> Dict[str, Parameter]:
+        """Hook: {pattern of parameter names: float32 scalar} that the updates of these parameters are multiplied by.
+
+        `on_epoch` sets such a scalar to 1 or 0. At 0 the parameters stay as they are to the bit, whatever momentum or
+        weight decay they have, as if they had left the optimizer.
+        """
+        return {}
+
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a fresh one for `num_classes` classes."""
         raise NotImplementedError
@@ -103,12 +163,18 @@ class MobileBackbone(Backbone):
     """Stages of blocks between a strided stem and MobileNetV3's last stage, which convolves after the pooling.
 
     (Section 5.1 of arXiv 1905.02244.) A family sets `conv_stem`, `bn1`, `act1`, `blocks` (stages, then
-    a 1x1 convolution), `taps` (stages whose maps `forward_stages` gives, -1 for the stem), `conv_head`, `act2`,
-    `dropout` and `classifier`.
+    a 1x1 convolution), `taps` (stages whose maps `forward_stages` gives, -1 for the stem), `feature_info` (of these
+    taps), `conv_head`, `act2`, `dropout` and `classifier`.
     """
 
     folds = (("conv_stem", "bn1"),)
+    classifier_cells = ("classifier",)
     taps: Tuple[int, ...]
+
+    def layer_parts(self) -> Layers:
+        last = len(self.blocks) - 1
+        blocks = [layer for index in range(last) for layer in layers_of(f"blocks.{index}", self.blocks[index])]
+        return (("conv_stem", "bn1", "act1"), *blocks, (f"blocks.{last}", "conv_head", "classifier"))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         x = self.act1(self.bn1(self.conv_stem(x)))
@@ -137,6 +203,12 @@ class ResidualBackbone(Backbone):
     """
 
     folds = (("conv1", "bn1"),)
+    classifier_cells = ("fc",)
+
+    def layer_parts(self) -> Layers:
+        blocks = [layer for name in ("layer1", "layer2", "layer3", "layer4")
+                  for layer in layers_of(name, getattr(self, name))]
+        return (("conv1", "bn1", "relu", "maxpool"), *blocks, ("fc",))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         stem = self.relu(self.bn1(self.conv1(x)))
@@ -158,28 +230,36 @@ class ResidualBackbone(Backbone):
 class ClassTokenBackbone(Backbone):
     """Backbone of tokens (B, 1 + h * w, num_features) whose first, the class token, is classified (ViT's shape).
 
-    A family sets `head` (a Dense), the table of positions under its released name `position_table` (from
-    `token_table`), and implements `forward_stages`, which gives the patches after the blocks `taps`, and
-    `forward_last`.
+    A family sets `blocks`, `norm`, `head` (a Dense) and the table of positions under its released name `position_table`
+    (from `token_table`), names in `embedding` what makes the tokens, and implements `forward_stages`, which gives the
+    patches after the blocks `taps`, and `forward_last`.
 
     Args:
         channels: of the tokens.
+        depth: number of blocks.
         patch: pixels along a side of a patch.
         input_size: height and width of the images, whole multiples of `patch`.
         drop_rate: dropout after the positions.
     """
 
+    classifier_cells = ("head",)
     taps: Tuple[int, ...] = (2, 5, 8, 11)
     position_table: str
+    embedding: Tuple[str, ...]
 
-    def __init__(self, channels: int, patch: int, input_size: Tuple[int, int], drop_rate: float):
+    def __init__(self, channels: int, depth: int, patch: int, input_size: Tuple[int, int], drop_rate: float):
         super().__init__()
+        self.taps = check_taps(self.taps, depth)
         self.grid = patch_grid(input_size, patch)
         self.num_features = channels
         self.feature_info = tuple(FeatureInfo(channels, patch, f"blocks.{index}") for index in self.taps)
         self.guard = SizeGuard(input_size)
         self.cls_token = token_table(1, channels)
         self.pos_drop = nn.Dropout(p=drop_rate)
+
+    def layer_parts(self) -> Layers:
+        stem = ("cls_token", self.position_table, *self.embedding)
+        return (stem, *layers_of("blocks", self.blocks), ("norm", "head"))
 
     def with_class_token(self, patches: Tensor, positions: Tensor) -> Tensor:
         """Patches (B, h * w, num_features) to all tokens, the table of positions added."""

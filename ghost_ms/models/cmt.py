@@ -14,7 +14,7 @@ from mindspore.common.initializer import Normal, initializer
 from ghost_ms.layers import (DropPath, ScaledDotProductAttention, SizeGuard, conv2d, depthwise_conv2d,
                              drop_path_rates, gelu, init_dense, initialize_convolutions, layer_norm, map_to_tokens,
                              resize_attention_bias, split_heads, tokens_to_map)
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers, layers_of, led_into
 from ghost_ms.models.registry import ModelCard, register
 
 #: Of the four stages: letter in the released names, heads, and the stride that thins keys and values out.
@@ -121,11 +121,15 @@ class CMT(Backbone):
 
     folds = (("_fc", "_bn"),)
     folds_ahead = (("stem_norm3", ("patch_embed_a.proj",)),)
+    classifier_cells = ("head",)
 
     def __init__(self, channels: Tuple[int, ...], depths: Tuple[int, ...], stem: int, mlp_ratio: float = 4.0,
                  num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.1, drop_path_rate: float = 0.0,
                  input_size: Tuple[int, int] = (224, 224)):
         super().__init__()
+        if not len(channels) == len(depths) == len(STAGES):
+            raise ValueError(f"channels {tuple(channels)} and depths {tuple(depths)} must be those of {len(STAGES)} "
+                             "stages")
         if min(input_size) < 32:
             raise ValueError(f"input_size {input_size[0]}x{input_size[1]} is below the 32 pixels a side that the four "
                              f"stages need")
@@ -159,6 +163,13 @@ class CMT(Backbone):
         self.head = nn.Dense(HEAD_CHANNELS, num_classes)
         init_dense(self)
         initialize_convolutions(self)
+
+    def layer_parts(self) -> Layers:
+        layers = [tuple(f"stem_{kind}{index}" for index in (1, 2, 3) for kind in ("conv", "norm"))]
+        for letter, _, _ in STAGES:
+            blocks = layers_of(f"blocks_{letter}", getattr(self, f"blocks_{letter}"))
+            layers += led_into(blocks, f"patch_embed_{letter}", f"relative_pos_{letter}")
+        return (*layers, ("_fc", "_bn", "head"))
 
     def _stem(self, x: Tensor) -> Tensor:
         x = self.stem_norm1(self.act(self.stem_conv1(self.guard(x))))

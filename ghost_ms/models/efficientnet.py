@@ -12,7 +12,7 @@ from mindspore import Tensor, nn
 
 from ghost_ms.layers import (DepthwiseSeparable, InvertedResidual, SqueezeExcite, conv2d, drop_path_rates,
                              same_conv2d)
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers, layers_of
 from ghost_ms.models.registry import ModelCard, register
 
 #: Table 1 of the paper, stages 2 to 8: (kernel, expansion, out, repeats, stride of the first block).
@@ -40,6 +40,7 @@ class EfficientNet(Backbone):
     """
 
     folds = (("conv_stem", "bn1"), ("conv_head", "bn2"))
+    classifier_cells = ("classifier",)
 
     def __init__(self, stages: Sequence[Tuple[int, ...]] = STAGES, se_ratio: float = 0.25,
                  act: Type[nn.Cell] = nn.SiLU, conv: Callable = conv2d, epsilon: float = 1e-5, num_classes: int = 1000,
@@ -73,6 +74,10 @@ class EfficientNet(Backbone):
         self.act2 = act()
         self.dropout = nn.Dropout(p=drop_rate)
         self.classifier = nn.Dense(HEAD, num_classes)
+
+    def layer_parts(self) -> Layers:
+        blocks = [layer for index, stage in enumerate(self.blocks) for layer in layers_of(f"blocks.{index}", stage)]
+        return (("conv_stem", "bn1"), *blocks, ("conv_head", "bn2", "classifier"))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         x = self.act1(self.bn1(self.conv_stem(x)))

@@ -10,7 +10,7 @@ from typing import Optional, Tuple
 from mindspore import Tensor, nn, ops
 
 from ghost_ms.layers import conv2d, drop_path_rates, initialize_convolutions
-from ghost_ms.models.backbone import FeatureInfo, ResidualBackbone
+from ghost_ms.models.backbone import FeatureInfo, Layers, ResidualBackbone, layers_of
 from ghost_ms.models.registry import ModelCard, register
 from ghost_ms.models.resnet import Bottleneck
 
@@ -55,6 +55,9 @@ class GGhostStage(nn.Cell):
         self.relu = nn.ReLU()
         self.end = _block(channels, channels, group_width, last)
 
+    def layers_within(self) -> Layers:
+        return (("base",), *layers_of("layers", self.layers), ("merge", "cheap", "end"))
+
     def construct(self, x: Tensor) -> Tensor:
         x = self.base(x)
         inner, means = x[:, :self.raw], [x.mean((2, 3), keep_dims=True)]
@@ -80,6 +83,8 @@ class GGhostRegNet(ResidualBackbone):
     def __init__(self, depths: Tuple[int, ...], widths: Tuple[int, ...], group_width: int, num_classes: int = 1000,
                  in_channels: int = 3, drop_rate: float = 0.2, drop_path_rate: float = 0.0):
         super().__init__()
+        if not len(depths) == len(widths) == 4:
+            raise ValueError(f"depths {tuple(depths)} and widths {tuple(widths)} must be those of four stages")
         self.conv1 = conv2d(in_channels, STEM_CHANNELS, 3, 2)
         self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
         self.relu = nn.ReLU()

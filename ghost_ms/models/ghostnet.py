@@ -10,7 +10,7 @@ from mindspore import Tensor, nn
 
 from ghost_ms.layers import (ConvBnAct, DropPath, GhostModule, SqueezeExcite, conv2d, depthwise_conv2d,
                              drop_path_rates, make_divisible)
-from ghost_ms.models.backbone import FeatureInfo, MobileBackbone
+from ghost_ms.models.backbone import FeatureInfo, MobileBackbone, check_taps
 from ghost_ms.models.registry import ModelCard, register
 
 #: Table 1 of the paper: stages of blocks, each (kernel, expansion, out, squeeze-excite ratio, stride).
@@ -76,19 +76,21 @@ class GhostNet(MobileBackbone):
         stem_stride: 2 as published, 1 for images of about 32 pixels.
     """
 
-    #: Rows, convolution and activation of the network; a relative of GhostNet may have its own.
+    #: Taps, rows, convolution and activation of the network; a relative of GhostNet may have its own.
     taps, stages, convolution, activation = TAPS, STAGES, staticmethod(conv2d), nn.ReLU
 
     def __init__(self, width: float = 1.0, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.2,
                  drop_path_rate: float = 0.0, stem_stride: int = 2):
         super().__init__()
+        self.taps = check_taps(self.taps, len(self.stages), first=-1)
         channels = make_divisible(16 * width)
         self.conv_stem = self.convolution(in_channels, channels, 3, stem_stride)
         self.bn1 = nn.BatchNorm2d(channels)
         self.act1 = self.activation()
         rates = iter(self.block_rates(drop_path_rate))
         depth = itertools.count()
-        stages, info, stride = [], [], stem_stride
+        stages, stride = [], stem_stride
+        info = [FeatureInfo(channels, stride, "act1")] if -1 in self.taps else []
         for index, rows in enumerate(self.stages):
             blocks = []
             for kernel, expansion, out, se_ratio, block_stride in rows:
@@ -97,7 +99,7 @@ class GhostNet(MobileBackbone):
                                               block_stride, se_ratio, next(rates)))
                 channels, stride = out, stride * block_stride
             stages.append(nn.SequentialCell(*blocks))
-            if index in TAPS:
+            if index in self.taps:
                 info.append(FeatureInfo(channels, stride, f"blocks.{index}"))
         self.feature_info = tuple(info)
         self.num_features = make_divisible(960 * width)

@@ -5,7 +5,7 @@ from mindspore import Tensor, nn
 from mindspore.common.initializer import Normal
 
 from ghost_ms.layers import ConvMlp, DropPath, OverlapPatchEmbed, drop_path_rates
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers, layers_of, led_into
 
 
 class MlpBlock(nn.Cell):
@@ -38,6 +38,7 @@ class MlpBackbone(Backbone):
     """A backbone whose last map is normed, averaged and classified by one linear layer."""
 
     final_norm = ("norm", "head")
+    classifier_cells = ("head",)
 
     def _finish(self, channels: int, norm: Callable[[int], nn.Cell], num_classes: int, drop_rate: float) -> None:
         self.num_features = channels
@@ -75,6 +76,9 @@ class MlpPyramid(MlpBackbone):
                  embed_act: Optional[Callable[[], nn.Cell]] = None, num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0):
         super().__init__()
+        if not len(depths) == len(widths) == len(mlp_ratios):
+            raise ValueError(f"depths {tuple(depths)}, widths {tuple(widths)} and MLP ratios {tuple(mlp_ratios)} must "
+                             "be those of the same stages")
 
         def embed(channels, width, kernel_size, stride, padding):
             return OverlapPatchEmbed(channels, width, kernel_size, stride, padding, embed_norm and embed_norm(width),
@@ -92,6 +96,12 @@ class MlpPyramid(MlpBackbone):
         self.feature_info = tuple(FeatureInfo(width, 4 << stage, f"network.{2 * stage}")
                                   for stage, width in enumerate(widths))
         self._finish(widths[-1], norm, num_classes, drop_rate)
+
+    def layer_parts(self) -> Layers:
+        layers = [("patch_embed",), *layers_of("network.0", self.network[0])]
+        for index in range(2, len(self.network), 2):
+            layers += led_into(layers_of(f"network.{index}", self.network[index]), f"network.{index - 1}")
+        return (*layers, ("norm", "head"))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         x = self.patch_embed(x)

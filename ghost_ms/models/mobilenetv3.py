@@ -9,7 +9,7 @@ from mindspore import nn
 
 from ghost_ms.layers import (ConvBnAct, DepthwiseSeparable, InvertedResidual, SqueezeExcite, conv2d, drop_path_rates,
                              make_divisible)
-from ghost_ms.models.backbone import FeatureInfo, MobileBackbone
+from ghost_ms.models.backbone import FeatureInfo, MobileBackbone, check_taps
 from ghost_ms.models.registry import ModelCard, register
 
 RE, HS = nn.ReLU, nn.HSwish
@@ -50,7 +50,7 @@ class MobileNetV3(MobileBackbone):
     def __init__(self, stages: Sequence, taps: Tuple[int, ...], head: int, num_classes: int = 1000,
                  in_channels: int = 3, drop_rate: float = 0.2, drop_path_rate: float = 0.0):
         super().__init__()
-        self.taps = taps
+        self.taps = check_taps(taps, len(stages), first=-1)
         self.conv_stem = conv2d(in_channels, STEM, 3, 2)
         self.bn1 = nn.BatchNorm2d(STEM)
         self.act1 = nn.HSwish()

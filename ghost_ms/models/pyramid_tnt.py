@@ -14,7 +14,7 @@ from mindspore.common.initializer import Normal, initializer
 from ghost_ms.layers import (DropPath, Mlp, ScaledDotProductAttention, SizeGuard, conv2d, cut_patches,
                              drop_path_rates, init_dense, initialize_convolutions, layer_norm, map_to_tokens,
                              patch_grid, resize_attention_bias, resize_tokens, split_heads, token_table, tokens_to_map)
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers, layers_of, led_into
 from ghost_ms.models.registry import HALF_MEAN, HALF_STD, ModelCard, register
 
 #: Patches lie 8 pixels apart, each with 4 x 4 words.
@@ -118,6 +118,9 @@ class Stage(nn.Cell):
                                                                                  drop, rate)
                                    for index, rate in enumerate(rates)])
 
+    def layers_within(self) -> Layers:
+        return led_into(layers_of("blocks", self.blocks), "relative_pos")
+
     def construct(self, words: Tensor, patches: Tensor) -> Tuple[Tensor, Tensor]:
         for block in self.blocks:
             words, patches = block(words, patches, self.relative_pos)
@@ -202,11 +205,14 @@ class PyramidTNT(Backbone):
     """
 
     no_weight_decay = (r"^outer_pos$", r"^inner_pos$")
+    classifier_cells = ("head",)
 
     def __init__(self, outer: int, inner: int, heads: Tuple[int, int], depths: Tuple[int, ...],
                  num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.0, drop_path_rate: float = 0.0,
                  input_size: Tuple[int, int] = (256, 256)):
         super().__init__()
+        if len(depths) > len(STAGES):
+            raise ValueError(f"depths {tuple(depths)} are more than the {len(STAGES)} stages that there are")
         grid = patch_grid(input_size, PATCH)
         if min(grid) < STAGES[0][1]:
             raise ValueError(f"input_size {input_size[0]}x{input_size[1]} is below the 32 pixels a side that pooling "
@@ -236,6 +242,13 @@ class PyramidTNT(Backbone):
         self.head = nn.Dense(self.num_features, num_classes)
         init_dense(self)
         initialize_convolutions(self)
+
+    def layer_parts(self) -> Layers:
+        layers = [("patch_embed", "outer_pos", "inner_pos")]
+        for index, stage in enumerate(self.stages):
+            before = (f"word_merges.{index - 1}", f"sentence_merges.{index - 1}") if index else ()
+            layers += led_into(layers_of(f"stages.{index}", stage), *before)
+        return (*layers, ("norm", "head"))
 
     def _forward_tokens(self, x: Tensor) -> Tuple[Tensor, ...]:
         words, patches = self.patch_embed(self.guard(x))

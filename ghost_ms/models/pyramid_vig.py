@@ -74,6 +74,9 @@ class PyramidViG(VisionGraphNet):
 
     def __init__(self, channels: Sequence[int], depths: Sequence[int], num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
+        if len(channels) != len(depths) or len(depths) > len(STAGES):
+            raise ValueError(f"channels {tuple(channels)} and depths {tuple(depths)} must be those of the same stages, "
+                             f"at most {len(STAGES)}")
         first = channels[0]
         stem = Stem(in_channels, (first // 2, first, first), (2, 2, 1))
         rates = drop_path_rates(drop_path_rate, sum(depths))

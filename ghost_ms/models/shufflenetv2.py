@@ -8,7 +8,7 @@ from typing import Tuple
 from mindspore import Tensor, nn, ops
 
 from ghost_ms.layers import DropPath, conv2d, depthwise_conv2d, drop_path_rates
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers, layers_of
 from ghost_ms.models.registry import ModelCard, register
 
 #: Units of stage2, stage3 and stage4 (table 5 of the paper).
@@ -78,9 +78,13 @@ class ShuffleNetV2(Backbone):
             half, the others drop nothing.
     """
 
+    classifier_cells = ("fc",)
+
     def __init__(self, channels: Tuple[int, int, int, int], num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0):
         super().__init__()
+        if len(channels) != 4:
+            raise ValueError(f"channels {tuple(channels)} must be those of stage2, stage3, stage4 and conv5")
         self.conv1 = nn.SequentialCell(conv2d(in_channels, STEM, 3, 2), nn.BatchNorm2d(STEM), nn.ReLU())
         self.maxpool = max_pool()
         rates = iter(drop_path_rates(drop_path_rate, sum(REPEATS)))
@@ -98,6 +102,10 @@ class ShuffleNetV2(Backbone):
             zip((STEM,) + widths, (2, 4, 8, 16, 32), ("conv1", "maxpool", "stage2", "stage3", "stage4")))
         self.dropout = nn.Dropout(p=drop_rate)
         self.fc = nn.Dense(self.num_features, num_classes)
+
+    def layer_parts(self) -> Layers:
+        units = [layer for name in ("stage2", "stage3", "stage4") for layer in layers_of(name, getattr(self, name))]
+        return (("conv1", "maxpool"), *units, ("conv5", "fc"))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         stride2 = self.conv1(x)

@@ -10,7 +10,7 @@ from mindspore import Tensor, nn, ops
 
 from ghost_ms.layers import (LeakyIntegrateFire, OverlapPatchEmbed, SingleGroupNorm, conv2d, depthwise_conv2d,
                              drop_path_rates, gelu)
-from ghost_ms.models.backbone import FeatureInfo
+from ghost_ms.models.backbone import FeatureInfo, Layers, layers_of, led_into
 from ghost_ms.models.mlp_pyramid import MlpBackbone, MlpBlock
 from ghost_ms.models.registry import ModelCard, register
 
@@ -105,6 +105,13 @@ class SnnMlp(MlpBackbone):
         self.feature_info = tuple(FeatureInfo(width << stage, 4 << stage, f"layers.{stage}.blocks")
                                   for stage in range(len(depths)))
         self._finish(width << (len(depths) - 1), SingleGroupNorm, num_classes, drop_rate)
+
+    def layer_parts(self) -> Layers:
+        layers = [("patch_embed",)]
+        for index, stage in enumerate(self.layers):
+            before = (f"layers.{index - 1}.downsample",) if index else ()
+            layers += led_into(layers_of(f"layers.{index}.blocks", stage.blocks), *before)
+        return (*layers, ("norm", "head"))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         x = self.patch_embed(x)

@@ -101,10 +101,11 @@ class TNT(ClassTokenBackbone):
     torch_unused = (r"^outer_tokens$",)
     no_weight_decay = (r"^outer_pos$", r"^inner_pos$", r"^cls_token$")
     position_table = "outer_pos"
+    embedding = ("inner_pos", "patch_embed", "proj_norm1", "proj", "proj_norm2")
 
     def __init__(self, outer: int, inner: int, heads: int, num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
-        super().__init__(outer, PATCH, input_size, drop_rate)
+        super().__init__(outer, DEPTH, PATCH, input_size, drop_rate)
         self.outer_pos = token_table(1 + self.grid[0] * self.grid[1], outer)
         self.inner_pos = token_table(WORDS, inner)
         self.patch_embed = WordEmbedding(in_channels, inner)

@@ -15,7 +15,7 @@ from mindspore.common.initializer import Normal, initializer
 
 from ghost_ms.layers.conv import conv2d, depthwise_conv2d
 from ghost_ms.layers.reparam import Branch, biased_conv, chain_pointwise, fold_batch_norm, fuse_branches
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers, layers_of
 from ghost_ms.models.registry import ModelCard, register
 
 EPSILON = 1e-6
@@ -127,10 +127,16 @@ class VanillaNet(Backbone):
                      (r"^cls\.2\.conv1\.1", "cls1.3"), (r"^cls\.2\.conv2", "cls2"),
                      (r"^(stem2\.2|stages\.\d+\.act)\.conv\.", r"\1."))
 
+    #: The pair of convolutions is one linear layer in the end.
+    classifier_cells = ("cls.2",)
+
     def __init__(self, dims: Tuple[int, ...], strides: Tuple[int, ...], adaptive: bool = False,
                  num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.0, drop_path_rate: float = 0.0,
                  deploy: bool = False):
         super().__init__()
+        if len(dims) != len(strides) + 1:
+            raise ValueError(f"dims {tuple(dims)} are those of the stem and of each stage, which do not go with "
+                             f"strides {tuple(strides)}, those of the stages")
         del drop_path_rate
         self._fused, self._slope = deploy, None
         stride, padding = (3, 1) if adaptive else (4, 0)
@@ -171,6 +177,9 @@ class VanillaNet(Backbone):
                 conv.weight.set_data(initializer(Normal(0.02), conv.weight.shape))
                 if conv.has_bias:
                     conv.bias.set_data(initializer("zeros", conv.bias.shape))
+
+    def layer_parts(self) -> Layers:
+        return (("stem",), *layers_of("stages", self.stages), ("cls",))
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         taps = [info.name for info in self.feature_info]

@@ -31,6 +31,8 @@ class VersatileVgg(VggBackbone):
         drop_path_rate: taken as every network takes it; without residual branches there is nothing to drop.
     """
 
+    classifier_cells, head_parts = ("classifier.5",), ("fc6", "classifier")
+
     def __init__(self, norm: bool = False, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.5,
                  drop_path_rate: float = 0.0):
         def unit(channels: int, out: int, _: int) -> List[nn.Cell]:

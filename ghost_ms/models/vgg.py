@@ -3,7 +3,7 @@ from typing import Callable, List, Tuple
 
 from mindspore import Tensor, nn
 
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers
 
 Rows = Tuple[Tuple[int, ...], ...]
 
@@ -18,19 +18,29 @@ class VggBackbone(Backbone):
             activation.
     """
 
+    #: what follows the last pool, and has parameters.
+    head_parts: Tuple[str, ...] = ("classifier",)
+
     def __init__(self, rows: Rows, in_channels: int, unit: Callable[[int, int, int], List[nn.Cell]]):
         super().__init__()
-        cells, info, channels, position = [], [], in_channels, 0
+        cells: List[nn.Cell] = []
+        info, starts, channels = [], [], in_channels
         for index, row in enumerate(rows):
             for out in row:
-                cells += unit(channels, out, position)
-                channels, position = out, position + 1
+                starts.append(len(cells))
+                cells += unit(channels, out, len(starts) - 1)
+                channels = out
             info.append(FeatureInfo(channels, 2 ** (index + 1), f"features.{len(cells)}"))
             cells.append(nn.MaxPool2d(2, 2))
         self.features = nn.SequentialCell(*cells)
         self.feature_info = tuple(info)
         self.num_features = channels
+        self.units = tuple(zip(starts, starts[1:] + [len(cells)]))
         self.taps = tuple(int(tap.name.rpartition(".")[2]) for tap in info)
+
+    def layer_parts(self) -> Layers:
+        units = [tuple(f"features.{index}" for index in range(start, end)) for start, end in self.units]
+        return (*units, self.head_parts)
 
     def forward_stages(self, x: Tensor) -> Tuple[Tensor, ...]:
         maps = []

@@ -11,7 +11,7 @@ from mindspore import Parameter, Tensor, nn
 from mindspore.common.initializer import HeNormal, initializer
 
 from ghost_ms.layers import GraphFeedForward, Grapher, conv2d, drop_path_rates, gelu, resize_table
-from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers, check_taps
 from ghost_ms.models.registry import HALF_MEAN, HALF_STD, ModelCard, register
 
 #: Neighbours of the first and of the last block; those between rise linearly, cut to integers.
@@ -51,12 +51,14 @@ class VisionGraphNet(Backbone):
         feature_info: taps; the last name of each, `backbone.N`, gives the block that it follows.
     """
 
+    classifier_cells = ("prediction.4",)
+
     def __init__(self, stem: nn.Cell, grid: Tuple[int, int], channels: int, blocks: Sequence[nn.Cell],
                  feature_info: Sequence[FeatureInfo], num_classes: int, drop_rate: float):
         super().__init__()
         self.feature_info = tuple(feature_info)
         self.num_features = self.feature_info[-1].channels
-        self.taps = tuple(int(info.name.rsplit(".", 1)[-1]) for info in self.feature_info)
+        self.taps = check_taps([int(info.name.rsplit(".", 1)[-1]) for info in self.feature_info], len(blocks))
         self.pos_embed = Parameter(Tensor(np.zeros((1, channels) + tuple(grid)), ms.float32), name="pos_embed")
         self.stem = stem
         self.backbone = nn.SequentialCell(*blocks)
@@ -64,6 +66,16 @@ class VisionGraphNet(Backbone):
             conv2d(self.num_features, 1024, bias=True), nn.BatchNorm2d(1024), gelu(), nn.Dropout(p=drop_rate),
             conv2d(1024, num_classes, bias=True))
         initialize(self)
+
+    def layer_parts(self) -> Layers:
+        """A block is a sequence; a cell between two blocks, a downsampling, belongs to the one that it leads into."""
+        layers, before = [("pos_embed", "stem")], ()
+        for index, cell in enumerate(self.backbone):
+            before += (f"backbone.{index}",)
+            if isinstance(cell, nn.SequentialCell):
+                layers.append(before)
+                before = ()
+        return (*layers, ("prediction",))
 
     def _first_map(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -111,6 +123,8 @@ class ViG(VisionGraphNet):
 
     def __init__(self, channels: int, depth: int, num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0, input_size: Tuple[int, int] = (224, 224)):
+        if depth < 4:
+            raise ValueError(f"depth is {depth}, but a ViG has 4 blocks at least: its taps end its quarters")
         stem = Stem(in_channels, [channels // 8, channels // 4, channels // 2, channels, channels], (2, 2, 2, 2, 1))
         grid = tuple(-(-extent // 16) for extent in input_size)
         rates = drop_path_rates(drop_path_rate, depth)

@@ -5,21 +5,27 @@ from typing import Dict, List, Sequence, Union
 from mindspore import Parameter, nn
 
 from ghost_ms.config import OptimizerConfig
+from ghost_ms.models.stages import layer_of_parameters, stage_of_parameters
 
 
 def parameter_groups(net: nn.Cell, config: OptimizerConfig, extra: Sequence[Parameter] = ()) -> List[dict]:
-    """Groups of the trainable parameters: {"params", "weight_decay", "factor"}, the last on the learning rate.
+    """Groups of the trainable parameters: {"params", "weight_decay", "factor", "switch"}.
+
+    `factor` is on the learning rate, and so is `switch`: None, or a scalar Parameter that the network turns to 0 for as
+    long as these parameters are not trained (`Backbone.update_switches`).
 
     Norms and biases (all that is one-dimensional) go without decay, and so do the names that the network lists in
     `no_weight_decay`: position tables and class tokens. The groups that it names in `parameter_groups`, such as the
     LIF scalars of SNN-MLP, never decay and have the factor of `optimizer.group_lr`. With `optimizer.layer_decay` d
-    the factor of stage s of S is d to the power S - s, and that of the classifier 1 (arXiv 2106.08254, section 3.1).
+    the factor of layer l of L is d to the power L - l: the stem is layer 0, every block is one, the head is layer L
+    (ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254, whose code and timm count so).
 
     Args:
         extra: trainable parameters beside those of the network.
 
     Raises:
-        ValueError: `group_lr` names a group that the network does not have; nothing is left to train.
+        ValueError: `group_lr` names a group that the network does not have; nothing is left to train; `layer_decay` is
+            given, and the network declares no layers.
     """
     parameters = list(net.trainable_params())
     if not parameters:
@@ -29,54 +35,48 @@ def parameter_groups(net: nn.Cell, config: OptimizerConfig, extra: Sequence[Para
     if unknown:
         raise ValueError(f"optimizer.group_lr names a group '{unknown[0]}'; the groups of this {type(net).__name__} "
                          f"are: {', '.join(named) or 'none'}")
-    stages = stage_of_parameters(net) if config.layer_decay != 1 else {}
-    depth = len(getattr(net, "feature_info", ()))
+    layers = layer_of_parameters(net) if config.layer_decay != 1 else {}
+    head = max(layers.values(), default=0)
+    switches = net.update_switches() if hasattr(net, "update_switches") else {}
     spared = [re.compile(pattern) for pattern in getattr(net, "no_weight_decay", ())]
     groups: Dict[tuple, List[Parameter]] = {}
     for parameter in [*parameters, *extra]:
         own = next((group for group, pattern in named.items() if re.search(pattern, parameter.name)), None)
         plain = parameter.ndim <= 1 or any(pattern.search(parameter.name) for pattern in spared)
         decays = own is None and (config.decay_norms_and_biases or not plain)
-        factor = config.group_lr.get(own, 1.0) * config.layer_decay ** (depth - stages.get(parameter.name, depth))
-        groups.setdefault((config.weight_decay if decays else 0.0, factor), []).append(parameter)
-    return [{"params": members, "weight_decay": decay, "factor": factor}
-            for (decay, factor), members in groups.items()]
-
-
-def stage_of_parameters(net: nn.Cell) -> Dict[str, int]:
-    """Stage of each parameter: s where it comes after tap s - 1 of `feature_info` and not after tap s.
-
-    What follows the last tap, the head, has the number of taps.
-
-    Raises:
-        ValueError: the network has no stages.
-    """
-    cells = [name for name, _ in net.cells_and_names()]
-    # A tap may be an activation, without parameters: the order of the cells tells what lies before it.
-    ends = [max((index for index, name in enumerate(cells) if f"{name}.".startswith(f"{info.name}.")), default=-1)
-            for info in getattr(net, "feature_info", ())]
-    if not ends or min(ends) < 0:
-        raise ValueError(f"this {type(net).__name__} tells no stages, which optimizer.layer_decay and a number in "
-                         "model.freeze need")
-    position = {name: index for index, name in enumerate(cells)}
-    return {name: sum(position[name.rpartition(".")[0]] > end for end in ends) for name in net.parameters_dict()}
+        factor = config.group_lr.get(own, 1.0) * config.layer_decay ** (head - layers.get(parameter.name, head))
+        switch = next((pattern for pattern in switches if re.search(pattern, parameter.name)), None)
+        groups.setdefault((config.weight_decay if decays else 0.0, factor, switch), []).append(parameter)
+    return [{"params": members, "weight_decay": decay, "factor": factor, "switch": switches.get(switch)}
+            for (decay, factor, switch), members in groups.items()]
 
 
 def classifier_names(net: nn.Cell) -> List[str]:
-    """Names of the parameters of the classifier: those of the last layer that has any."""
-    names = [parameter.name for parameter in net.trainable_params()]
-    layer = names[-1].rpartition(".")[0]
-    return [name for name in names if name.rpartition(".")[0] == layer]
+    """Names of the parameters of the classifier that the network declares, trained or frozen.
+
+    Raises:
+        ValueError: it declares none.
+    """
+    cells = getattr(net, "classifier_cells", ())
+    names = [name for name in net.parameters_dict() if any(name.startswith(f"{cell}.") for cell in cells)]
+    if not names:
+        raise ValueError(f"this {type(net).__name__} declares no classifier, which optimizer.clip_agc spares: name its "
+                         "cells in classifier_cells (see ghost_ms/models/backbone.py)")
+    return names
 
 
 def freeze(net: nn.Cell, what: Union[int, Sequence[str]]) -> int:
-    """Exclude parameters from training, and let their BatchNorms keep their statistics; the number of parameters.
+    """Exclude parameters from training, and let norms among them keep their statistics; the number of parameters.
+
+    Nothing else changes in the frozen part: its dropout and drop path go on as everywhere in the field.
 
     Args:
-        what: a number of stages from the input on, or names of cells, such as ["conv_stem", "blocks.0"].
+        what: a number of stages from the input on (all that computes up to that tap of `feature_info`, and nothing that
+            comes after), or names of cells, such as ["conv_stem", "blocks.0"].
 
     Raises:
-        ValueError: more stages than there are, or a name that no parameter has; the sentence lists what there is.
+        ValueError: more stages than there are, or a name that no parameter has; the sentence lists what there is. Or a
+            norm whose running statistics cannot be held.
     """
     if isinstance(what, int):
         if not what:
@@ -98,7 +98,11 @@ def freeze(net: nn.Cell, what: Union[int, Sequence[str]]) -> int:
     for parameter in net.get_parameters():
         if parameter.name in frozen:
             parameter.requires_grad = False
-    for _, cell in net.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d) and cell.moving_mean.name in frozen:
+    for name, cell in net.cells_and_names():
+        mean = getattr(cell, "moving_mean", getattr(cell, "running_mean", None))
+        if mean is not None and mean.name in frozen:
+            if not hasattr(cell, "use_batch_statistics"):
+                raise ValueError(f"model.freeze covers '{name}', a {type(cell).__name__}, whose running statistics "
+                                 "cannot be held; take MindSpore's nn.BatchNorm2d or leave it out")
             cell.use_batch_statistics = False
     return len(frozen)

@@ -95,6 +95,7 @@ class Training:
         rows, epochs = self.progress.rows, self.config.train.epochs
         ended = self._finished()
         while self.progress.epoch < epochs and not ended:
+            self.step.net.on_epoch(self.progress.epoch, epochs)
             if self.config.train.activation_epochs:
                 self.step.net.set_activation_slope(activation_slope(self.config.train, self.progress.epoch))
             self._train()

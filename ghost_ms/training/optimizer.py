@@ -3,6 +3,7 @@
 `nn.SGD` equals PyTorch's. The CPU kernel of `nn.RMSProp` takes roots to five digits only, `nn.AdamWeightDecay` has no
 bias correction, `nn.Lamb` no CPU kernel, and Lion does not exist: these are written here with common operators.
 """
+import inspect
 import math
 from typing import List, Optional, Sequence
 
@@ -21,15 +22,23 @@ LONGEST = 2 ** 25
 
 
 class RateTable(LearningRateSchedule):
-    """One learning rate an update, times a factor; past the end the last one. No part of the step's state."""
+    """One learning rate an update, times a factor and a switch; past the end the last one. No part of the step's state.
 
-    def __init__(self, rates: Sequence[float], factor: float = 1.0):
+    Args:
+        rates, factor: of the updates.
+        switch: float32 scalar that is set from outside (`Backbone.update_switches`); None for 1.
+    """
+
+    def __init__(self, rates: Sequence[float], factor: float = 1.0, switch: Optional[Parameter] = None):
         super().__init__()
+        # Past the registration of Cell, which would make it a part of the step's state.
+        object.__setattr__(self, "switch", switch)
         self.rates = Tensor(np.asarray(rates, np.float64) * factor, ms.float32)
         self.last = Tensor([len(rates) - 1], ms.int32)
 
     def construct(self, global_step: Tensor) -> Tensor:
-        return ops.gather(self.rates, ops.minimum(global_step, self.last), 0)
+        rate = ops.gather(self.rates, ops.minimum(global_step, self.last), 0)
+        return rate if self.switch is None else rate * self.switch
 
 
 def _in_parts(parameters: Sequence[Parameter]) -> List[List[Parameter]]:
@@ -43,6 +52,16 @@ def _in_parts(parameters: Sequence[Parameter]) -> List[List[Parameter]]:
         parts[-1].append(parameter)
         length += parameter.size
     return parts
+
+
+class Sgd(nn.SGD):
+    """`nn.SGD`, which in PyNative mode runs operator by operator.
+
+    MindSpore compiles `construct` of its own optimizers in both modes. What is compiled in PyNative mode goes on using
+    the old memory of a parameter after `set_data`: its updates were lost from the first evaluation of running means on.
+    """
+
+    construct = inspect.unwrap(nn.SGD.construct)
 
 
 class FlatOptimizer(nn.Optimizer):
@@ -61,6 +80,7 @@ class FlatOptimizer(nn.Optimizer):
         # A prefix would rename the parameters of the network.
         self.flats = nn.CellList(flats, auto_prefix=False)
         self.decays = tuple(group["weight_decay"] for group in groups)
+        self.switched = tuple(getattr(group.get("lr"), "switch", None) is not None for group in groups)
 
     def state(self, name: str, start: float = 0.0) -> ParameterTuple:
         """Vectors 'name.0', 'name.1' ... with a number for each that the parameters of group 0, 1 ... hold."""
@@ -121,6 +141,9 @@ class RMSProp(FlatOptimizer):
         mean = self.rho * self.squares[index] + (1.0 - self.rho) * gradient * gradient
         move = self.momentum * self.moments[index] + rate * gradient / ops.sqrt(mean + self.eps)
         move = ops.depend(move, (ops.assign(self.squares[index], mean), ops.assign(self.moments[index], move)))
+        if self.switched[index]:
+            # The rate is inside the momentum, which goes on for a while without it.
+            move = move * self.learning_rate[self.bounds[index][0]].switch
         return self.flats[index].subtract(move)
 
 
@@ -201,6 +224,10 @@ class Lion(FlatOptimizer):
         return self.flats[index].subtract(ops.depend(rate * move, ops.assign(moment, mean)))
 
 
+def _key(group: dict) -> tuple:
+    return group["factor"], id(group["switch"])
+
+
 def create_optimizer(net: nn.Cell, config: OptimizerConfig, rates: Sequence[float],
                      extra: Optional[Sequence[Parameter]] = None) -> nn.Optimizer:
     """The optimizer of a recipe over the network's parameter groups.
@@ -214,14 +241,14 @@ def create_optimizer(net: nn.Cell, config: OptimizerConfig, rates: Sequence[floa
     """
     groups = parameter_groups(net, config, extra or ())
     table = RateTable(rates)
-    if any(group["factor"] != 1 for group in groups):
-        tables = {group["factor"]: RateTable(rates, group["factor"]) for group in groups}
-        groups = [{**group, "lr": tables[group["factor"]]} for group in groups]
-    groups = [{key: value for key, value in group.items() if key != "factor"} for group in groups]
+    if any(group["factor"] != 1 or group["switch"] is not None for group in groups):
+        tables = {_key(group): RateTable(rates, group["factor"], group["switch"]) for group in groups}
+        groups = [{**group, "lr": tables[_key(group)]} for group in groups]
+    groups = [{key: value for key, value in group.items() if key not in ("factor", "switch")} for group in groups]
     betas = {"betas": config.betas} if config.betas is not None else {}
     eps = config.eps or EPSILON.get(config.name)
     if config.name == "sgd":
-        return nn.SGD(groups, table, config.momentum, nesterov=config.nesterov)
+        return Sgd(groups, table, config.momentum, nesterov=config.nesterov)
     if config.name == "rmsprop":
         return RMSProp(groups, table, config.rms_decay, config.momentum, eps)
     if config.name == "adamw":

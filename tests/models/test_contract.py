@@ -1,5 +1,7 @@
 """Every registered variant keeps the contract of `Backbone`; a new variant is covered by being registered."""
 import datetime
+import functools
+import re
 
 import mindspore as ms
 import numpy as np
@@ -11,6 +13,8 @@ from ghost_ms import create_model, list_models, model_card
 from ghost_ms.deploy.compare import compare
 from ghost_ms.deploy.fuse import count_cells, to_deploy_form
 from ghost_ms.deploy.verify_worker import randomize_statistics
+from ghost_ms.models.stages import layer_of_parameters, stage_of_parameters
+from ghost_ms.training.groups import classifier_names
 
 #: Small sizes keep the suite quick; every network takes them.
 SQUARE, WIDE = (64, 64), (64, 96)
@@ -29,6 +33,12 @@ class Variant:
 
     def __init__(self, name):
         self.name, self.card, self.nets = name, model_card(name), {}
+
+    @functools.cached_property
+    def blank(self):
+        """Without values: names and shapes alone, quickly."""
+        with no_init_parameters():
+            return create_model(self.name)
 
     def net(self, size=None):
         """In evaluation mode, for a size; networks without position tables are one for all sizes."""
@@ -62,9 +72,35 @@ def _images(batch, size, channels=3):
 
 
 def test_parameter_count_is_the_published_one(variant):
-    with no_init_parameters():
-        count = sum(p.size for p in create_model(variant.name).trainable_params())
+    count = sum(p.size for p in variant.blank.trainable_params())
     assert count + variant.card.unused_params == variant.card.params
+
+
+def test_layers_are_declared_for_every_parameter(variant):
+    """Each in exactly one layer, or `layer_of_parameters` raises; test_stages.py sees that they are the right ones."""
+    net = variant.blank
+    parts, layers, stages = net.layer_parts(), layer_of_parameters(net), stage_of_parameters(net)
+    assert layers.keys() == stages.keys() == net.parameters_dict().keys()
+    assert set(layers.values()) == set(range(len(parts))), "a layer without parameters"
+    assert {part for layer in parts for part in layer} <= {name for name, _ in net.cells_and_names()} | set(layers)
+    by_layer = {layers[name]: stages[name] for name in layers}
+    assert all(by_layer[layers[name]] == stages[name] for name in layers)
+    assert [by_layer[layer] for layer in sorted(by_layer)] == sorted(by_layer.values())
+    assert {layers[name] for name in classifier_names(net)} == {len(parts) - 1}
+    assert stages[classifier_names(net)[0]] == len(net.feature_info)
+
+
+def test_every_pattern_finds_what_it_is_for(variant):
+    """Of parameters by our names and PyTorch's, and of the entries that PyTorch's network has beside them."""
+    net, names = variant.blank, list(variant.blank.parameters_dict())
+    for pattern in (*net.no_weight_decay, *dict(net.parameter_groups).values()):
+        assert any(re.search(pattern, name) for name in names), pattern
+    for pattern, replacement in net.torch_renames:
+        assert any(re.search(pattern, name) for name in names), pattern
+        names = [re.sub(pattern, replacement, name) for name in names]
+    extras = net.torch_extras()
+    assert all(any(re.search(pattern, name) for pattern in net.torch_unused) for name in extras)
+    assert not extras or all(any(re.search(pattern, name) for name in extras) for pattern in net.torch_unused)
 
 
 def test_logits(variant, in_turn):
@@ -143,7 +179,10 @@ def test_other_classes_channels_and_rates(variant):
     net = create_model(variant.name, input_size=SQUARE, num_classes=7, in_channels=1, drop_rate=0.3,
                        drop_path_rate=0.1).set_train(False)
     assert net(_images(1, SQUARE, channels=1)).shape == (1, 7)
+    before, classifier = net.parameters_dict(), classifier_names(net)
     net.reset_classifier(5)
     assert net(_images(2, SQUARE, channels=1)).shape == (2, 5)
+    replaced = [name for name, parameter in net.parameters_dict().items() if parameter is not before[name]]
+    assert replaced == classifier == classifier_names(net)
     parameters = [p.name for p in net.get_parameters()]
     assert parameters == [n for n, _ in net.parameters_and_names()], "names must be structural after a reset"

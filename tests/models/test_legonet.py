@@ -1,11 +1,24 @@
 """LegoNet beyond the contract: sparse form, balance, and the end of the choice's training."""
+import re
+import shutil
+
 import mindspore as ms
 import numpy as np
+import pytest
 from mindspore import ops
 
 from ghost_ms import create_model, model_card
+from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
+from ghost_ms.models import legonet, registry
+from ghost_ms.models.legonet import LegoVgg
+from ghost_ms.models.registry import ModelCard
+from ghost_ms.config import EmaConfig, LossConfig, OptimizerConfig, TrainConfig
+from ghost_ms.training.checkpoint import read_checkpoint
+from ghost_ms.training.fit import fit
+from ghost_ms.training.states import states_in
 from ghost_ms.weights.convert import load_torch_state
 from tests import golden
+from tests.same import assert_same_runs
 
 
 def _images(batch=2, size=(32, 48)):
@@ -59,6 +72,80 @@ def test_balance_loss_is_the_sum_over_the_layers():
     # Every one of the 128 uses falls on filter 0 of 32, each of which should have 4.
     new = 0.5 * (124 ** 2 + 31 * 4 ** 2)
     np.testing.assert_allclose(float(net.balance_loss().asnumpy()), before - old + new, rtol=1e-6)
+
+
+def _small(**kwargs):
+    """Three Lego layers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(legonet, "ROWS", ((4, 4), (8, 8)))
+        return LegoVgg(**{"num_classes": 4, **kwargs})
+
+
+def test_the_switch_changes_nothing_but_the_gradient_of_the_choice():
+    ms.set_seed(2)
+    plain, switched, x = _small(), _small(choice_epochs=2), _images(size=(16, 16))
+    for name, parameter in plain.parameters_dict().items():
+        switched.parameters_dict()[name].set_data(parameter.value())
+    weights, names = switched.trainable_params(), [p.name for p in switched.trainable_params()]
+    assert names == [p.name for p in plain.trainable_params()]
+
+    def gradients(net, epoch):
+        net.on_epoch(epoch, 4)
+        found = ops.value_and_grad(lambda x: net(x).sum() + 0.1 * net.balance_loss(), None, net.trainable_params())(x)
+        return [float(found[0].asnumpy()), *(gradient.asnumpy() for gradient in found[1])]
+
+    expected = gradients(plain, 3)
+    for epoch, trained in ((0, True), (1, True), (2, False), (3, False), (1, True)):
+        actual = gradients(switched, epoch)
+        assert actual[0] == expected[0] and len(actual) == 1 + len(weights)
+        for name, one, other in zip(names, actual[1:], expected[1:]):
+            if name.endswith("aux_combination") and not trained:
+                assert not one.any() and other.any()
+            else:
+                np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("wrong", [-1, "ten", [3]])
+def test_a_number_of_epochs_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="choice_epochs is .*, but it must be a number of epochs"):
+        _small(choice_epochs=wrong)
+
+
+def _recipe(folder, resume="off", **kwargs):
+    """Three epochs of five steps; momentum and decay would go on moving the tables."""
+    return Config(
+        model=ModelConfig("small_lego", args={"choice_epochs": 1}), loss=LossConfig(balance_weight=1e-3),
+        data=DataConfig("synthetic", batch_size=8, eval_batch_size=16, input_size=(16, 16), synthetic_size=40,
+                        synthetic_classes=4, workers=1, crop_ratio=1.0),
+        optimizer=OptimizerConfig("sgd", lr=0.05, weight_decay=5e-4, decay_norms_and_biases=True), ema=EmaConfig(0.9),
+        train=TrainConfig(epochs=3, checkpoint_every=2, keep=9, resume=resume),
+        run=RunConfig(dir=str(folder), device="CPU", **kwargs))
+
+
+@pytest.mark.parametrize("mode", ["graph", "pynative"])
+def test_the_choice_is_trained_until_its_epoch_and_a_resumed_run_agrees(mode, tmp_path, monkeypatch):
+    monkeypatch.setitem(registry._CARDS, "small_lego", ModelCard(params=0, macs=0, paper="", name="small_lego"))
+    monkeypatch.setitem(registry._CONSTRUCTORS, "small_lego", _small)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    fit(_recipe(whole, mode=mode))
+    steps = states_in(str(whole / "checkpoints"))
+    assert list(steps) == [2, 4, 5, 7, 9, 10, 12, 14, 15]
+    states = [read_checkpoint(path)[0] for path in steps.values()]
+    tables = [name for name in states[0] if re.fullmatch(r"features\.\d+\.aux_combination", name)]
+    assert len(tables) == 3
+
+
+    def moved(name):
+        values = [state[name].asnumpy() for state in states]
+        return [not np.array_equal(one, other) for one, other in zip(values, values[1:])]
+
+    assert all(moved(name) == [True, True] + [False] * 6 for name in tables)
+    assert all(moved("features.3.lego")) and "choice_epochs" in (whole / "config.yaml").read_text()
+    # From a state of the middle of the second epoch, where the choice stands still already.
+    (broken / "checkpoints").mkdir(parents=True)
+    shutil.copyfile(steps[7], broken / "checkpoints" / "step-00000007.ckpt")
+    fit(_recipe(broken, "auto", mode=mode))
+    assert_same_runs(whole, broken, ("last", "step-00000015"))
 
 
 def test_freezing_leaves_out_the_choice_only():

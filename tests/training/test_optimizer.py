@@ -6,13 +6,16 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
+from mindspore.nn.utils import no_init_parameters
 
 from ghost_ms.models import create_model
 from ghost_ms.models.backbone import FeatureInfo
 from ghost_ms.config import OptimizerConfig
 from ghost_ms.training import flat
 from ghost_ms.training import optimizer as optimizer_module
-from ghost_ms.training.groups import classifier_names, freeze, parameter_groups, stage_of_parameters
+from ghost_ms.models.stages import stage_of_parameters
+from ghost_ms.training.clip import create_clip
+from ghost_ms.training.groups import classifier_names, freeze, parameter_groups
 from ghost_ms.training.optimizer import create_optimizer
 
 STORED = json.loads(pathlib.Path(__file__).with_name("optimizer_updates.json").read_text())
@@ -39,7 +42,7 @@ class Part(nn.Cell):
 
 
 class Net(nn.Cell):
-    """The stored parameters: a stage 'slow', then a head."""
+    """The stored parameters: a layer 'slow', then a head."""
 
     feature_info = (FeatureInfo(2, 2, "slow"),)
 
@@ -47,6 +50,9 @@ class Net(nn.Cell):
         super().__init__()
         self.slow = Part("slow")
         self.head = Part("head")
+
+    def layer_parts(self):
+        return ("slow",), ("head",)
 
 
 class Update(nn.Cell):
@@ -106,26 +112,73 @@ def test_lif_scalars_have_their_own_rate():
         _factors(net, group_lr={"lyf": 1.0})
 
 
-def test_layer_decay_follows_the_stages():
-    net = create_model("ghostnet_050", num_classes=2)
+#: Of each network the number of its head, by layers from the stem on, and the layers of some of its parameters.
+LAYERS = {
+    "ghostnet_050": (17, {"conv_stem.weight": 0, "blocks.0.0.ghost1.primary_conv.0.weight": 1,
+                          "blocks.1.0.conv_dw.weight": 2, "blocks.6.0.ghost1.primary_conv.0.weight": 7,
+                          "blocks.6.4.se.conv_reduce.weight": 11, "blocks.8.3.ghost2.cheap_operation.1.beta": 16,
+                          "blocks.9.0.conv.weight": 17, "conv_head.weight": 17, "classifier.bias": 17}),
+    # As BEiT and timm count a transformer's: tokens and tables 0, 12 blocks, norm and head 13.
+    "augvit_small": (13, {"cls_token": 0, "pos_embed": 0, "patch_embed.proj.weight": 0, "blocks.0.attn.qkv.weight": 1,
+                          "blocks.11.mlp.fc2.weight": 12, "norm.gamma": 13, "head.weight": 13}),
+    "tnt_s_patch16_224": (13, {"inner_pos": 0, "proj_norm2.beta": 0, "blocks.5.inner_attn.qk.weight": 6,
+                               "head.bias": 13}),
+    "cmt_ti": (17, {"stem_conv3.weight": 0, "relative_pos_a": 1, "patch_embed_a.proj.weight": 1, "relative_pos_c": 5,
+                    "patch_embed_c.norm.gamma": 5, "blocks_c.9.attn.q.weight": 14, "relative_pos_d": 15,
+                    "_bn.gamma": 17, "head.weight": 17}),
+    "ptnt_ti_patch16_192": (14, {"outer_pos": 0, "stages.0.relative_pos": 1, "stages.0.blocks.1.outer_attn.q.weight": 2,
+                                 "word_merges.0.norm.gamma": 3, "sentence_merges.0.conv.0.weight": 3,
+                                 "stages.3.blocks.1.outer_norm1.beta": 13, "norm.beta": 14}),
+    # The released recipe counts so: the stem 0, four stages of a block each, the classifier 5.
+    "vanillanet_6": (5, {"stem.0.conv1.0.weight": 0, "stages.0.conv.conv1.0.weight": 1, "stages.3.act.bn.gamma": 4,
+                         "cls.2.conv1.0.weight": 5}),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_decay_goes_block_by_block(name):
+    with no_init_parameters():
+        net = create_model(name)
+    head, layers = LAYERS[name]
     factors = {name: factor for name, (_, factor) in _factors(net, layer_decay=0.5).items()}
-    assert len(net.feature_info) == 5
-    for name, power in (("conv_stem.weight", 5), ("blocks.0.0.ghost1.primary_conv.0.weight", 5),
-                        ("blocks.1.0.conv_dw.weight", 4), ("blocks.2.0.ghost1.primary_conv.0.weight", 4),
-                        ("blocks.8.0.ghost1.primary_conv.0.weight", 1), ("blocks.9.0.conv.weight", 0),
-                        ("classifier.bias", 0)):
-        assert factors[name] == 0.5 ** power, name
+    assert factors.keys() == {p.name for p in net.trainable_params()}
+    assert {name: factors[name] for name in layers} == {name: 0.5 ** (head - layer) for name, layer in layers.items()}
+    assert set(factors.values()) == {0.5 ** power for power in range(head + 1)}
+    ordered = [max(factor for name, factor in factors.items()
+                   if any(f"{name}.".startswith(f"{part}.") for part in parts)) for parts in net.layer_parts()]
+    assert ordered == sorted(ordered) and ordered[-1] == 1
 
 
 @pytest.mark.parametrize("name,classifier", [
-    ("ghostnet_050", "classifier"), ("vanillanet_5", "cls.2.conv2.0"), ("wavemlp_t_dw", "head"), ("cmt_ti", "head"),
-    ("vig_ti", "prediction.4"), ("hire_mlp_tiny", "head"), ("shufflenetv2_x0_5", "fc"), ("resnet50", "fc")])
+    ("ghostnet_050", {"classifier"}), ("vanillanet_5", {"cls.2.conv1.0", "cls.2.conv1.1", "cls.2.conv2.0"}),
+    ("wavemlp_t_dw", {"head"}), ("cmt_ti", {"head"}), ("vig_ti", {"prediction.4"}), ("hire_mlp_tiny", {"head"}),
+    ("shufflenetv2_x0_5", {"fc"}), ("resnet50", {"fc"}), ("versatile_vgg16", {"classifier.5"})])
 def test_families_tell_their_stages_and_classifier(name, classifier):
-    net = create_model(name, num_classes=7)
+    with no_init_parameters():
+        net = create_model(name, num_classes=7)
     stages = stage_of_parameters(net)
     assert min(stages.values()) == 0 and max(stages.values()) == len(net.feature_info)
-    assert {entry.rpartition(".")[0] for entry in classifier_names(net)} == {classifier}
+    assert {entry.rpartition(".")[0] for entry in classifier_names(net)} == classifier
     assert all(stages[entry] == len(net.feature_info) for entry in classifier_names(net))
+
+
+def test_a_frozen_classifier_lets_adaptive_clipping_spare_nothing_else():
+    net = create_model("ghostnet_050", num_classes=2)
+    freeze(net, ["classifier"])
+    parameters, options = net.trainable_params(), OptimizerConfig(clip_agc=0.01)
+    clip = create_clip(options, parameters, classifier_names(net))
+    assert not any(clip.spared) and clip.spared == (False,) * len(parameters)
+    head = next(index for index, parameter in enumerate(parameters) if parameter.name == "conv_head.weight")
+    gradients = tuple(Tensor(np.ones(parameter.shape), ms.float32) for parameter in parameters)
+    clipped, weights = clip(gradients)[head].asnumpy(), parameters[head].asnumpy()
+    limits = 0.01 * np.maximum(np.sqrt((weights ** 2).sum((1, 2, 3))), 1e-3)
+    np.testing.assert_allclose(np.sqrt((clipped ** 2).sum((1, 2, 3))), limits, rtol=1e-4)
+    net = create_model("ghostnet_050", num_classes=2)
+    clip = create_clip(options, net.trainable_params(), classifier_names(net))
+    assert [p.name for p, spared in zip(net.trainable_params(), clip.spared) if spared] == [
+        "classifier.weight", "classifier.bias"]
+    with pytest.raises(ValueError, match="this Net declares no classifier, which optimizer.clip_agc spares"):
+        classifier_names(Net())
 
 
 def test_freezing_stages_and_cells():
@@ -145,6 +198,71 @@ def test_freezing_stages_and_cells():
     freeze(net, ["conv_stem", "bn1", "blocks", "conv_head", "classifier"])
     with pytest.raises(ValueError, match="nothing is left to train"):
         parameter_groups(net, OptimizerConfig())
+
+
+class Statistics(nn.Cell):
+    """A norm of no kind that MindSpore has."""
+
+    def __init__(self):
+        super().__init__()
+        self.running_mean = Parameter(Tensor(np.zeros(3), ms.float32), requires_grad=False)
+
+
+@pytest.mark.parametrize("kind,shape", [(nn.BatchNorm1d, (4, 3)), (nn.BatchNorm2d, (4, 3, 2, 2)),
+                                        (nn.BatchNorm3d, (4, 3, 2, 2, 2))])
+def test_frozen_norms_of_every_kind_keep_their_statistics(kind, shape):
+    net = nn.SequentialCell(kind(3), kind(3)).set_train()
+    freeze(net, ["0"])
+    net(Tensor(np.random.default_rng(0).standard_normal(shape), ms.float32))
+    means = {p.name: p.asnumpy() for p in net.get_parameters() if p.name.endswith("moving_mean")}
+    frozen = {name: not value.any() for name, value in means.items()}
+    assert list(frozen.values()) == [True, False] and not any(p.name.startswith("0.") for p in net.trainable_params())
+
+
+def test_statistics_that_cannot_be_held_are_not_frozen_in_name_alone():
+    with pytest.raises(ValueError, match="covers '0', a Statistics, whose running statistics cannot be held"):
+        freeze(nn.SequentialCell(Statistics()), ["0"])
+
+
+def test_frozen_dropout_goes_on():
+    net = nn.SequentialCell(nn.SequentialCell(nn.Dense(2, 2), nn.Dropout(p=0.5)), nn.Dense(2, 2)).set_train()
+    freeze(net, ["0"])
+    dropped = net[0](Tensor(np.ones((64, 2)), ms.float32)).asnumpy()
+    assert 32 < (dropped == 0).sum() < 96
+
+
+@pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw", "lamb", "lion"])
+def test_a_switch_holds_its_parameters_whatever_has_gathered(mode, name):
+    """At 0 they stay to the bit, against momentum and decay, without a new graph; at 1 they move on."""
+    ms.set_context(mode=mode)
+    net, switch = Net(), Parameter(Tensor(1.0, ms.float32), name="switch", requires_grad=False)
+    net.update_switches = lambda: {r"^slow\.": switch}
+    optimizer = create_optimizer(net, OptimizerConfig(name, weight_decay=0.1, decay_norms_and_biases=True), [0.1] * 9)
+    update = Update(optimizer)
+    slow, moved = [], []
+    for value in (1.0, 1.0, 0.0, 0.0, 1.0):
+        switch.set_data(Tensor(value, ms.float32))
+        before = {p.name: p.asnumpy().copy() for p in net.get_parameters()}
+        update(*[Tensor(np.ones(p.shape), ms.float32) for p in optimizer.parameters])
+        changed = {p.name: not np.array_equal(p.asnumpy(), before[p.name]) for p in net.get_parameters()}
+        slow.append({changed[entry] for entry in changed if entry.startswith("slow.")})
+        moved.append({changed[entry] for entry in changed if entry.startswith("head.")})
+    assert slow == [{True}, {True}, {False}, {False}, {True}] and moved == [{True}] * 5
+    assert "switch" not in {p.name for p in optimizer.get_parameters()}
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "nesterov"])
+def test_weights_that_are_set_between_updates_are_trained_on(name):
+    """In PyNative mode a compiled optimizer goes on with the old memory: `set_data`, of running means say, ended it."""
+    net = Net()
+    optimizer = create_optimizer(net, OptimizerConfig(**RECIPES[name]), [0.1] * 9)
+    gradients = tuple(Tensor(np.ones(p.shape), ms.float32) for p in optimizer.parameters)
+    optimizer(gradients)
+    for parameter in net.get_parameters():
+        parameter.set_data(Tensor(np.full(parameter.shape, 5.0), ms.float32))
+    optimizer(gradients)
+    assert all((parameter.asnumpy() < 5).all() for parameter in net.get_parameters())
 
 
 @pytest.mark.parametrize("count", [1, flat.CHUNK, flat.CHUNK + 1])
