@@ -57,7 +57,8 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], spec: Prep
     optimizer = create_optimizer(net, config.optimizer, rates,
                                  distillation.extra_parameters() if distillation is not None else ())
     return TrainStep(
-        net, create_loss(config.loss, class_weights), optimizer, model=mixed(net, config.precision), distillation=distillation,
+        net, create_loss(config.loss, class_weights), optimizer, model=mixed(net, config.precision),
+        distillation=distillation,
         balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
         skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
         reduce=gradient_reducer(optimizer.parameters, world),
