@@ -12,7 +12,7 @@ from ghost_ms.core.text import printable
 
 #: Every command is the module of its name beside this one: its docstring is the help, its `main` takes the options.
 COMMANDS = ("train", "eval", "export", "infer", "explain", "models", "info", "weights", "runs", "report", "bench",
-            "plan", "lite", "quantize", "verify")
+            "plan", "lite", "quantize", "verify", "data")
 #: What other tools call these.
 SYNONYMS = {"predict": "infer", "classify": "infer", "val": "eval", "validate": "eval", "test": "eval",
             "evaluate": "eval", "fit": "train", "finetune": "train", "benchmark": "bench", "list": "models",

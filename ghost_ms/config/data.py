@@ -16,7 +16,8 @@ class DataConfig:
         root: folder of the data set; synthetic and embedded need none. image_folder holds train/CLASS/IMAGE and
             val/CLASS/IMAGE (also called validation or valid; where there is none, test or eval).
         train_labels: label_file alone: the file that names the training images and their labels, .csv, .tsv, .txt or
-            .json; its path and those in it are relative to data.root. Several labels of an image are separated by | or ;.
+            .json; its path and those in it are relative to data.root. Several labels of an image stand with | or ;
+            between them.
         val_labels: label_file alone: the same for the images that a training evaluates on.
         test_labels: label_file alone: the same for those that only `ghost-ms eval --split test` looks at.
         classes: names of the classes in the order of the labels, or a file with one name a line (image_folder and

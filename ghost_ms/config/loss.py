@@ -15,9 +15,10 @@ class LossConfig:
         label_smoothing: share of the target that is spread over all classes.
         threshold: binary cross-entropy alone: targets above it count as 1, all others as 0 (arXiv 2110.00476).
         sum_classes: binary cross-entropy alone: sum over the classes instead of their mean.
-        class_weights: what an image of each class counts: balanced (the rarer the class, the more: all labels / (classes
-            * labels of the class)), a list in the order of the classes, or a mapping from names to weights, 1 for the
-            others. Cross-entropy becomes the weighted mean; of binary cross-entropy the positive part is multiplied.
+        class_weights: what an image of each class counts: balanced (the rarer the class, the more: all labels /
+            (classes * labels of the class)), a list in the order of the classes, or a mapping from names to weights, 1
+            for the others. Cross-entropy becomes the weighted mean; of binary cross-entropy the loss of a yes is
+            multiplied.
         balance_weight: weight of the network's own balance loss (LegoNet).
     """
 
@@ -46,5 +47,5 @@ class LossConfig:
         elif given is not None:
             values = list(given.values()) if isinstance(given, dict) else given
             if not values or not all(0 < value < math.inf for value in values):
-                raise ValueError(f"loss.class_weights is {given}; it is balanced, or weights above 0: a list with one for "
-                                 "each class, or a mapping from names of classes")
+                raise ValueError(f"loss.class_weights is {given}; it is balanced, or weights above 0: a list with one "
+                                 "for each class, or a mapping from names of classes")

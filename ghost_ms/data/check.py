@@ -74,14 +74,14 @@ def check_images(source: Source, workers: int = 16, progress: bool = True,
     paths = source.paths
     if not paths:
         return []
-    stamps = _in_threads(_stamp, paths, workers, "listing the images" if progress else None)
+    stamps = in_threads(_stamp, paths, workers, "listing the images" if progress else None)
     folders, known = _by_folder(paths, stamps), _read_cache(cache)
     wanted: List[int] = []
     for key, samples in folders.items():
         faulty = known.get(key)
         wanted += samples if faulty is None else [sample for sample in samples if _name(paths[sample]) in faulty]
     wanted.sort()
-    reasons = _in_threads(fault_of, [paths[sample] for sample in wanted], workers,
+    reasons = in_threads(fault_of, [paths[sample] for sample in wanted], workers,
                           "checking the images" if progress else None)
     faults = {sample: reason for sample, reason in zip(wanted, reasons) if reason is not None}
     if cache is not None:
@@ -94,7 +94,7 @@ def check_images(source: Source, workers: int = 16, progress: bool = True,
 def fault_of(path: str) -> Optional[str]:
     """Why an image file cannot be read, judged by its head and end; where these leave a doubt, it is decoded."""
     try:
-        head, tail, whole = _ends(path)
+        head, tail, whole = read_ends(path)
         if not _looks_sound(head, tail):
             decode(head if whole else read_image_file(path), 3)
     except OSError as error:
@@ -104,7 +104,7 @@ def fault_of(path: str) -> Optional[str]:
     return None
 
 
-def _ends(path: str) -> Tuple[bytes, bytes, bool]:
+def read_ends(path: str) -> Tuple[bytes, bytes, bool]:
     """(first bytes, last bytes, whether the first ones are all) of a file."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -186,7 +186,7 @@ def _write_cache(path: str, known: Dict[str, List[str]], found: Dict[str, List[s
         print(f"the images will be checked anew at the next start: {error}", file=sys.stderr)
 
 
-def _in_threads(function: Callable[[str], Any], items: Sequence[str], workers: int, title: Optional[str]) -> List[Any]:
+def in_threads(function: Callable[[str], Any], items: Sequence[str], workers: int, title: Optional[str]) -> List[Any]:
     """`function` of every item, in order; with a title, a bar on a terminal."""
     chunks = [items[start:start + CHUNK] for start in range(0, len(items), CHUNK)]
     results: List[Any] = []

@@ -77,6 +77,15 @@ def open_source(config: DataConfig, split: str, classes: Optional[Sequence[str]]
     return source if split != "train" or config.train_share == 1 else train_share(source, config.train_share)
 
 
+def splits_of(config: DataConfig) -> List[str]:
+    """The splits that a recipe's data set has, without one that would be another once more; errors as `open_source`."""
+    own = class_list(config)
+    readers = _parts(config, own, own).readers
+    val = bool(config.val_share) or "val" in readers
+    there = {"train": "train" in readers, "val": val or "test" in readers, "test": val and "test" in readers}
+    return [split for split in SPLITS if there[split]]
+
+
 def class_list(config: DataConfig) -> Optional[List[str]]:
     """The names of `data.classes`, of a list or of a file; None where a recipe gives none.
 

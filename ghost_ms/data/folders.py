@@ -15,8 +15,8 @@ from ghost_ms.data.source import Source
 #: Names of the folders of a split, in lower case; the first that is there is taken.
 FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "eval")}
 #: What a sentence about an absent folder asks for.
-LAYOUT = ("an image_folder data set has train/CLASS/IMAGE and val/CLASS/IMAGE, or train/CLASS/IMAGE alone, or CLASS/IMAGE "
-          "alone, where data.val_share 0.2 says how much of it to evaluate on")
+LAYOUT = ("an image_folder data set has train/CLASS/IMAGE and val/CLASS/IMAGE, or train/CLASS/IMAGE alone, or "
+          "CLASS/IMAGE alone, where data.val_share 0.2 says how much of it to evaluate on")
 
 
 class Folders(NamedTuple):
@@ -57,8 +57,8 @@ def data_folders(root: pathlib.Path, val_share: float) -> Folders:
     if near:
         raise _absent("train", root, near)
     # A class may be called 'train' too, with images in it and no folders.
-    return Folders({"train": root}, [f"{_shown(root)} has no folder train with class folders in it: its own folders are "
-                                     "taken for the classes"])
+    return Folders({"train": root}, [f"{_shown(root)} has no folder train with class folders in it: its own folders "
+                                     "are taken for the classes"])
 
 
 def absent(split: str, root: pathlib.Path) -> FileNotFoundError:

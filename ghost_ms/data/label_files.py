@@ -2,14 +2,14 @@
 
 A file that somebody else wrote: read up to a limit, and no image outside of the data set's folder is opened for it.
 
-- `.csv` (commas) and `.tsv` (tabs): columns path and label, in this order or named by a header. The first line is a header
-  where it names a known column for the path, or where its first cell does not end as an image does and that of the second
-  line does.
+- `.csv` (commas) and `.tsv` (tabs): columns path and label, in this order or named by a header. The first line is a
+  header where it names a known column for the path, or where its first cell does not end as an image does and that of
+  the second line does.
 - `.txt`: a path, a blank, and a label without blanks, as in PaddleClas.
 - `.json`: a list of {"path": ..., "label": ...}, or a mapping from path to label.
 
-Several labels of an image are separated by `|` or `;`, or are a list in JSON; a cell that is a name in `data.classes` as it
-stands is one label. As soon as one image has several or none, all labels are sets (`Source.multi_label`).
+Several labels of an image are separated by `|` or `;`, or are a list in JSON; a cell that is a name in `data.classes`
+as it stands is one label. As soon as one image has several or none, all labels are sets (`Source.multi_label`).
 """
 import collections
 import csv
@@ -87,7 +87,8 @@ def read_split(root: pathlib.Path, files: Dict[str, str], split: str, own: Optio
         notes.append(_about_several([row for _, row in found], several[0]))
     labels = _labels([row for _, row in found], classes, bool(several), named[split])
     paths = [path for path, _ in found]
-    return Source(classes, labels, 3, True, lambda sample: read_image_file(paths[sample]), paths, os.fspath(root), notes)
+    return Source(classes, labels, 3, True, lambda sample: read_image_file(paths[sample]), paths, os.fspath(root),
+                  notes)
 
 
 def read_rows(path: str, own: Optional[Sequence[str]] = None) -> List[Row]:
@@ -147,7 +148,8 @@ def _columns(rows: Sequence[Sequence[str]]) -> Tuple[int, int, int]:
     if path is not None and label is not None:
         return path, label, 1
     if len(titles) != 2:
-        raise ValueError(f"its columns ({some(rows[0], 4)}) are not two, and no header calls one 'path' and one 'label'")
+        raise ValueError(f"its columns ({some(rows[0], 4)}) are not two, and no header calls one 'path' and one "
+                         "'label'")
     header = path is not None or (len(rows) > 1 and not is_image(rows[0][0].strip()) and is_image(rows[1][0].strip()))
     return 0, 1, int(header)
 
@@ -212,8 +214,8 @@ def _placed(rows: Sequence[Row], root: pathlib.Path) -> Tuple[List[Tuple[str, Ro
         before = found.setdefault(path, row)
         if set(before.labels) != set(row.labels):
             raise ValueError(f"'{printable(row.path)}' has {some(before.labels) or 'no label'} in {before.place} and "
-                             f"{some(row.labels) or 'no label'} in {row.place}; several labels of an image stand in one "
-                             "entry, separated by |")
+                             f"{some(row.labels) or 'no label'} in {row.place}; several labels of an image stand in "
+                             "one entry, separated by |")
     return list(found.items()), len(rows) - len(found)
 
 
@@ -269,14 +271,15 @@ def _about_missing(missing: Set[str], count: int, file: str, root: pathlib.Path,
 def _about_leaks(paths: Set[str], trained: Sequence[Row], root: pathlib.Path, train: str, file: str) -> List[str]:
     inside = _Inside(root)
     both = sorted(paths & {inside.path(row) for row in trained})
-    return [f"of the images that {printable(file)} names, {len(both)} are in {printable(train)} too, so that what is measured "
-            f"on them says little of new ones: {some([os.path.relpath(path, root) for path in both])}"] if both else []
+    return [f"of the images that {printable(file)} names, {len(both)} are in {printable(train)} too, so that what is "
+            "measured on them says little of new ones: "
+            f"{some([os.path.relpath(path, root) for path in both])}"] if both else []
 
 
 def _about_several(rows: Sequence[Row], first: Row) -> str:
     several, none = (sum(map(test, rows)) for test in (lambda row: len(row.labels) > 1, lambda row: not row.labels))
-    return (f"an image may have several labels or none: {several} of {len(rows)} have several, {none} none (the first such "
-            f"is '{printable(first.path)}', {first.place})")
+    return (f"an image may have several labels or none: {several} of {len(rows)} have several, {none} none (the first "
+            f"such is '{printable(first.path)}', {first.place})")
 
 
 def _labels(rows: Sequence[Row], classes: Sequence[str], several: bool, file: str) -> np.ndarray:
@@ -289,8 +292,8 @@ def _labels(rows: Sequence[Row], classes: Sequence[str], several: bool, file: st
     if not several:
         return np.array([places[row.labels[0]] for row in rows], np.int32)
     if len(rows) * len(classes) > MOST_CELLS:
-        raise ValueError(f"{printable(file)} has {len(rows)} images that may have several of {len(classes)} labels each, "
-                         "which is more than fits into memory")
+        raise ValueError(f"{printable(file)} has {len(rows)} images that may have several of {len(classes)} labels "
+                         "each, which is more than fits into memory")
     labels = np.zeros((len(rows), len(classes)), np.uint8)
     for sample, row in enumerate(rows):
         labels[sample, [places[label] for label in row.labels]] = 1

@@ -65,8 +65,8 @@ def epoch_order(size: int, seed: int, epoch: int, repeated: int = 1) -> np.ndarr
 
 
 def balanced_order(labels: np.ndarray, seed: int, epoch: int, repeated: int = 1) -> np.ndarray:
-    """Samples in the order of an epoch of the same length in which each class is drawn as often as every other one, give
-    or take one draw. Of a class that is drawn more often than it has images, all come before one comes again.
+    """Samples in the order of an epoch of the same length in which each class is drawn as often as every other one,
+    give or take one draw. Of a class that is drawn more often than it has images, all come before one comes again.
 
     Args:
         labels: int (images,); classes without images are left out.
@@ -93,8 +93,8 @@ def _order(source: Source, config: Config, epoch: int) -> np.ndarray:
     if config.data.sampler != "balanced":
         return epoch_order(source.size, seed, epoch, repeated)
     if source.multi_label:
-        raise ValueError("data.sampler balanced draws class by class, and an image of this data may have several; leave "
-                         "it out, and weigh the classes with loss.class_weights")
+        raise ValueError("data.sampler balanced draws class by class, and an image of this data may have several; "
+                         "leave it out, and weigh the classes with loss.class_weights")
     return balanced_order(source.labels, seed, epoch, repeated)
 
 
@@ -247,8 +247,8 @@ def _outputs(config: Config, source: Source) -> int:
 
 def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
                        shard: Shard = Shard()) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once over all shards; where an image may have
-    several labels, they are uint8 (b, classes).
+    """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once over all shards; where an image may
+    have several labels, they are uint8 (b, classes).
 
     Every batch of images has the same shape, so that one compiled graph serves all: the last one is filled up by
     repeating its last image, and its labels tell by their number how many count. Shards may have different numbers of

@@ -67,10 +67,9 @@ class Source:
         Args:
             places: of each of this source's classes among `classes`.
         """
-        order = np.asarray(places, np.int32)
         if self.multi_label:
             labels = np.zeros((self.size, len(classes)), np.uint8)
-            labels[:, order] = self.labels
+            labels[:, list(places)] = self.labels
         else:
-            labels = order[self.labels]
+            labels = np.asarray(places, np.int32)[self.labels]
         return dataclasses.replace(self, classes=list(classes), labels=labels)

@@ -43,7 +43,8 @@ def step_folder(config: Config, description: Description, rates: Sequence[float]
         raise ValueError(f"run.compile_cache does not go with {what}; leave it out")
     keys = {key: value for key, value in flat(config).items()
             if key in IN_GRAPH or key not in FREE and (not key.startswith("run.") or key in ("run.seed", "run.mode"))}
-    parts = [keys, description.args, description.preprocessing.input_size, list(rates), target, ms.__version__, list(of_data)]
+    parts = [keys, description.args, description.preprocessing.input_size, list(rates), target, ms.__version__,
+             list(of_data)]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for path in sorted(pathlib.Path(ghost_ms.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -26,9 +26,9 @@ class CrossEntropy(nn.Cell):
 class WeightedCrossEntropy(nn.Cell):
     """Cross-entropy in which an image counts as much as its class: the weighted mean, sum(w l) / sum(w), as in PyTorch.
 
-    Label smoothing of int labels is PyTorch's too: each class's part of it is weighted by that class, the whole divided by
-    the weights of the labels. Shares (B, classes) are weighted class by class, and divided by the sum of what they are
-    weighted to: a share of 1 gives what the label gives. (PyTorch divides them by the number of images.) On several
+    Label smoothing of int labels is PyTorch's too: each class's part of it is weighted by that class, the whole divided
+    by the weights of the labels. Shares (B, classes) are weighted class by class, and divided by the sum of what they
+    are weighted to: a share of 1 gives what the label gives. (PyTorch divides them by the number of images.) On several
     devices each divides by the weights of its own images.
 
     Args:

@@ -18,7 +18,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Sum over the thresholds of (recall - the recall before) * precision, as `average_precision_score` of scikit-learn:
+    """Sum over the thresholds of (recall - the recall before) * precision, as scikit-learn's `average_precision_score`:
     images of one score are taken together, and nothing is interpolated. NaN where no image has the label.
 
     Args:
@@ -39,8 +39,8 @@ def _curve(labels: np.ndarray, scores: np.ndarray) -> Tuple[np.ndarray, np.ndarr
 
 
 def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The probability from which on to say yes so that F1 is largest on these images; half way to the next lower one, so
-    that rounding elsewhere changes nothing. Of equals the highest; `DEFAULT_THRESHOLD` where no image has the label.
+    """The probability from which on to say yes so that F1 is largest on these images; half way to the next lower one,
+    so that rounding elsewhere changes nothing. Of equals the highest; `DEFAULT_THRESHOLD` where no image has the label.
 
     Args:
         labels, scores: of one class, (images,); the scores are probabilities.

@@ -22,8 +22,9 @@ def test_every_class_is_drawn_as_often():
         np.testing.assert_array_equal(order, balanced_order(LABELS, 7, epoch))
     orders = [balanced_order(LABELS, seed, epoch).tolist() for seed, epoch in ((1, 0), (1, 1), (2, 0))]
     assert orders[0] != orders[1] != orders[2] != orders[0]
-    assert len({index for epoch in range(20) for index in balanced_order(LABELS, 1, epoch)}) == 100, "all have their turn"
-    assert {np.bincount(LABELS[balanced_order(LABELS, 1, epoch)]).tolist().index(34) for epoch in range(20)} == {0, 2, 3}
+    epochs = [balanced_order(LABELS, 1, epoch) for epoch in range(20)]
+    assert len(np.unique(epochs)) == 100, "all have their turn"
+    assert {np.bincount(LABELS[order]).tolist().index(34) for order in epochs} == {0, 2, 3}
 
 
 def test_draws_are_repeated_in_a_row():
@@ -50,7 +51,8 @@ def _stream(sampler, shard=Shard(), skip=0, workers=1, repeated=1):
 @pytest.mark.parametrize("repeated", [1, 3])
 def test_batches_of_an_epoch(repeated):
     whole = _stream("balanced", repeated=repeated)
-    np.testing.assert_array_equal(np.concatenate([images for images, _ in whole]), balanced_order(LABELS, 5, 3, repeated))
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in whole]),
+                                  balanced_order(LABELS, 5, 3, repeated))
     assert all(np.array_equal(labels, LABELS[images]) for images, labels in whole)
     for skip in (2, 5):
         later = _stream("balanced", skip=skip, workers=2, repeated=repeated)
@@ -71,5 +73,5 @@ def test_without_it_the_order_is_the_old_one():
 def test_several_labels_have_no_class_to_draw_by():
     source = Source(["a", "b"], np.ones((4, 2), np.uint8), 1, False, lambda sample: np.zeros((4, 4, 1), np.uint8))
     config = Config(data=DataConfig("synthetic", batch_size=2, sampler="balanced"))
-    with pytest.raises(ValueError, match="data.sampler balanced draws class by class, and an image of this data may have"):
+    with pytest.raises(ValueError, match="data.sampler balanced draws class by class, and an image of this data may"):
         training_batches(source, config, Preprocessing((4, 4), 1, (0.0,), (1.0,), 1.0, "bilinear"), 0)

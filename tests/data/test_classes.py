@@ -46,8 +46,8 @@ def test_where_classes_are_found(there, known, places, words):
 
 
 @pytest.mark.parametrize("there, known, words", [
-    (["a", "zebra"], ["a", "b"], "2 classes of the network: the data has 'zebra', which the network does not know; the data "
-                                 "has no class 'b'; rename"),
+    (["a", "zebra"], ["a", "b"], "2 classes of the network: the data has 'zebra', which the network does not know; the "
+                                 "data has no class 'b'; rename"),
     (["a", "b", "c"], ["a", "b"], "the data has 'c', which"),
     (["CAT"], ["cat", "Cat"], "'CAT' could be 'cat', 'Cat' of the network's"),
     (["cat", "Cat"], ["cat", "dog"], "'cat' is not the only one that could be 'cat'"),
@@ -65,9 +65,10 @@ def test_imagenet_ids():
     """Known pairs, and the order: sorted, as everywhere where ImageNet lies in folders."""
     ids, names = imagenet_ids(), imagenet_names()
     assert len(set(ids)) == len(names) == 1000 and ids == sorted(ids)
-    for wordnet, place, name in (("n01440764", 0, "tench"), ("n02012849", 134, "crane"), ("n02979186", 482, "cassette pl"),
-                                 ("n03126707", 517, "crane"), ("n03394916", 566, "French horn"), ("n03888257", 701, "para"),
-                                 ("n15075141", 999, "toilet tissue")):
+    for wordnet, place, name in (
+            ("n01440764", 0, "tench"), ("n02012849", 134, "crane"), ("n02979186", 482, "cassette player"),
+            ("n03126707", 517, "crane"), ("n03394916", 566, "French horn"), ("n03888257", 701, "parachute"),
+            ("n15075141", 999, "toilet tissue")):
         assert ids[place] == wordnet and names[place].startswith(name)
     everything = match(ids[::-1], names)
     assert everything.places == list(range(1000))[::-1] and len(everything.notes) == 1
@@ -76,7 +77,7 @@ def test_imagenet_ids():
     assert match(some, names) == ([701, 0], [
         "the data's WordNet ids are matched with ImageNet's classes: 'n03888257' is 'parachute, chute'",
         "the data has 2 of the network's 1000 classes"])
-    with pytest.raises(ValueError, match="1000 classes of the network: the data has 'n00000001', which the network does no"):
+    with pytest.raises(ValueError, match="1000 classes of the network: the data has 'n00000001', which the network"):
         match(["n00000001", *some], names)
     with pytest.raises(ValueError, match="the data has 'n01440764', which the network does not know"):
         match(["n01440764"], names[:999])

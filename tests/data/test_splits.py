@@ -44,8 +44,8 @@ def test_a_share_is_held_out_of_every_class(tmp_path, layout):
             assert source.classes[source.labels[sample]] == name and source.paths[sample].endswith(f"{name}/{index}")
             with open(source.paths[sample], "rb") as file:
                 assert source.read(sample) == file.read()
-    line = ("data.val_share 0.3: 6 of 19 images are held out to evaluate on, a share of every class, the same ones in every "
-            "run; none of 'dog'")
+    line = ("data.val_share 0.3: 6 of 19 images are held out to evaluate on, a share of every class, the same ones in "
+            "every run; none of 'dog'")
     own = [f"{root} has no folder train with class folders in it: its own folders are taken for the classes"]
     assert val.notes == ([] if layout else own) + [line] and train.notes == ([] if layout else own)
     assert _keys(val) == sorted(_keys(val)) and _keys(val) != [f"ant/{index}.png" for index in range(3)]
@@ -86,7 +86,8 @@ def test_data_in_memory_has_a_share_held_out_and_keeps_its_test_split():
 
 
 @pytest.mark.parametrize("given, val, test", [
-    (["val"], "val", None), (["validation"], "validation", None), (["valid"], "valid", None), (["Valid"], "Valid", None),
+    (["val"], "val", None), (["validation"], "validation", None), (["valid"], "valid", None),
+    (["Valid"], "Valid", None),
     (["test"], "test", "test"), (["eval"], "eval", "eval"), (["test", "eval"], "test", "test"),
     (["valid", "test"], "valid", "test"), (["val", "valid"], "val", None)])
 def test_names_of_folders(tmp_path, given, val, test):
@@ -116,11 +117,11 @@ def test_a_share_beside_folders_to_evaluate_on(tmp_path):
 def test_without_anything_to_evaluate_on(tmp_path):
     _fill(tmp_path / "train")
     assert _open(tmp_path, "train").size == 19
-    with pytest.raises(FileNotFoundError, match="no folder val or .* or eval; .*, where data.val_share 0.2 says how much"):
+    with pytest.raises(FileNotFoundError, match="no folder val or .* or eval; .*, where data.val_share 0.2 says"):
         _open(tmp_path, "val")
     shutil.rmtree(tmp_path / "train")
     _fill(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no folder train or training; .* or CLASS/IMAGE alone, where data.val_share"):
+    with pytest.raises(FileNotFoundError, match="no folder train or training; .* or CLASS/IMAGE alone, where data.val"):
         _open(tmp_path, "train")
 
 

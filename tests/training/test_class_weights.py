@@ -51,7 +51,7 @@ def test_balanced_where_a_class_is_absent_or_images_have_several():
 
 
 @pytest.mark.parametrize("given, words", [
-    ([1.0, 2.0], "has 2 values, and the data 3 classes"), ({"dog": 2.0}, "names classes of other data: .*'dog', which")])
+    ([1.0, 2.0], "has 2 values, and the data 3 classes"), ({"dog": 2.0}, "names classes of other data: .*'dog', wh")])
 def test_weights_of_other_data(given, words):
     with pytest.raises(ValueError, match=words):
         class_weights(LossConfig(class_weights=given), _source([0, 1, 2]), 3)
@@ -64,15 +64,17 @@ def test_weights_that_cannot_be(given):
 
 
 def test_the_recipe_takes_all_three_forms(tmp_path):
-    for text, value in (("balanced", "balanced"), ("[1, 2.5]", [1, 2.5]), ("{cat: 2, dog: 0.5}", {"cat": 2, "dog": 0.5})):
+    for text, value in (("balanced", "balanced"), ("[1, 2.5]", [1, 2.5]), ("{cat: 2, b: 0.5}", {"cat": 2, "b": 0.5})):
         path = tmp_path / "recipe.yaml"
         path.write_text(f"loss: {{class_weights: {text}}}\ndata: {{classes: [a, b], sampler: balanced}}")
         recipe = recipes.load(str(path))
         recipe.save(str(tmp_path / "again.yaml"))
         again = recipes.load(str(tmp_path / "again.yaml"))
-        typed = recipes.parse(recipes.build_parser("x", ""), [f"--loss.class_weights={text}", "--data.classes", "[a, b]"])[0]
-        assert [r.loss.class_weights for r in (recipe, again, typed)] == [value] * 3 and again.data.sampler == "balanced"
+        words = [f"--loss.class_weights={text}", "--data.classes", "[a, b]"]
+        typed, _ = recipes.parse(recipes.build_parser("x", ""), words)
+        assert [r.loss.class_weights for r in (recipe, again, typed)] == [value] * 3
         assert recipe.data.classes == again.data.classes == typed.data.classes == ["a", "b"]
+        assert again.data.sampler == "balanced"
 
 
 def test_cross_entropy_is_the_weighted_mean():
@@ -114,4 +116,5 @@ def test_binary_cross_entropy_weighs_its_yes(labels, sum_classes):
 def test_large_logits_stay_finite():
     logits, labels = ms.Tensor([[200.0, -200.0, 0.0]]), ms.Tensor([1], ms.int32)
     for name, expected in (("cross_entropy", 400), ("binary_cross_entropy", (200 + 4 * 200 + np.log(2)) / 3)):
-        assert float(create_loss(LossConfig(name), WEIGHTS)(logits, labels).asnumpy()) == pytest.approx(expected, rel=1e-5)
+        loss = create_loss(LossConfig(name), WEIGHTS)(logits, labels)
+        assert float(loss.asnumpy()) == pytest.approx(expected, rel=1e-5)

@@ -13,7 +13,8 @@ from ghost_ms.training.multilabel import average_precision, best_threshold, bina
     ([1, 0, 1], [0.5, 0.5, 0.2], 0.5 * 1 / 2 + 0.5 * 2 / 3), ([0, 1, 1, 0], [1, 1, 1, 1], 0.5),
     ([1], [0.3], 1.0), ([0, 0, 0, 0, 1], [5, 4, 3, 2, -1], 0.2)])
 def test_average_precision(labels, scores, expected):
-    assert average_precision(np.array(labels, np.uint8), np.array(scores, np.float64)) == pytest.approx(expected, abs=1e-12)
+    found = average_precision(np.array(labels, np.uint8), np.array(scores, np.float64))
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_average_precision_is_the_sum_that_scikit_learn_states():
@@ -28,13 +29,15 @@ def test_average_precision_is_the_sum_that_scikit_learn_states():
             recall, precision = (said & (labels == 1)).sum() / labels.sum(), labels[said].mean()
             total, before = total + (recall - before) * precision, recall
         assert average_precision(labels, scores) == pytest.approx(total, abs=1e-12)
-    assert np.isnan(average_precision(np.zeros(3), np.arange(3.0))) and np.isnan(average_precision(np.zeros(0), np.zeros(0)))
+    assert np.isnan(average_precision(np.zeros(3), np.arange(3.0)))
+    assert np.isnan(average_precision(np.zeros(0), np.zeros(0)))
 
 
 @pytest.mark.parametrize("labels, scores, threshold", [
     ([1, 1, 0, 0], [0.9, 0.7, 0.4, 0.1], 0.55), ([1, 0, 1, 0], [0.9, 0.7, 0.6, 0.1], 0.35),
     # F1 is 2/3 with one and with all four: the higher.
-    ([1, 0, 0, 1], [0.9, 0.8, 0.7, 0.6], 0.85), ([1, 1], [0.2, 0.6], 0.1), ([0, 0], [0.2, 0.6], 0.5), ([1, 0], [0.5, 0.5], 0.25)])
+    ([1, 0, 0, 1], [0.9, 0.8, 0.7, 0.6], 0.85), ([1, 1], [0.2, 0.6], 0.1), ([0, 0], [0.2, 0.6], 0.5),
+    ([1, 0], [0.5, 0.5], 0.25)])
 def test_the_threshold_of_the_best_f1(labels, scores, threshold):
     assert best_threshold(np.array(labels), np.array(scores)) == pytest.approx(threshold)
 

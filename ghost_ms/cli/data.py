@@ -1,0 +1,73 @@
+"""Look at a data set: count it (stats), draw what the network sees of it (show), find what cannot be read (check)."""
+import sys
+from typing import Callable, Dict, Sequence
+
+from ghost_ms.core.text import printable
+
+ACTIONS = {
+    "stats": "count the images of every class and split, their sizes and formats, and find images that are there twice",
+    "show": "draw training images after augmentation and images to evaluate on after preprocessing, with their classes",
+    "check": "name every image that cannot be read; exit code 1 where there is one",
+}
+#: Images of a picture that can still be looked at, and drawn.
+MOST_IMAGES = 200
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; its exit code."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: ghost-ms data ACTION [--data.root DIR] [--config RECIPE] [options]\n\n{__doc__}\n\nactions:\n"
+              + "\n".join(f"  {name:5}  {text}" for name, text in ACTIONS.items())
+              + "\n\n`ghost-ms data ACTION --help` shows an action's options.")
+        # As argparse ends after a help.
+        sys.exit(0 if argv else 2)
+    from ghost_ms import config
+
+    config.one_of("the action", argv[0], tuple(ACTIONS))
+    parser = config.build_parser(f"ghost-ms data {argv[0]}", ACTIONS[argv[0]],
+                                 sections=("model", "data", "augment", "run") if argv[0] == "show" else ("data",))
+    if argv[0] == "show":
+        parser.add_argument("-n", "--images", type=int, default=16, metavar="N",
+                            help="images of each kind (default 16)")
+        parser.add_argument("-o", "--output", default="data.png", metavar="FILE.png", help="picture (default data.png)")
+    if argv[0] == "check":
+        parser.add_argument("--full", action="store_true",
+                            help="decode every image wholly, instead of looking at its beginning and its end")
+    recipe, options = config.parse(parser, argv[1:])
+    runs: Dict[str, Callable] = {"stats": _stats, "show": _show, "check": _check}
+    return runs[argv[0]](recipe, options)
+
+
+def _stats(recipe, options) -> int:
+    from ghost_ms.analysis import data_stats
+
+    print(data_stats.report(recipe.data))
+    return 0
+
+
+def _show(recipe, options) -> int:
+    if not 1 <= options.images <= MOST_IMAGES:
+        raise ValueError(f"--images is {options.images}; it is 1 to {MOST_IMAGES}")
+    if not options.output.endswith(".png"):
+        raise ValueError(f"--output is '{options.output}'; it ends in .png")
+    from ghost_ms.analysis import data_show
+
+    for line in data_show.draw(options.output, data_show.panels(recipe, options.images)):
+        print(line, file=sys.stderr)
+    print(f"wrote {printable(options.output)}")
+    return 0
+
+
+def _check(recipe, options) -> int:
+    from ghost_ms.analysis import data_stats
+
+    images = bad = 0
+    for split, source in data_stats.open_all(recipe.data).items():
+        for note in source.notes:
+            print(f"{split}: {note}")
+        found = data_stats.faults(source, options.full)
+        print("\n".join(f"{split}: {name}: {reason}" for name, reason in found) or f"{split}: nothing is wrong with "
+              f"{source.size} images")
+        images, bad = images + source.size, bad + len(found)
+    print(f"{bad} of {images} images cannot be read")
+    return 1 if bad else 0
