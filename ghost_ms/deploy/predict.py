@@ -9,8 +9,8 @@ from mindspore import nn
 
 from ghost_ms.core import scores
 from ghost_ms.data.transforms import EXTENSIONS, Preprocessing, to_pillow
-from ghost_ms.deploy.export import load_mindir
 from ghost_ms.deploy.form import Form
+from ghost_ms.deploy.mindir_process import MindirModel
 from ghost_ms.deploy.sidecar import Sidecar, read_sidecar
 from ghost_ms.training.checkpoint import Description
 
@@ -54,8 +54,7 @@ def run_file(path: str) -> Callable[[np.ndarray], np.ndarray]:
 
         return LiteModel(path)
     if kind == ".mindir":
-        net = load_mindir(path)
-        return lambda images: net(ms.Tensor(images)).asnumpy()
+        return MindirModel(path)
     raise ValueError(f"'{path}' is neither .mindir, .onnx nor .ms; `ghost-ms export` and `ghost-ms lite convert` write "
                      "these")
 

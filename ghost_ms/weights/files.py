@@ -12,7 +12,7 @@ from mindspore import nn
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from ghost_ms.core.files import whole_file
+from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.models import create_model, model_card
 from ghost_ms.models.registry import ModelCard
 from ghost_ms.weights import ckpt_file, described, fetch
@@ -210,7 +210,7 @@ def write(out, arrays: Mapping[str, np.ndarray], description: str) -> None:
                 save_file({name: np.array(value, order="C") for name, value in arrays.items()}, temporary,
                           {DESCRIPTION: description, "format": "pt"})
     except SafetensorError as error:
-        raise OSError(f"cannot write {out}: {error}") from None
+        raise cannot_write(out, error) from None
 
 
 def convert_file(path, model_name: str, out, ema: bool = False, head: str = "keep",
