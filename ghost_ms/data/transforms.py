@@ -63,11 +63,11 @@ class Preprocessing:
         each = f"per channel ({self.channels})"
         require(_are(self.mean, numbers.Real, self.channels) and max(map(abs, self.mean)) <= LARGEST_SCALE, "mean",
                 f"one finite number {each}")
-        require(_are(self.std, numbers.Real, self.channels) and SMALLEST_STD <= min(self.std)
+        require(_are(self.std, numbers.Real, self.channels) and min(self.std) >= SMALLEST_STD
                 and max(self.std) <= LARGEST_SCALE, "std", f"one number above 0 {each}")
         require(_are([self.crop_ratio], numbers.Real, 1) and 0 < self.crop_ratio <= 1, "crop_ratio",
                 "above 0 and at most 1")
-        require(_are(self.input_size, numbers.Integral, 2) and 0 < min(self.input_size)
+        require(_are(self.input_size, numbers.Integral, 2) and min(self.input_size) > 0
                 and max(self.input_size) / self.crop_ratio <= LONGEST_SIDE, "input_size",
                 f"height and width in pixels, which divided by crop_ratio are at most {LONGEST_SIDE}")
         require(isinstance(self.interpolation, str) and self.interpolation in FILTERS, "interpolation",

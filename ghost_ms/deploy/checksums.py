@@ -61,5 +61,5 @@ def check(path: str, sidecar: str, content: Dict[str, Any]) -> None:
     if found not in known.values():
         wanted = known.get(os.path.basename(path)) or next(iter(known.values()), "nothing")
         raise ValueError(f"'{path}' is not the file that '{sidecar}' was written for (SHA-256 {found[:12]}..., and not "
-                         f"{wanted[:12]}...): one of the two was changed, cut or exchanged; export or convert it again, "
-                         f"or delete {KEY} in the sidecar where the change was meant")
+                         f"{wanted[:12]}...): one of the two was changed, cut or exchanged; export or convert it "
+                         f"again, or delete {KEY} in the sidecar where the change was meant")

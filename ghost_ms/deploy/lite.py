@@ -135,8 +135,8 @@ def _run_converter(source: str, target: str, optimize: str, weights: Dict[str, s
 
 
 def _check_head(path: str) -> None:
-    """ValueError where a file cannot be one of MindSpore Lite, which believes what a file says: a FlatBuffer begins with
-    the place of its table, and this kind goes on with MSL and a version."""
+    """ValueError where a file cannot be one of MindSpore Lite, which believes what a file says: a FlatBuffer begins
+    with the place of its table, and this kind goes on with MSL and a version."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(8)

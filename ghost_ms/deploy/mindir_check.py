@@ -40,8 +40,8 @@ def check_mindir(path: str) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is cut, damaged or encrypted, a weight has other bytes than its shape, a name means nothing, or it
-            refers to other files.
+        ValueError: it is cut, damaged or encrypted, a weight has other bytes than its shape, a name means nothing, or
+            it refers to other files.
     """
     with mapped(path, "MINDIR") as data:
         model = decode(data, _MODEL, Budget())

@@ -1,14 +1,14 @@
 """A look at an ONNX file before ONNX Runtime, or the onnx package, gets it.
 
-Both can be led out of the file: weights may be said to stand in other files, of any path, and operators of other domains
-may load libraries. Both compute what the file asks for while they load it. What is looked at here is the file alone;
-`check_sizes` asks onnx for the size of everything that is computed.
+Both can be led out of the file: weights may be said to stand in other files, of any path, and operators of other
+domains may come of libraries. Both compute what the file asks for while they load it. `check_onnx` looks at the file
+alone; `check_sizes` asks onnx for the size of everything that would be computed.
 """
-from typing import Any, Dict, Iterable
+from typing import Any, Dict
 
 from ghost_ms.core.protobuf import DOUBLES, FLOATS, INT, INTS, RAW, RAWS, TEXT, TEXTS, Budget, Schema, decode
 from ghost_ms.core.text import printable
-from ghost_ms.deploy.mapped import MOST_ELEMENTS, all_of, check_bytes, check_extents, mapped
+from ghost_ms.deploy.mapped import check_bytes, check_extents, mapped
 
 #: onnx/onnx.proto, as far as it is looked at.
 _TENSOR: Schema = {
@@ -21,11 +21,11 @@ _ATTRIBUTE: Schema = {
 _NODE: Schema = {1: ("input", TEXTS), 2: ("output", TEXTS), 3: ("name", TEXT), 4: ("op_type", TEXT),
                  5: ("attribute", [_ATTRIBUTE]), 7: ("domain", TEXT)}
 _VALUE: Schema = {1: ("name", TEXT)}
-_GRAPH: Schema = {1: ("node", [_NODE]), 5: ("initializer", [_TENSOR]), 11: ("input", [_VALUE]), 12: ("output", [_VALUE]),
-                  15: ("sparse_initializer", RAWS)}
+_GRAPH: Schema = {1: ("node", [_NODE]), 5: ("initializer", [_TENSOR]), 11: ("input", [_VALUE]),
+                  12: ("output", [_VALUE]), 15: ("sparse_initializer", RAWS)}
 _MODEL: Schema = {1: ("ir_version", INT), 7: ("graph", _GRAPH), 8: ("opset_import", [{1: ("domain", TEXT)}]),
                   20: ("training_info", RAWS), 25: ("functions", RAWS)}
-#: By the codes of TensorProto.DataType: bytes of an element, and the field that holds the values where raw_data does not.
+#: By the codes of TensorProto.DataType: bytes of an element, and the field of the values where raw_data has none.
 _TYPES = {1: (4, "float_data"), 2: (1, "int32_data"), 3: (1, "int32_data"), 4: (2, "int32_data"), 5: (2, "int32_data"),
           6: (4, "int32_data"), 7: (8, "int64_data"), 9: (1, "int32_data"), 10: (2, "int32_data"),
           11: (8, "double_data"), 12: (4, "uint64_data"), 13: (8, "uint64_data"), 16: (2, "int32_data")}
@@ -64,8 +64,8 @@ def check_onnx(path: str) -> None:
 
 def _check_domain(domain: str, what: str) -> None:
     if domain not in _DOMAINS:
-        raise ValueError(f"holds {what} of the domain {printable(domain)[:100]!r}, which would need a library of its own; "
-                         "only ONNX's own are run")
+        raise ValueError(f"holds {what} of the domain {printable(domain)[:100]!r}, which would need a library of its "
+                         "own; only ONNX's own are run")
 
 
 def _check_node(node: Dict[str, Any]) -> None:
@@ -109,7 +109,7 @@ def check_sizes(model: Any) -> None:
 
     try:
         # The values of weights say nothing about shapes; those of small tensors may be such.
-        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise ValueError(f"has shapes that cannot be: {printable(str(error).strip().splitlines()[0])[:300]}") from None
     graph = inferred.graph

@@ -28,8 +28,8 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
     """The ONNX model of a MINDIR file.
 
     Args:
-        inputs, outputs: names that they get, as many as the graph has. Outputs of a tuple are outputs of their own, those
-            of a tuple inside it too.
+        inputs, outputs: names that they get, as many as the graph has. What stands in a tuple, or in a tuple of that,
+            is an output of its own.
 
     Returns:
         onnx.ModelProto, simplified and checked (`onnx.checker`, with inference of all shapes).
@@ -163,8 +163,8 @@ class OnnxModel:
         from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
         if len(arrays) != len(self.inputs):
-            raise ValueError(f"'{self.name}' takes {len(self.inputs)} arrays ({', '.join(map(printable, self.inputs))}), "
-                             f"not {len(arrays)}")
+            names = ", ".join(map(printable, self.inputs))
+            raise ValueError(f"'{self.name}' takes {len(self.inputs)} arrays ({names}), not {len(arrays)}")
         try:
             found = self.session.run(None, dict(zip(self.inputs, arrays)))
         except InvalidArgument as error:

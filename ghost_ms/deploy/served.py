@@ -42,7 +42,7 @@ class Served:
             self.process.kill()
             self.process.wait()
 
-    def __enter__(self) -> "Served":
+    def __enter__(self):
         return self
 
     def __exit__(self, *_) -> None:

@@ -188,8 +188,9 @@ def test_damaged_models_are_refused(exported, tmp_path, capsys):
     for keep in (0, 1000, 500_000):
         (tmp_path / "cut.ms").write_bytes(whole.read_bytes()[:keep])
         shutil.copy(tmp_path / "net.json", tmp_path / "cut.json")
-        for command in (["run", tmp_path / "cut.ms", "--image", BOOT], ["check", tmp_path / "cut.ms", "--against", "x"]):
-            _fails(capsys, ["lite", *command], "cut.ms' is not the file that", "cut.json' was written for")
+        for name, *rest in (("run", "--image", BOOT), ("check", "--against", "x")):
+            _fails(capsys, ["lite", name, tmp_path / "cut.ms", *rest], "cut.ms' is not the file that",
+                   "cut.json' was written for")
         # As an earlier version wrote it.
         content = json.loads((tmp_path / "net.json").read_text())
         assert list(content.pop("sha256")) == ["net.ms"]
