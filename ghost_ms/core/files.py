@@ -63,6 +63,12 @@ def whole_folder(path: Union[str, os.PathLike]) -> Iterator[str]:
         shutil.rmtree(temporary)
 
 
+def cannot_write(path: Union[str, os.PathLike], error: Exception) -> OSError:
+    """A sentence that names the file, of whatever failed while it was made; one of `whole_file` stays as it is."""
+    reason = getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return OSError(reason if reason.startswith("cannot write '") else f"cannot write '{os.fspath(path)}': {reason}")
+
+
 def write_text(path: Union[str, os.PathLike], text: str) -> None:
     """Write a text file (UTF-8) whole or not at all; errors as `whole_file`."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:

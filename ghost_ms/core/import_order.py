@@ -14,10 +14,9 @@ class _Guard(importlib.abc.MetaPathFinder):
     """Looks at every import of MindSpore that has not happened yet, and finds nothing itself."""
 
     def find_spec(self, name, path=None, target=None):
-        """None, so that the import goes on; ImportError where it would abort the interpreter."""
+        """Nothing, so that the import goes on; ImportError where it would abort the interpreter."""
         if name == "mindspore":
             _check()
-        return
 
 
 def _check() -> None:
@@ -26,8 +25,8 @@ def _check() -> None:
     if chosen == "python" or int(importlib.metadata.version("protobuf").split(".")[0]) < 4:
         return
     if taken is None:
-        raise ImportError(f"{VARIABLE} is '{chosen}', with which importing MindSpore aborts Python: unset it, or set it "
-                          "to python", name="mindspore")
+        raise ImportError(f"{VARIABLE} is '{chosen}', with which importing MindSpore aborts Python: unset it, or set "
+                          "it to python", name="mindspore")
     culprit = next((name for name in ("onnx", "tensorflow", "tensorboard") if name in sys.modules), "a module with "
                    "protobuf")
     raise ImportError(f"{culprit} was imported before MindSpore, whose import would now abort Python: both need "

@@ -3,7 +3,7 @@
 Source: https://protobuf.dev/programming-guides/encoding. Only what is looked at is decoded, so that a file of gigabytes
 costs what its few messages cost, and no length that a file states is believed before it is held against the file.
 """
-from typing import Iterator, List, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 #: Number of a field, its wire type, and its value: an unsigned integer of 64 bits (VARINT) or the bytes.
@@ -85,6 +85,73 @@ def text(kind: int, value: Union[int, memoryview], longest: int = 4096) -> str:
         return str(content, "utf-8")
     except UnicodeDecodeError:
         raise ValueError("holds a name that is no text") from None
+
+
+class Budget:
+    """How many fields may still be decoded, and how deep messages may stand in each other."""
+
+    def __init__(self, fields: int = 5_000_000, depth: int = 40):
+        self.fields, self.depth = fields, depth
+
+
+#: Kinds of fields that hold no message. A message is its schema, a repeated one a list of its schema.
+INT, INTS, TEXT, TEXTS, RAW, RAWS, FLOATS, DOUBLES = "int", "ints", "text", "texts", "raw", "raws", "floats", "doubles"
+_LISTS = (INTS, TEXTS, RAWS, FLOATS, DOUBLES)
+#: What a schema says of a message: number of a field -> its name and kind.
+Schema = Dict[int, Tuple[str, Any]]
+
+
+def decode(data: memoryview, schema: Schema, budget: Optional[Budget] = None) -> Dict[str, Any]:
+    """A message as a dictionary, by names; what is absent is absent, and what the schema lacks is passed over.
+
+    Messages are dictionaries, INT is signed, INTS, TEXTS, RAWS and repeated messages are lists, RAW stays a view of the
+    file, and of FLOATS and DOUBLES only the number is taken.
+
+    Raises:
+        ValueError: it is cut, a field has another type than its schema says, or one that stands once stands twice (of
+            which readers take the first, the last, or both); half a sentence.
+    """
+    budget = budget or Budget()
+    budget.depth -= 1
+    if budget.depth < 0:
+        raise ValueError("nests messages too deeply")
+    found: Dict[str, Any] = {}
+    for number, wire, value in fields(data):
+        budget.fields -= 1
+        if budget.fields < 0:
+            raise ValueError("holds more fields than any network needs")
+        if number not in schema:
+            continue
+        name, kind = schema[number]
+        repeated = isinstance(kind, list) or kind in _LISTS
+        if name in found and not repeated:
+            raise ValueError(f"holds {name} twice in one message")
+        if isinstance(kind, list):
+            found.setdefault(name, []).append(decode(message(wire, value), kind[0], budget))
+        elif isinstance(kind, dict):
+            found[name] = decode(message(wire, value), kind, budget)
+        else:
+            _add_plain(found, name, kind, wire, value)
+    budget.depth += 1
+    return found
+
+
+def _add_plain(found: Dict[str, Any], name: str, kind: str, wire: int, value: Union[int, memoryview]) -> None:
+    if kind == INTS:
+        found.setdefault(name, []).extend(integers(wire, value))
+    elif kind in (FLOATS, DOUBLES):
+        width = 4 if kind == FLOATS else 8
+        if wire == VARINT or len(value) % width:  # type: ignore[arg-type]
+            raise ValueError(f"holds something else than numbers as {name}")
+        found[name] = found.get(name, 0) + len(value) // width  # type: ignore[arg-type]
+    elif kind in (TEXTS, RAWS):
+        found.setdefault(name, []).append(text(wire, value) if kind == TEXTS else message(wire, value))
+    elif kind == INT:
+        if wire != VARINT:
+            raise ValueError(f"holds something else than an integer as {name}")
+        found[name] = _signed(value)  # type: ignore[arg-type]
+    else:
+        found[name] = text(wire, value) if kind == TEXT else message(wire, value)
 
 
 def varint(value: int) -> bytes:

@@ -5,8 +5,8 @@ import math
 import re
 from typing import Any, Dict, List, Tuple
 
-#: Longest text in characters (ImageNet-21K's classes and a hundred thousand epochs' metrics need less), deepest nesting,
-#: digits of a whole number, characters of a name or other text in it.
+#: Longest text in characters (ImageNet-21K's classes and ten thousand epochs' metrics need less), deepest nesting,
+#: digits of a whole number.
 LONGEST, DEEPEST, DIGITS = 8_000_000, 32, 30
 #: What decides on the depth: a bracket, a quotation mark, or an escape, which may be one that ends no string.
 _TOKEN = re.compile(r'[\[\]{}"]|\\.', re.DOTALL)

@@ -7,10 +7,11 @@ import mindspore as ms
 from mindspore import nn
 
 from ghost_ms import device
+from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.deploy import export
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.resolve import resolve
-from ghost_ms.deploy.sidecar import sidecar_path
+from ghost_ms.deploy.sidecar import seal, sidecar_path, write_sidecar
 from ghost_ms.training.checkpoint import Description
 
 WRITERS = {"MINDIR": export.export_mindir, "ONNX": export.export_onnx}
@@ -74,13 +75,13 @@ def require_ascend() -> None:
 
 def write_air(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form) -> None:
     """Write the deploy form as AIR and its sidecar; OSError where that fails. The file is not run."""
-    from ghost_ms.deploy.sidecar import write_sidecar
-
     deployed = export.deploy_form(net, description, form)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         images = ms.Tensor(form.example(description.preprocessing, max(batch_size, 1)))
-        ms.export(deployed, images, file_name=path, file_format="AIR")
+        with whole_file(path) as temporary:
+            ms.export(deployed, images, file_name=temporary, file_format="AIR")
+            seal(path)
+        write_sidecar(path, description, max(batch_size, 1), form)
     except (RuntimeError, OSError) as error:
-        raise OSError(f"cannot write '{path}': {str(error).strip().splitlines()[0]}") from None
-    write_sidecar(path, description, max(batch_size, 1), form)
+        raise cannot_write(path, error) from None

@@ -10,10 +10,11 @@ import numpy as np
 from mindspore import nn
 
 from ghost_ms.core import scores
+from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.deploy.compare import TOLERANCE, compare
 from ghost_ms.deploy.form import DeployedNetwork, Form
 from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
-from ghost_ms.deploy.sidecar import read_sidecar, refuse_foreign_sidecar, sidecar_path, write_sidecar
+from ghost_ms.deploy.sidecar import read_sidecar, refuse_foreign_sidecar, seal, sidecar_path, write_sidecar
 from ghost_ms.training.checkpoint import Description
 
 __all__ = ["checkpoint_of_run", "count_operators", "export_mindir", "export_onnx", "load_mindir",
@@ -82,25 +83,22 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
     deployed = _between_ends(net, description, form)
     expected = scores.require_finite(_eager(deployed, images))
     deployed = deploy_form(net, description, form)
-    stem, suffix = os.path.splitext(path)
-    temporary = f"{stem}.{os.getpid()}.tmp{suffix}"
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with mindir_of(deployed, description, batch_size, form) as mindir:
-            nodes = write(mindir, temporary)
-        comparison = compare(np.concatenate([run(temporary, images[:count]) for count in counts]),
-                             np.concatenate([expected[:count] for count in counts]),
-                             *_float_probe(net, description, form))
-        if not comparison.same:
-            raise ValueError(f"the exported file differs from the network by {comparison.relative:.1e} of the largest "
-                             f"output (allowed {TOLERANCE:.0e}); nothing was written")
+        with whole_file(path) as temporary:
+            with mindir_of(deployed, description, batch_size, form) as mindir:
+                nodes = write(mindir, temporary)
+            comparison = compare(np.concatenate([run(temporary, images[:count]) for count in counts]),
+                                 np.concatenate([expected[:count] for count in counts]),
+                                 *_float_probe(net, description, form))
+            if not comparison.same:
+                raise ValueError(f"the exported file differs from the network by {comparison.relative:.1e} of the "
+                                 f"largest output (allowed {TOLERANCE:.0e}); nothing was written")
+            seal(path)
+        # Last, so that no sidecar is newer than what it describes: until then the old one refuses the new file.
         write_sidecar(path, description, batch_size, form)
-        os.replace(temporary, path)
     except (RuntimeError, OSError) as error:
-        raise OSError(f"cannot write '{path}': {str(error).strip().splitlines()[0]}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        raise cannot_write(path, error) from None
     return {"comparison": comparison, "seconds": time.perf_counter() - start,
             "batchnorms": count_cells(net, nn.BatchNorm2d), "nodes": nodes}
 
@@ -166,9 +164,15 @@ def count_operators(net: nn.Cell, description: Description, batch_size: int,
 
 
 def load_mindir(path: str) -> nn.GraphCell:
-    """The network in a MINDIR file; FileNotFoundError or ValueError where there is none or it is damaged."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no file '{path}'")
+    """The network in a MINDIR file, loaded into this process; a stranger's file is better run by `MindirModel`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged; MindSpore never sees what `check_mindir` refuses.
+    """
+    from ghost_ms.deploy.mindir_check import check_mindir
+
+    check_mindir(path)
     try:
         return nn.GraphCell(ms.load(path))
     except (RuntimeError, ValueError) as error:

@@ -15,9 +15,9 @@ import sys
 import tempfile
 from typing import Dict, List, Optional, Sequence
 
-import numpy as np
-
-from ghost_ms.deploy.sidecar import copy_sidecar, sidecar_path
+from ghost_ms.core.files import whole_file
+from ghost_ms.deploy.served import Served, reason_in
+from ghost_ms.deploy.sidecar import add_to_sidecar, check_file, copy_sidecar, seal, sidecar_path
 
 RUNNER = pathlib.Path(__file__).with_name("lite_runner.py")
 ROOT = RUNNER.parent.parent.parent
@@ -74,6 +74,7 @@ def convert(source: str, target: str, optimize: str = "general", batch_size: int
     if not OPTIMIZE.match(optimize):
         raise ValueError(f"--optimize is '{optimize}'; known are general, none and ascend_oriented:SOC, such as "
                          "ascend_oriented:Ascend310P3")
+    check_file(source)
     os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
     skipped: List[str] = []
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(target))) as folder:
@@ -87,10 +88,14 @@ def convert(source: str, target: str, optimize: str = "general", batch_size: int
             skipped = sorted({*skip, *unloadable_in_int8(lowered)}) if weight_bits else []
         log = _run_converter(readable, temporary, optimize, weight_options(weight_bits, skipped))
         if not os.path.isfile(temporary):
-            raise ValueError(f"MindSpore Lite cannot convert '{source}' ({optimize}): {_reason(log)}")
-        os.replace(temporary, target)
+            raise ValueError(f"MindSpore Lite cannot convert '{source}' ({optimize}): {reason_in(log)}")
+        seal(target)
+        with whole_file(target) as whole:
+            os.replace(temporary, whole)
     if os.path.isfile(sidecar_path(source)) and sidecar_path(source) != sidecar_path(target):
         copy_sidecar(source, target, batch_size)
+    elif os.path.isfile(sidecar_path(source)):
+        add_to_sidecar(target)
     return skipped
 
 
@@ -129,14 +134,18 @@ def _run_converter(source: str, target: str, optimize: str, weights: Dict[str, s
     return done.stdout + done.stderr
 
 
-def _reason(log: str) -> str:
-    """The last line that says what went wrong."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line or "ERROR" in line or "error" in line]
-    return (errors or lines or ["it gave no reason"])[-1]
+def _check_head(path: str) -> None:
+    """ValueError where a file cannot be one of MindSpore Lite, which believes what a file says: a FlatBuffer begins
+    with the place of its table, and this kind goes on with MSL and a version."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        head = file.read(8)
+    place = int.from_bytes(head[:4], "little")
+    if len(head) < 8 or head[4:7] != b"MSL" or not 8 <= place <= size - 4:
+        raise ValueError(f"MindSpore Lite cannot run '{path}': it is no .ms file, or cut ({size} bytes)")
 
 
-class LiteModel:
+class LiteModel(Served):
     """A converted model, loaded in a process of its own; to be closed, or used in a `with`.
 
     Args:
@@ -154,61 +163,10 @@ class LiteModel:
         python = lite_python()
         if python is None:
             raise ValueError(f"MindSpore Lite is not installed: {REMEDY}")
-        self.path = path
-        self.folder = tempfile.TemporaryDirectory()
-        self.log = open(os.path.join(self.folder.name, "log"), "w+")
-        try:
-            self.process = subprocess.Popen([python, str(RUNNER), "serve", path, str(threads), target], text=True,
-                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
-        except OSError as error:
-            raise ValueError(f"cannot start {python} ({error.strerror}): {REMEDY}") from None
-        self.facts = self._answer()
-
-    def __del__(self):
-        if getattr(self, "process", None) is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    def __enter__(self) -> "LiteModel":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def _answer(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            code = self.process.wait()
-            self.log.seek(0)
-            reason = f"its process died by {signal.Signals(-code).name}" if code < 0 else _reason(self.log.read())
-            raise ValueError(f"MindSpore Lite cannot run '{self.path}': {reason}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise ValueError(f"MindSpore Lite cannot run '{self.path}': {answer['error']}")
-        return answer
-
-    def _ask(self, **request) -> dict:
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # The answer, or its absence, tells why.
-        return self._answer()
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """The output for a batch of images."""
-        source, target = (os.path.join(self.folder.name, name) for name in ("in.npy", "out.npy"))
-        np.save(source, images)
-        self._ask(input=source, output=target)
-        return np.load(target)
+        if path.endswith(".ms"):
+            _check_head(path)
+        super().__init__([python, str(RUNNER), "serve", path, str(threads), target], path, "MindSpore Lite", REMEDY)
 
     def time(self, calls: int) -> List[float]:
         """Milliseconds of each of some calls on the images of the last call."""
-        return self._ask(calls=calls)["ms"]
-
-    def close(self) -> Optional[float]:
-        """End the process; its peak memory in MB, None where it has died before."""
-        out, _ = self.process.communicate()
-        self.log.close()
-        self.folder.cleanup()
-        return json.loads(out)["peak_mb"] if out.strip() else None
+        return self.ask(calls=calls)["ms"]

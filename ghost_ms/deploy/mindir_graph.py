@@ -5,7 +5,7 @@ needs (Load, Depend, UpdateState) and tuples that are made and taken apart; here
 operation's inputs are tensors, weights, and Python constants.
 """
 import collections
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 from mindspore.train.mind_ir_pb2 import AttributeProto, ModelProto, TensorProto
@@ -63,7 +63,7 @@ class Graph(NamedTuple):
 
     inputs: Tuple[Tensor, ...]
     operations: List[Operation]
-    outputs: tuple
+    outputs: Tuple[Tensor, ...]
 
 
 def read_graph(path: str) -> Graph:
@@ -97,7 +97,18 @@ def read_graph(path: str) -> Graph:
         outputs = _outputs(node.output[0], own.get("shape"))
         values[node.output[0]] = outputs[0] if isinstance(own.get("shape"), Abstract) else outputs
         operations.append(Operation(kind, _readable(node.domain) or node.name, arguments, attributes, outputs))
-    return Graph(inputs, operations, tuple(values[value.name] for value in proto.graph.output))
+    return Graph(inputs, operations, tuple(_flat(values[value.name] for value in proto.graph.output)))
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors of outputs, which may be tuples of tensors and of tuples."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple) and not isinstance(value, (Weight, Abstract)):
+            yield from _flat(value)
+        else:
+            raise ValueError("an output is no tensor that the network computes")
 
 
 def count_operations(path: str) -> Dict[str, int]:

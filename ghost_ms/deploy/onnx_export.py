@@ -1,11 +1,11 @@
 """From an exported MindIR graph to an ONNX model, and an ONNX file back to a function."""
 import collections
 import importlib
-import os
-from typing import Callable, List, Sequence, Union
+from typing import Any, List, Sequence, Tuple, Union
 
 import numpy as np
 
+from ghost_ms.core.text import printable
 from ghost_ms.deploy.mindir_graph import Graph, Operation, Tensor, read_graph
 from ghost_ms.deploy.onnx_graph import IR_VERSION, OPSET, Builder
 from ghost_ms.deploy.onnx_operators import OPERATORS, RESHAPES
@@ -28,15 +28,20 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
     """The ONNX model of a MINDIR file.
 
     Args:
-        inputs, outputs: names that they get.
+        inputs, outputs: names that they get, as many as the graph has. What stands in a tuple, or in a tuple of that,
+            is an output of its own.
 
     Returns:
         onnx.ModelProto, simplified and checked (`onnx.checker`, with inference of all shapes).
 
     Raises:
-        ValueError: a primitive that the table of operators does not hold; the sentence names it and its place.
+        ValueError: a primitive that the table of operators does not hold; the sentence names it and its place. Or other
+            numbers of names than of inputs and outputs.
     """
     graph = read_graph(mindir)
+    for what, names, ends in (("inputs", inputs, graph.inputs), ("outputs", outputs, graph.outputs)):
+        if len(names) != len(ends):
+            raise ValueError(f"the network has {len(ends)} {what}, and {len(names)} names are given")
     build = Builder()
     operations = _needed(graph)
     build.uses = collections.Counter(tensor.name for op in operations for tensor in set(_tensors(op)))
@@ -46,9 +51,18 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
         build.bind(tensor, name)
     for op in operations:
         _translate(build, op)
-    build.outputs = [build.name(tensor) for tensor in graph.outputs]
+    build.outputs = _own_outputs(build, [build.name(tensor) for tensor in graph.outputs])
     simplify(build)
     return _model(build, graph, inputs, outputs)
+
+
+def _own_outputs(build: Builder, names: List[str]) -> List[str]:
+    """The outputs, each the own one of a node: an input that is given on, or a tensor given twice, is copied."""
+    own: List[str] = []
+    for name in names:
+        copied = name in own or name in build.inputs or name in build.constants
+        own.append(build.node("Identity", [name], shape=build.shapes.get(name)) if copied else name)
+    return own
 
 
 def _translate(build: Builder, op: Operation) -> None:
@@ -114,46 +128,103 @@ def _value_info(name: str, tensor: Tensor):
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)), shape)
 
 
-def load_onnx(path: str, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from images to the first output of an ONNX file, run by ONNX Runtime on CPU.
+class OnnxModel:
+    """A function from arrays, one for each input, to the output of an ONNX file, or to the tuple of all in its order
+    where there are several; run by ONNX Runtime on CPU.
+
+    Attributes:
+        inputs, outputs: their names.
+
+    Args:
+        model: path of a file, or the bytes of one.
+        name: of it, for sentences.
+        threads: 0 for as many as ONNX Runtime chooses.
+
+    Raises:
+        ValueError: ONNX Runtime does not take it.
+    """
+
+    def __init__(self, model: Union[str, bytes], name: str, threads: int = 0):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.name = name
+        try:
+            self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except _errors() as error:
+            raise ValueError(f"'{name}' is no whole ONNX file: {_first_line(error)}") from None
+        self.inputs = [end.name for end in self.session.get_inputs()]
+        self.outputs = [end.name for end in self.session.get_outputs()]
+
+    def __call__(self, *arrays: np.ndarray) -> Any:
+        """Raises ValueError where the file takes other arrays, or cannot be computed."""
+        from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+        if len(arrays) != len(self.inputs):
+            names = ", ".join(map(printable, self.inputs))
+            raise ValueError(f"'{self.name}' takes {len(self.inputs)} arrays ({names}), not {len(arrays)}")
+        try:
+            found = self.session.run(None, dict(zip(self.inputs, arrays)))
+        except InvalidArgument as error:
+            raise ValueError(f"'{self.name}' takes other images: {' '.join(printable(error, lines=True).split())}"
+                             ) from None
+        except _errors() as error:
+            raise ValueError(f"'{self.name}' cannot be computed: {_first_line(error)}") from None
+        return found[0] if len(found) == 1 else tuple(found)
+
+
+def _errors() -> Tuple[type, ...]:
+    """What ONNX Runtime raises on a file; it has no base for them."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+    own = [kind for kind in vars(states).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, MemoryError, RuntimeError, ValueError)
+
+
+def _first_line(error: Exception) -> str:
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def open_onnx(path: str) -> Any:
+    """The onnx.ModelProto of a file, of which `check_onnx`, `check_sizes` and onnx's own checker think well.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, no ONNX file, or made to harm; or the packages are not installed.
+    """
+    require_onnx()
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from ghost_ms.deploy.onnx_check import check_onnx, check_sizes
+
+    check_onnx(path)
+    try:
+        model = onnx.load(path, load_external_data=False)
+        onnx.checker.check_model(model)
+        check_sizes(model)
+    except (DecodeError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        reason = f"it {error}" if type(error) is ValueError else _first_line(error)
+        raise ValueError(f"'{path}' is no whole ONNX file: {reason}") from None
+    return model
+
+
+def load_onnx(path: str, threads: int = 0) -> OnnxModel:
+    """An ONNX file as a function from images to its output, or to a tuple of its outputs where there are several.
 
     Args:
         threads: 0 for as many as ONNX Runtime chooses.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged or no ONNX file, or ONNX Runtime is not installed.
+        FileNotFoundError, ValueError: as `open_onnx`.
     """
-    require_onnx()
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no file '{path}'")
-    return _session(path, path, threads)
+    open_onnx(path)
+    return OnnxModel(path, path, threads)
 
 
-def run_model(model, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+def run_model(model: Any, threads: int = 0) -> OnnxModel:
     """As `load_onnx`, of an onnx.ModelProto."""
     require_onnx()
-    return _session(model.SerializeToString(), model.graph.name, threads)
-
-
-def _session(model: Union[str, bytes], path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as states
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError, states.Fail, states.InvalidProtobuf, states.InvalidGraph,
-            states.InvalidArgument, states.NotImplemented) as error:
-        raise ValueError(f"'{path}' is no whole ONNX file: {str(error).strip().splitlines()[0]}") from None
-    name = session.get_inputs()[0].name
-
-    def run(images: np.ndarray) -> np.ndarray:
-        try:
-            return session.run(None, {name: images})[0]
-        except states.InvalidArgument as error:
-            raise ValueError(f"'{path}' takes other images: {' '.join(str(error).split())}") from None
-
-    return run
+    return OnnxModel(model.SerializeToString(), model.graph.name, threads)

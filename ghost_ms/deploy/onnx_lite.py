@@ -257,14 +257,11 @@ def lower_file(source: str, target: str, batch_size: int = 0, int8: bool = False
         ValueError: the source is damaged or no ONNX file.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
-    try:
-        model = onnx.load(source)
-        # A malformed file would end the converter with a segmentation fault.
-        onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"'{source}' is no whole ONNX file: {str(error).strip().splitlines()[0]}") from None
+    from ghost_ms.deploy.onnx_export import open_onnx
+
+    # A malformed file would end the converter with a segmentation fault.
+    model = open_onnx(source)
     if batch_size:
         for end in (*model.graph.input, *model.graph.output):
             batch = end.type.tensor_type.shape.dim[0]

@@ -13,8 +13,8 @@ from ghost_ms.core.text import printable
 from ghost_ms.data import images
 from ghost_ms.data.decode import kind_of, read_image_file
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.deploy.export import load_mindir
 from ghost_ms.deploy.form import Form
+from ghost_ms.deploy.mindir_process import MindirModel
 from ghost_ms.deploy.sidecar import Sidecar, read_sidecar
 from ghost_ms.training.checkpoint import Description
 
@@ -69,8 +69,7 @@ def run_file(path: str) -> Callable[[np.ndarray], np.ndarray]:
 
         return LiteModel(path)
     if kind == ".mindir":
-        net = load_mindir(path)
-        return lambda images: net(ms.Tensor(images)).asnumpy()
+        return MindirModel(path)
     raise ValueError(f"'{path}' is neither .mindir, .onnx nor .ms; `ghost-ms export` and `ghost-ms lite convert` write "
                      "these")
 

@@ -17,7 +17,7 @@ import numpy as np
 from ghost_ms.core import scores
 from ghost_ms.deploy import calibration
 from ghost_ms.deploy.lite import LiteModel
-from ghost_ms.deploy.onnx_export import load_onnx, require_onnx, run_model
+from ghost_ms.deploy.onnx_export import load_onnx, open_onnx, run_model
 from ghost_ms.deploy.sidecar import read_sidecar
 
 #: Operators with weights.
@@ -150,18 +150,10 @@ class _Reader:
 
 def read_float(path: str):
     """The onnx.ModelProto of a float file with inferred shapes and a name for each node; errors as `Quantizer`."""
-    require_onnx()
+    model = open_onnx(path)
     import onnx
-    from google.protobuf.message import DecodeError
 
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no file '{path}'")
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-        model = onnx.shape_inference.infer_shapes(model)
-    except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ValueError(f"'{path}' is no whole ONNX file: {str(error).strip().splitlines()[0]}") from None
+    model = onnx.shape_inference.infer_shapes(model)
     integer = [node.op_type for node in model.graph.node if node.op_type in INTEGER]
     if integer:
         raise ValueError(f"'{path}' is quantised already: it holds {len(integer)} operators such as {integer[0]}; give "

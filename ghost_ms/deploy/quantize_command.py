@@ -11,12 +11,14 @@ from typing import Callable, ContextManager, Iterable, Iterator, List, NamedTupl
 
 import numpy as np
 
+from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.data.datasets import Source
 from ghost_ms.deploy import calibration, lite
 from ghost_ms.deploy.onnx_export import load_onnx, require_onnx
 from ghost_ms.deploy.quantize import (WEIGHTED, Agreement, LayerError, Quantizer, agreement, milliseconds, quantizable,
                                       read_float, save)
-from ghost_ms.deploy.sidecar import Sidecar, copy_sidecar, read_json, read_sidecar, refuse_other_sidecar, sidecar_path
+from ghost_ms.deploy.sidecar import (Sidecar, copy_sidecar, read_json, read_sidecar, refuse_other_sidecar, seal,
+                                      sidecar_path)
 
 #: Smallest share of the calibration images to which the int8 file has to give the class that the float one gives.
 AGREEMENT = 0.9
@@ -182,10 +184,12 @@ def _finish(job: Job, facts: dict, images: np.ndarray, expected: np.ndarray, wri
                 times = [milliseconds(each, batch) for each in (reference, run)]
                 top1 = _accuracies(job, reference, run, batch_size) if job.test else {}
             facts = {**facts, "images": len(images), "same class": result.same, **top1}
+            seal(target)
+            with whole_file(target) as whole:
+                os.replace(temporary, whole)
             copy_sidecar(job.path, target, fixed, quantised=facts)
-            os.replace(temporary, target)
     except OSError as error:
-        raise OSError(f"cannot write '{target}': {error.strerror or error}") from None
+        raise cannot_write(target, error) from None
     sizes = [os.path.getsize(path) for path in (job.path, target)]
     left = len(facts["left in float"])
     print(f"{target}: {sizes[1] / 1e6:.2f} MB ({sizes[1] / sizes[0]:.2f} of the float file), weights "
@@ -242,7 +246,7 @@ def as_text(ranking: Sequence[LayerError]) -> str:
 
 def write_csv(ranking: Sequence[LayerError], path: str) -> None:
     """All layers, for programs."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows(ranking))
 
 

@@ -1,4 +1,4 @@
-"""MindSpore's checkpoints, read and written with NumPy and the standard library; what is read is checked entry by entry.
+"""MindSpore's checkpoints, read and written with NumPy and the standard library; every entry is checked as it is read.
 
 MindSpore's own loader believes what a file says of a tensor: one with more bytes than its shape is copied past the end
 of its buffer, one with fewer is taken as it is. Here a file that is cut, damaged or made to harm ends in a ValueError
@@ -257,5 +257,5 @@ def refuse_not_finite(arrays: Dict[str, np.ndarray], path: Union[str, os.PathLik
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             wrong = int((~np.isfinite(array)).sum())
-            raise ValueError(f"'{path}' holds numbers that are not finite, first in {printable(name)[:100]} ({wrong} of "
-                             f"{array.size}): its training diverged, or it is damaged; take an earlier checkpoint")
+            raise ValueError(f"'{path}' holds numbers that are not finite, first in {printable(name)[:100]} ({wrong} "
+                             f"of {array.size}): its training diverged, or it is damaged; take an earlier checkpoint")

@@ -42,7 +42,7 @@ def parse(content: str) -> Dict[str, Any]:
         raise ValueError("its description does not say how many classes the network has")
     _check_plain(values["preprocessing"], "preprocessing", [_MOST_VALUES])
     check_classes(values["classes"])
-    values["metrics"] = {_name(key, "metrics"): _metric(key, value) for key, value in values["metrics"].items()}
+    values["metrics"] = check_metrics(values["metrics"])
     return values
 
 
@@ -59,6 +59,14 @@ def _name(value: Any, where: str) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_NAME:
         raise ValueError(f"its {where} hold a name that is no text of at most {_LONGEST_NAME} characters")
     return value
+
+
+def check_metrics(metrics: Any) -> Dict[str, Any]:
+    """Metrics with None in place of what is not finite, as earlier versions wrote it; ValueError (half a sentence)
+    where they are no numbers by name."""
+    if not isinstance(metrics, dict):
+        raise ValueError("its metrics are no list of names and numbers")
+    return {_name(key, "metrics"): _metric(key, value) for key, value in metrics.items()}
 
 
 def _metric(key: str, value: Any) -> Any:

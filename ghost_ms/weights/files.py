@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from ghost_ms.core.files import whole_file
+from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.core.text import printable
 from ghost_ms.models.registry import ModelCard
 from ghost_ms.weights import agreement, ckpt_file, described
@@ -116,4 +116,4 @@ def write(out, arrays: Mapping[str, np.ndarray], description: str) -> None:
                 save_file({name: np.array(value, order="C") for name, value in arrays.items()}, temporary,
                           {DESCRIPTION: description, "format": "pt"})
     except SafetensorError as error:
-        raise OSError(f"cannot write {out}: {error}") from None
+        raise cannot_write(out, error) from None

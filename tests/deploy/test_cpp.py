@@ -165,14 +165,16 @@ def test_the_output_is_that_of_lite_run(form, program, networks, images, capsys)
             assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-6)
 
 
-def _pixels_network(folder, spec):
-    """A file whose "probabilities" are the pixels that it is given, divided by their sum."""
+def _pixels_network(folder, spec, *kinds):
+    """A file whose "probabilities" are the pixels that it is given (after further operators), divided by their sum."""
     from onnx import TensorProto, helper, numpy_helper
 
     size = spec.channels * spec.input_size[0] * spec.input_size[1]
     shape = [1, *spec.input_size, spec.channels]
+    names = ["floats", *kinds]
     nodes = [helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
-             helper.make_node("Reshape", ["floats", "shape"], ["probabilities"])]
+             *(helper.make_node(kind, [source], [kind]) for kind, source in zip(kinds, names)),
+             helper.make_node("Reshape", [names[-1], "shape"], ["probabilities"])]
     graph = helper.make_graph(
         nodes, "pixels", [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [1, size])],
@@ -219,6 +221,22 @@ def test_a_sidecar_without_orientation_keeps_the_old_way(program, images, tmp_pa
     assert turned["predictions"] == plain["predictions"]
 
 
+def test_outputs_that_say_nothing_are_an_error(program, tmp_path, capsys):
+    """The logarithm of black is infinite, and black pixels have no sum: no class, neither here nor in Python."""
+    black = str(tmp_path / "black.png")
+    Image.new("RGB", (28, 20)).save(black)
+    spec = Preprocessing((20, 28), 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
+    for kinds, words in ((("Log",), "black.png' the network gives outputs that are no finite numbers"),
+                         ((), "the network gives numbers that are no probabilities")):
+        target = _pixels_network(tmp_path, spec, *kinds)
+        assert words in _fails(program, target, black)
+        for command in (["lite", "run", target], ["infer", "--file", target],
+                        ["infer", "--file", target.replace(".ms", ".onnx")]):
+            assert main([*command, "--image", black]) == 1
+            said = capsys.readouterr()
+            assert words.split(" the network")[1] in said.err and "nan" not in said.out
+
+
 def test_the_log_of_the_runtime_is_silenced(program, networks):
     """MindSpore Lite 2.0.0 reads its log level before `main`."""
     quiet = {key: value for key, value in ENVIRONMENT.items() if key != "GLOG_v"}
@@ -263,7 +281,8 @@ def test_damaged_files_get_a_sentence(program, networks, images, tmp_path):
     assert "there is no file" in _fails(program, model, tmp_path / "pipe.jpg")
     assert "neither JPEG nor PNG" in _fails(program, model, __file__)
     assert "there is no file '/nowhere.jpg'" in _fails(program, model, "/nowhere.jpg")
-    shutil.copy(model.replace(".ms", ".json"), tmp_path / "cut.json")
+    # As an earlier version wrote it: with a checksum a cut file would not come as far as MindSpore Lite.
+    _without_checksum(model.replace(".ms", ".json"), tmp_path / "cut.json")
     assert "there is no file" in _fails(program, tmp_path / "cut.ms", BOOT)
     content = pathlib.Path(model).read_bytes()
     for keep in (0, 1000, len(content) // 2):
@@ -286,7 +305,34 @@ def test_names_do_not_steer_the_terminal(program, networks, tmp_path):
     assert "\\x1b[31m.png' is not a readable image" in _fails(program, networks["outside"], path)
 
 
+def _without_checksum(source, target):
+    content = json.load(open(source))
+    assert os.path.basename(source).replace(".json", ".ms") in content.pop("sha256")
+    target.write_text(json.dumps(content))
+
+
+def test_a_changed_file_is_noticed(program, networks, tmp_path):
+    """By the checksum in the sidecar, under whatever name; a sidecar of an earlier version has none."""
+    content = pathlib.Path(networks["outside"]).read_bytes()
+    answer = _classify(program, networks["outside"], BOOT)
+    shutil.copy(networks["outside"].replace(".ms", ".json"), tmp_path / "moved.json")
+    (tmp_path / "moved.ms").write_bytes(content)
+    assert _classify(program, tmp_path / "moved.ms", BOOT) == answer
+    # A weight's last bit: MindSpore Lite would run it.
+    (tmp_path / "moved.ms").write_bytes(content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:])
+    assert "moved.ms' is not the file that" in _fails(program, tmp_path / "moved.ms", BOOT)
+    _without_checksum(networks["outside"].replace(".ms", ".json"), tmp_path / "moved.json")
+    _classify(program, tmp_path / "moved.ms", BOOT)
+
+
 @pytest.mark.parametrize("change, words", [
+    ({"sha256": {"net.ms": 3}}, "is no sidecar of an export"),
+    ({"sha256": []}, "is no sidecar of an export"),
+    ({"sha256": {}}, "is not the file that"),
+    ({"preprocessing": {"std": [0.5, -0.5, 0.5]}}, "std is not above 0"),
+    ({"preprocessing": {"input_size": [100000, 100000]}}, "input_size is too large"),
+    ({"preprocessing": {"crop_ratio": 1e-9}}, "input_size is too large"),
+    ({"inputs": [{"shape": [2000000, 3, 32, 32]}]}, "a call takes too many images"),
     ({"classes": ["one"] * 11}, "do not belong together"),
     ({"classes": 3}, "is no sidecar of an export"),
     ({"normalisation": "in-graph"}, "its sidecar says 12288 of"),

@@ -188,6 +188,13 @@ def test_damaged_models_are_refused(exported, tmp_path, capsys):
     for keep in (0, 1000, 500_000):
         (tmp_path / "cut.ms").write_bytes(whole.read_bytes()[:keep])
         shutil.copy(tmp_path / "net.json", tmp_path / "cut.json")
+        for name, *rest in (("run", "--image", BOOT), ("check", "--against", "x")):
+            _fails(capsys, ["lite", name, tmp_path / "cut.ms", *rest], "cut.ms' is not the file that",
+                   "cut.json' was written for")
+        # As an earlier version wrote it.
+        content = json.loads((tmp_path / "net.json").read_text())
+        assert list(content.pop("sha256")) == ["net.ms"]
+        (tmp_path / "cut.json").write_text(json.dumps(content))
         _fails(capsys, ["lite", "run", tmp_path / "cut.ms", "--image", BOOT], "MindSpore Lite cannot run", "cut.ms")
     with pytest.raises(ValueError, match="cannot run"):
         lite.LiteModel(str(whole))(np.zeros((1, 5, 64, 64), np.float32))

@@ -281,8 +281,11 @@ def test_bad_input_is_one_sentence(tmp_path, pictures, capsys, monkeypatch):
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     onnx.save(model, path)
+    _fails(capsys, ["quantize", path, *given], "net.onnx' is not the file that", "net.json' was written for")
+    write_sidecar(path, _description("ghostnet_050", SIZE), 1)
     _fails(capsys, ["quantize", path, *given], "images of any size (1x3xheightx24)", "--input_size")
     os.truncate(path, 5000)
+    write_sidecar(path, _description("ghostnet_050", SIZE), 1)
     _fails(capsys, ["quantize", path, *given], "no whole ONNX file")
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     _fails(capsys, ["quantize", path, *given], "pip install onnx onnxruntime 'numpy<2'")

@@ -91,7 +91,8 @@ def _map():
 
 
 @pytest.mark.parametrize("content, reason", [
-    (b"", "is empty"), (b"hello", "is no MindSpore checkpoint"), (b"\x0a", "is cut off"), (b"crc_num" + bytes(10), "holds nothing"),
+    (b"", "is empty"), (b"hello", "is no MindSpore checkpoint"), (b"\x0a", "is cut off"),
+    (b"crc_num" + bytes(10), "holds nothing"),
     (_entry(content=b"\0" * 12), r"'w' has 12 bytes, and its shape \(2 of Float32\) takes 8"),
     (_entry(content=b"\0" * 4), "'w' has 4 bytes"), (_entry(dims=(2, -1)), "'w' has 8 bytes"),
     (_entry(dims=(-1, -2)), "'w' has 8 bytes"), (_entry(dims=(2 ** 62, 4)), "'w' has 8 bytes"),

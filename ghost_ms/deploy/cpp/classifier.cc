@@ -43,6 +43,7 @@ std::vector<double> exponentials(std::vector<double> values) {
 
 std::vector<double> scaled_to_one(std::vector<double> values) {
   const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  if (!(sum > 0.0)) throw std::runtime_error("the network gives numbers that are no probabilities");
   for (auto& value : values) value /= sum;
   return values;
 }
@@ -64,6 +65,10 @@ std::vector<Prediction> Classifier::classify(const std::string& image_path, std:
                              std::to_string(sidecar_.classes.size()) + " classes: they do not belong together");
   }
   const std::vector<double> first(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(count));
+  if (!std::all_of(first.begin(), first.end(), [](double value) { return std::isfinite(value); })) {
+    throw std::runtime_error("for '" + image_path + "' the network gives outputs that are no finite numbers: its " +
+                             "weights are damaged, or numbers overflow in its precision");
+  }
   const auto probabilities = scaled_to_one(sidecar_.gives_probabilities ? first : exponentials(first));
 
   std::vector<std::size_t> order(count);

@@ -3,13 +3,20 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+
+#include "sha256.h"
 
 namespace ghost_ms {
 namespace {
 
 using Json = nlohmann::json;
+
+/// What lies beyond is a mistake or meant to harm: the side of a picture that is resized, the values of a call.
+constexpr double kLongestSide = 8192.0;
+constexpr double kMostPixels = 1e9;
 
 void require(bool condition, const char* complaint) {
   if (!condition) throw std::runtime_error(complaint);
@@ -42,9 +49,25 @@ void check(const Sidecar& sidecar) {
   const auto channels = static_cast<std::size_t>(sidecar.channels);
   require(channels == 1 || channels == 3, "channels is neither 1 nor 3");
   require(sidecar.mean.size() == channels && sidecar.std.size() == channels, "mean and std need a value per channel");
-  require(std::find(sidecar.std.begin(), sidecar.std.end(), 0.0F) == sidecar.std.end(), "std is 0");
+  require(std::all_of(sidecar.std.begin(), sidecar.std.end(), [](float value) { return value > 0.0F; }),
+          "std is not above 0");
   require(std::min(sidecar.width, sidecar.height) > 0, "input_size is not positive");
   require(sidecar.crop_ratio > 0.0 && sidecar.crop_ratio <= 1.0, "crop_ratio does not lie between 0 and 1");
+  require(std::max(sidecar.width, sidecar.height) / sidecar.crop_ratio <= kLongestSide, "input_size is too large");
+  const auto pixels = static_cast<double>(sidecar.width) * sidecar.height * sidecar.channels;
+  require(sidecar.batch_size * pixels <= kMostPixels, "a call takes too many images");
+}
+
+/// A sidecar of an earlier version has no checksums; one that has them was written for the files of one of them.
+void check_sum(const std::string& model_path, const std::string& path, const Json& content) {
+  if (!content.contains("sha256") || !std::filesystem::is_regular_file(model_path)) return;
+  const auto found = sha256_of_file(model_path);
+  for (const auto& known : content.at("sha256")) {
+    if (known.get<std::string>() == found) return;
+  }
+  throw std::runtime_error("'" + model_path + "' is not the file that '" + path + "' was written for (SHA-256 " +
+                           found.substr(0, 12) + "...): one of the two was changed, cut or exchanged; export or " +
+                           "convert it again");
 }
 
 }  // namespace
@@ -55,13 +78,19 @@ Sidecar read_sidecar(const std::string& model_path) {
   if (!file) {
     throw std::runtime_error("'" + model_path + "' has no sidecar '" + path + "'; export writes both, keep them together");
   }
+  Json content;
+  Sidecar sidecar{};
   try {
-    const Sidecar sidecar = parse(Json::parse(file));
+    content = Json::parse(file);
+    sidecar = parse(content);
     check(sidecar);
-    return sidecar;
+    // Texts alone, so that the comparison below cannot fail for another reason.
+    if (content.contains("sha256")) content.at("sha256").get<std::map<std::string, std::string>>();
   } catch (const std::exception& error) {
     throw std::runtime_error("'" + path + "' is no sidecar of an export: " + error.what());
   }
+  check_sum(model_path, path, content);
+  return sidecar;
 }
 
 }  // namespace ghost_ms

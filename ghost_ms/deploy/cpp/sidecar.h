@@ -23,7 +23,8 @@ struct Sidecar {
   std::vector<std::string> classes;
 };
 
-/// Reads NAME.json beside NAME.ms or NAME.mindir; std::runtime_error where there is none or it is no such file.
+/// Reads NAME.json beside NAME.ms or NAME.mindir, and holds its checksum against that file; std::runtime_error where
+/// there is none, it is no such file, or it was written for another one.
 Sidecar read_sidecar(const std::string& model_path);
 
 }  // namespace ghost_ms

@@ -1,0 +1,76 @@
+"""A MINDIR file of a stranger, run by MindSpore in a process of its own; see `served` for the two ends of the talk.
+
+MindSpore takes what an operation is given on trust: a file in which one lacks an input ends it by a segmentation fault,
+which no check of the file alone foresees for all operations.
+"""
+import json
+import os
+import resource
+import sys
+from typing import IO
+
+import numpy as np
+
+from ghost_ms.deploy.served import Served
+
+
+class MindirModel(Served):
+    """A MINDIR file as a function from images to its output.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or MindSpore cannot load it.
+    """
+
+    def __init__(self, path: str):
+        from ghost_ms.deploy.mindir_check import check_mindir
+
+        check_mindir(path)
+        super().__init__([sys.executable, "-m", "ghost_ms.deploy.mindir_process", path], path, "MindSpore",
+                         "it is the Python that runs now")
+
+
+def limit_memory() -> None:
+    """No more than three quarters of the machine's memory, beyond what the process has: a file may ask for any."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        taken = int(file.read().split()[0])
+    room = 3 * os.sysconf("SC_PHYS_PAGES") // 4
+    resource.setrlimit(resource.RLIMIT_AS, ((taken + room) * os.sysconf("SC_PAGE_SIZE"),) * 2)
+
+
+def serve(path: str, out: IO[str]) -> None:
+    """Answer requests until the input ends."""
+    import mindspore as ms
+
+    from ghost_ms import device
+    from ghost_ms.deploy.export import load_mindir
+
+    def answer(**values) -> None:
+        print(json.dumps(values), file=out, flush=True)
+
+    device.setup("CPU")
+    limit_memory()
+    try:
+        net = load_mindir(path)
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+        answer(error=_sentence(error))
+        return
+    answer(size_mb=os.path.getsize(path) / 1e6)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            np.save(request["output"], net(ms.Tensor(np.load(request["input"]))).asnumpy())
+            answer(done=True)
+        except (AttributeError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+            answer(error=_sentence(error))
+    answer(peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+
+
+def _sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+if __name__ == "__main__":
+    # What libraries print must not mix with the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(sys.argv[1], answers)
