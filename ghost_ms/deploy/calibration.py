@@ -1,11 +1,12 @@
 """The images that a quantised network is calibrated and judged with."""
 import os
 import sys
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Callable, Iterator, List, Optional, Sequence
 
 import numpy as np
 
 from ghost_ms import config as recipes
+from ghost_ms.checkpoints.reconcile import Wish, settle
 from ghost_ms.core import scores
 from ghost_ms.core.text import printable
 from ghost_ms.data.datasets import Source, open_source
@@ -41,6 +42,14 @@ def open_images(where: str, split: str = "train", root: Optional[str] = None,
     for note in source.notes:
         print(note, file=sys.stderr)
     return source
+
+
+def differences(where: str, sidecar: Sidecar, path: str) -> List[str]:
+    """A sentence for every key in which a recipe (.yaml) would bring images to a network otherwise than an exported
+    file's sidecar does, which holds; none for a folder."""
+    if not where.endswith(RECIPES):
+        return []
+    return settle(sidecar.preprocessing, f"'{printable(path)}'", Wish(recipes.load(where), file=where))[1]
 
 
 def _folder(where: str, root: Optional[str]) -> Source:

@@ -12,6 +12,7 @@ from typing import Callable, ContextManager, Iterable, Iterator, List, NamedTupl
 import numpy as np
 
 from ghost_ms.core.files import cannot_write, whole_file
+from ghost_ms.checkpoints.reconcile import say
 from ghost_ms.data.datasets import Source
 from ghost_ms.deploy import calibration, lite
 from ghost_ms.deploy.onnx_export import load_onnx, require_onnx
@@ -61,12 +62,16 @@ def run_quantize(options: argparse.Namespace) -> int:
     _check(options)
     require_onnx()
     source = calibration.open_images(options.calibrate, "train", options.root)
-    test = calibration.open_images(options.calibrate, "val", options.root) if options.evaluate else None
     with _exported(options) as path:
         target = options.output or os.path.splitext(options.model or os.path.basename(path))[0] + "_int8.onnx"
         if os.path.abspath(target) == os.path.abspath(path):
             raise ValueError(f"'{target}' is the file that is read; name another one with -o")
-        job = Job(path, target, read_sidecar(path), source, test, options)
+        sidecar = read_sidecar(path)
+        say(calibration.differences(options.calibrate, sidecar, path))
+        # The labels follow the file's classes, by name.
+        test = calibration.open_images(options.calibrate, "val", options.root, sidecar.classes) if options.evaluate \
+            else None
+        job = Job(path, target, sidecar, source, test, options)
         return _to_lite(job) if target.endswith(".ms") else _to_onnx(job)
 
 
