@@ -170,7 +170,7 @@ class Training:
             # With several processes the trial would wait for the others.
             tried = self.done < SETTLED and self.world.size == 1
             fits = memory.fitting_batch(self.step, images, labels) if tried else None
-            raise ValueError(memory.sentence(len(labels), fits, tried, self.config.train.accumulate)) from error
+            raise ValueError(memory.sentence(len(labels), fits, self.config.train.accumulate)) from error
         self.done += 1
         return loss
 
