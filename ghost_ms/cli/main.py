@@ -10,13 +10,15 @@ from typing import List, Optional
 
 from ghost_ms.core.text import printable
 
-#: Every command is the module of its name beside this one: its docstring is the help, its `main` takes the options.
-COMMANDS = ("train", "eval", "export", "infer", "explain", "models", "info", "weights", "runs", "report", "bench",
-            "plan", "lite", "quantize", "verify", "data")
+#: Every command is the module of its name (_ for -) beside this one: its docstring is the help, its `main` takes the
+#: options.
+COMMANDS = ("train", "lr-find", "eval", "export", "infer", "explain", "models", "info", "weights", "data", "runs",
+            "report", "bench", "plan", "lite", "quantize", "verify")
 #: What other tools call these.
 SYNONYMS = {"predict": "infer", "classify": "infer", "val": "eval", "validate": "eval", "test": "eval",
             "evaluate": "eval", "fit": "train", "finetune": "train", "benchmark": "bench", "list": "models",
-            "convert": "weights convert", "download": "weights fetch", "summary": "info", "compare": "runs"}
+            "convert": "weights convert", "download": "weights fetch", "summary": "info", "compare": "runs",
+            "lr_find": "lr-find", "lrfind": "lr-find", "find-lr": "lr-find", "range-test": "lr-find"}
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -67,7 +69,7 @@ def _run(argv: List[str]) -> int:
 
 
 def _module(command: str):
-    return importlib.import_module(f"ghost_ms.cli.{command}")
+    return importlib.import_module(f"ghost_ms.cli.{command.replace('-', '_')}")
 
 
 def _show_commands() -> None:

@@ -28,6 +28,7 @@ class Interruption:
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
     HANGUP = getattr(signal, "SIGHUP", None)
+    ALL = (*SIGNALS, *([HANGUP] if HANGUP else []))
 
     def __init__(self):
         self.number = 0

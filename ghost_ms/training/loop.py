@@ -171,7 +171,7 @@ class Training:
             # With several processes the trial would wait for the others.
             tried = self.done < SETTLED and self.world.size == 1
             fits = memory.fitting_batch(self.step, images, labels) if tried else None
-            raise ValueError(memory.sentence(len(labels), fits, tried, self.config.train.accumulate)) from error
+            raise ValueError(memory.sentence(len(labels), fits, self.config.train.accumulate)) from error
         self.done += 1
         return loss
 
@@ -280,10 +280,11 @@ class Training:
 
     def _stop(self) -> None:
         number = self.interruption.number
-        reason = f"stopped by {signal.Signals(number).name}" if number else self.stop_reason
-        if not reason:
-            # Another rank's signal counts as much as this one's.
-            number, reason = signal.SIGTERM, f"stopped by {signal.SIGTERM.name}"
+        # Another rank's signal counts as much as this one's.
+        others = sum_over_ranks([float(number == one) for one in Interruption.ALL], self.world)
+        if not number and not self.stop_reason:
+            number = next((one for one, count in zip(Interruption.ALL, others) if count), 0)
+        reason = f"stopped by {signal.Signals(number).name}" if number else self.stop_reason or "stopped by another rank"
         message = (f"{reason} at {self.progress.place()}: saved in "
                    f"'{os.path.join(self.config.run.dir, 'checkpoints', 'last.ckpt')}'; the same command with "
                    "--train.resume auto goes on")

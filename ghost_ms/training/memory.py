@@ -1,7 +1,9 @@
 """When a training step does not fit into memory: which batch does."""
+import gc
 import re
 from typing import Optional
 
+import mindspore as ms
 from mindspore import Tensor
 
 from ghost_ms.training.step import TrainStep
@@ -17,12 +19,14 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def fitting_batch(step: TrainStep, images: Tensor, labels: Tensor) -> Optional[int]:
-    """The largest half, quarter, ... of a batch with which the step runs, found by trying; None where none does.
+    """The largest half, quarter, ... of a batch with which the step runs, found by trying; None where none does now.
 
     The step's parameters are no longer those of a training after this.
     """
     size = len(labels) // 2
     while size:
+        gc.collect()
+        ms.runtime.empty_cache()
         try:
             step(images[:size], labels[:size])[0].asnumpy()
             return size
@@ -31,12 +35,11 @@ def fitting_batch(step: TrainStep, images: Tensor, labels: Tensor) -> Optional[i
     return None
 
 
-def sentence(batch: int, fits: Optional[int], tried: bool, accumulate: int) -> str:
+def sentence(batch: int, fits: Optional[int], accumulate: int) -> str:
     """What to say of a batch that does not fit.
 
     Args:
-        fits: the batch found by trying.
-        tried: whether there was a trial at all.
+        fits: the batch found by trying, if one was.
         accumulate: steps of an update.
     """
     said = f"out of memory in a step of data.batch_size {batch}"
@@ -44,6 +47,4 @@ def sentence(batch: int, fits: Optional[int], tried: bool, accumulate: int) -> s
         factor = accumulate * batch // fits
         return (f"{said}; {fits} fits, as a trial has shown: --data.batch_size {fits}, and with --train.accumulate "
                 f"{factor} an update still takes as many images (only the norms see fewer at a time)")
-    if tried and batch > 1:
-        return f"{said}, and no half, quarter, ... of it fits either; take a smaller network or data.input_size"
     return f"{said}; take half of it, with twice the train.accumulate for the same update, or a smaller data.input_size"

@@ -42,10 +42,13 @@ def kill_at_random(folder, draw):
     kind = draw.choice(["write", "step", "step", "time"])
     steps, seconds, delay = draw.randint(1, 24), draw.uniform(0.5, 15), draw.uniform(0, 0.03)
 
+    def half_written():
+        return any(folder.glob("checkpoints/*.tmp*")) or any(folder.glob("checkpoints/.writing-*"))
+
     def now():
         done = sum(" images/s, " in line and "left" in line for line in lines)
         if kind == "write":
-            return done >= min(steps, 6) and any(folder.glob("checkpoints/*.tmp*"))
+            return done >= min(steps, 6) and half_written()
         return done >= steps if kind == "step" else time.time() - begun > seconds
 
     while child.poll() is None and not now():
@@ -58,7 +61,7 @@ def kill_at_random(folder, draw):
     if ended and child.returncode != 0:
         raise SystemExit("the training failed:\n" + "".join(lines[-20:]))
     done = sum(" images/s, " in line and "left" in line for line in lines)
-    return kind, done, bool(list(folder.glob("checkpoints/*.tmp*"))), ended
+    return kind, done, half_written(), ended
 
 
 def main():

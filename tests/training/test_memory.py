@@ -45,7 +45,7 @@ def _limited(monkeypatch, most):
 @pytest.mark.parametrize("most, words", [
     (2, r"out of memory in a step of data.batch_size 8; 2 fits, as a trial has shown: --data.batch_size 2, and with "
         r"--train.accumulate 12 an update still takes as many images"),
-    (0, r"out of memory in a step of data.batch_size 8, and no half, quarter, ... of it fits either")])
+    (0, r"out of memory in a step of data.batch_size 8; take half of it, with twice the train.accumulate")])
 def test_the_largest_half_that_fits_is_named(most, words, tmp_path, monkeypatch):
     _limited(monkeypatch, most)
     with pytest.raises(ValueError, match=words):
