@@ -63,7 +63,7 @@ SHOWN = "".join(blocks(README, "text"))
 PRINTED = re.findall(r"^(?:\[\d/4\] \w+: |  )((?:python|ghost-ms) .+?)(?:   .*)?$", SHOWN, re.M)
 
 
-class Parsed(Exception):
+class Parsed(BaseException):
     """Ends a command where its options have been understood."""
 
 

@@ -14,6 +14,7 @@ from ghost_ms.config import Config, EmaConfig
 from ghost_ms.core.files import whole_file
 from ghost_ms.data.loader import Shard, training_batches
 from ghost_ms.training.build import begin_activation, create_step
+from ghost_ms.training.class_weights import class_weights
 from ghost_ms.training.fit import Job, prepare
 from ghost_ms.training.progress import Reporter
 
@@ -102,7 +103,8 @@ def _losses(job: Job, rates: List[float]) -> Iterator[float]:
     net = description.build(config.model.pretrained)
     if config.train.activation_epochs:
         begin_activation(net, config.train)
-    step = create_step(net, config, rates, description.preprocessing, description.args["num_classes"], job.world)
+    step = create_step(net, config, rates, description, job.world,
+                       class_weights(config.loss, job.train, description.args["num_classes"]))
     step.set_train(True)
     waiting: List[Tensor] = []
     done = epoch = 0
