@@ -2,9 +2,13 @@
 import collections
 import functools
 import gzip
+import io
+import math
 import os
 import pathlib
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+import struct
+import zlib
+from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,6 +17,7 @@ from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import folders, label_files
 from ghost_ms.data.classes import match
+from ghost_ms.data.decode import MAX_BYTES, read_image_file
 from ghost_ms.data.source import Source
 from ghost_ms.data.splits import hold_out, train_share
 
@@ -171,29 +176,46 @@ def _label_file_parts(root: pathlib.Path, config: DataConfig, own: Optional[Sequ
                    for split in files}, absent, "data.val_labels")
 
 
-def read_idx(root: pathlib.Path, name: str) -> np.ndarray:
-    """An IDX file of MNIST's kind, plain or .gz, as a uint8 array."""
+def read_idx(root: pathlib.Path, name: str, rank: int) -> np.ndarray:
+    """An IDX file of MNIST's kind, plain or .gz, as a uint8 array of so many dimensions."""
     path = next((p for p in (root / name, root / f"{name}.gz", root / "raw" / name) if p.is_file()), None)
     if path is None:
-        raise FileNotFoundError(f"{root} holds neither {name} nor {name}.gz")
+        raise FileNotFoundError(f"{printable(root)} holds neither {name} nor {name}.gz")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        rank = content[3]
-        shape = tuple(np.frombuffer(content, ">u4", rank, 4).tolist())
-        return np.frombuffer(content, np.uint8, int(np.prod(shape)), 4 + 4 * rank).reshape(shape)
-    except (ValueError, IndexError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a whole IDX file: {error}") from None
+        with _opened(path) as file:
+            if file.read(4) != bytes((0, 0, 8, rank)):
+                raise ValueError(f"it does not hold bytes of {rank} dimension{'s' * (rank > 1)}")
+            shape = struct.unpack(f">{rank}I", file.read(4 * rank))
+            size = math.prod(shape)
+            # The sizes are the file's own words, and a small .gz can hold any amount.
+            if size > MAX_BYTES:
+                raise ValueError(f"it has {size} bytes, and {MAX_BYTES} are the limit")
+            content = file.read(size)
+            file.read(1)  # at its end, a .gz compares its checksum
+            return np.frombuffer(content, np.uint8).reshape(shape)
+    except (ValueError, EOFError, OSError, zlib.error, struct.error) as error:
+        raise ValueError(f"{printable(path)} is not a whole IDX file: {error}") from None
 
 
 def _mnist(root: pathlib.Path, kind: str, split: str) -> Source:
     names = FASHION if kind == "fashion_mnist" else [str(digit) for digit in range(10)]
     prefix = "train" if split == "train" else "t10k"
-    images = read_idx(root, f"{prefix}-images-idx3-ubyte")
-    return _arrays(images[..., None], read_idx(root, f"{prefix}-labels-idx1-ubyte"), names)
+    images = read_idx(root, f"{prefix}-images-idx3-ubyte", 3)
+    return _arrays(images[..., None], read_idx(root, f"{prefix}-labels-idx1-ubyte", 1), names)
 
 
-def _arrays(images: np.ndarray, labels: np.ndarray, classes) -> Source:
-    """Images (N, H, W, C) uint8 and labels (N,) that lie in memory."""
+def _opened(path: pathlib.Path) -> BinaryIO:
+    content = io.BytesIO(read_image_file(path))
+    return gzip.GzipFile(fileobj=content) if path.suffix == ".gz" else content
+
+
+def _arrays(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Source:
+    """Images (N, H, W, C) uint8 and labels (N,) that lie in memory; ValueError where they do not belong together."""
+    if len(images) != len(labels):
+        raise ValueError(f"the data set has {len(images)} images and {len(labels)} labels")
+    if len(labels) and int(labels.max()) >= len(classes):
+        raise ValueError(f"the data set has the label {int(labels.max())}, but its {len(classes)} classes are counted "
+                         "from 0")
     return Source(list(classes), labels.astype(np.int32), images.shape[-1], False, images.__getitem__)
 
 
@@ -229,17 +251,27 @@ def _cifar(root: pathlib.Path, kind: str, split: str) -> Source:
     folder = next((f for f in (root, root / f"{kind[:5]}-{kind[5:]}-batches-bin", root / "cifar-100-binary")
                    if (f / files[0]).is_file()), None)
     if folder is None:
-        raise FileNotFoundError(f"{root} holds no {files[0]}: {kind} is read in its binary version")
+        raise FileNotFoundError(f"{printable(root)} holds no {files[0]}: {kind} is read in its binary version")
     images, labels = [], []
     for name in files:
-        rows = np.fromfile(folder / name, np.uint8)
+        rows = np.frombuffer(_content(folder / name), np.uint8)
         if rows.size == 0 or rows.size % (label_bytes + 3072):
-            raise ValueError(f"{folder / name} is truncated: its size is no multiple of {label_bytes + 3072} bytes")
+            raise ValueError(f"{printable(folder / name)} is truncated: its size is no multiple of {label_bytes + 3072} "
+                             "bytes")
         rows = rows.reshape(-1, label_bytes + 3072)
         labels.append(rows[:, label_bytes - 1])
         images.append(rows[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     names = CIFAR10 if kind == "cifar10" else _cifar100_names(folder)
     return _arrays(np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels), names)
+
+
+def _content(path: pathlib.Path) -> bytes:
+    try:
+        return read_image_file(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file '{printable(path)}', which belongs to the data set") from None
+    except ValueError as error:
+        raise ValueError(f"'{printable(path)}' cannot be read: {error}") from None
 
 
 def _cifar100_names(folder: pathlib.Path) -> Tuple[str, ...]:

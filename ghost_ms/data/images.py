@@ -60,24 +60,26 @@ def find_images(folder: Union[str, os.PathLike]) -> Found:
     passed_over: Counter = collections.Counter()
     seen, waiting = {_identity(folder)}, [os.fspath(folder)]
     while waiting:
-        inside = []
-        for entry in sorted(_entries(waiting.pop()), key=lambda entry: entry.name):
+        folders = []
+        for entry in _entries(waiting.pop()):
             if is_hidden(entry.name):
                 passed_over[HIDDEN] += 1
             elif _is(entry.is_dir):
-                identity = _identity(entry.path)
-                if identity in seen:
-                    passed_over["link to a folder that is searched already"] += 1
-                else:
-                    seen.add(identity)
-                    inside.append(entry.path)
+                folders.append(entry.path)
             elif not _is(entry.is_file):
                 passed_over["pipe, socket or device" if os.path.exists(entry.path) else "link to nothing"] += 1
             elif is_image(entry.name):
                 found.append(entry.path)
             else:
                 passed_over[_ending(entry.name)] += 1
-        waiting += inside[::-1]
+        # Which of several links to a folder is followed does not depend on the order that the disk has them in.
+        for path in sorted(folders, reverse=True):
+            identity = _identity(path)
+            if identity in seen:
+                passed_over["link to a folder that is searched already"] += 1
+            else:
+                seen.add(identity)
+                waiting.append(path)
     return Found(sorted(found), passed_over)
 
 

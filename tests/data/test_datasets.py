@@ -100,6 +100,54 @@ def test_truncated_idx_is_named(tmp_path):
         open_source(DataConfig("mnist", str(tmp_path)), "train")
 
 
+def _idx(*shape, data=None, head=b"\0\0\x08"):
+    content = bytes(int(np.prod(shape))) if data is None else data
+    return head + bytes((len(shape),)) + struct.pack(f">{len(shape)}I", *shape) + content
+
+
+@pytest.mark.parametrize("images, labels, words", [
+    (_idx(2 ** 32 - 1, 2 ** 32 - 1, 2 ** 32 - 1, data=b""), b"", "images-idx3.*bytes, and 1073741824 are the limit"),
+    (_idx(60000, 28, 28, data=b""), b"", "images-idx3.*is not a whole IDX file"),
+    (_idx(3, 784), b"", "images-idx3.*does not hold bytes of 3 dimensions"),
+    (_idx(3, 28, 28, head=b"\0\0\x0d"), b"", "images-idx3.*does not hold bytes"), (b"", b"", "images-idx3.*IDX file"),
+    (_idx(3, 28, 28), _idx(3, 1), "labels-idx1.*does not hold bytes of 1 dimension$"),
+    (_idx(3, 28, 28), _idx(2), "the data set has 3 images and 2 labels"),
+    (_idx(3, 28, 28), _idx(3, data=b"\0\x0a\1"), "the data set has the label 10, but its 10 classes are")])
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_that_do_not_fit(images, labels, words, packed, tmp_path):
+    for name, content in (("images-idx3", images), ("labels-idx1", labels)):
+        (tmp_path / f"t10k-{name}-ubyte{'.gz' * packed}").write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ValueError, match=words):
+        open_source(DataConfig("mnist", str(tmp_path)), "test")
+
+
+def test_a_packed_idx_file_is_unpacked_no_further_than_it_says(tmp_path, monkeypatch):
+    content = _idx(3, 28, 28) + bytes(1 << 28)
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(content, 1))
+    whole = gzip.compress(_idx(3))
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(whole)
+    read, sizes = gzip.GzipFile.read, []
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda file, size=-1: sizes.append(size) or read(file, size))
+    assert open_source(DataConfig("mnist", str(tmp_path)), "test").size == 3
+    assert min(sizes) >= 0 and max(sizes) == 3 * 28 * 28
+    for damaged in (whole[:-1], whole[:12] + b"\xff" * 9, whole[:-8] + bytes(8)):
+        (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="labels-idx1-ubyte.gz is not a whole IDX file"):
+            open_source(DataConfig("mnist", str(tmp_path)), "test")
+
+
+def test_cifar_files_that_do_not_fit(tmp_path):
+    (tmp_path / "test_batch.bin").write_bytes(b"\x0a" + bytes(3072))
+    with pytest.raises(ValueError, match="has the label 10, but its 10 classes"):
+        open_source(DataConfig("cifar10", str(tmp_path)), "test")
+    (tmp_path / "data_batch_1.bin").write_bytes(bytes(3073))
+    with pytest.raises(FileNotFoundError, match="there is no file '.*data_batch_2.bin', which belongs to the data set"):
+        open_source(DataConfig("cifar10", str(tmp_path)), "train")
+    os.mkfifo(tmp_path / "data_batch_2.bin")
+    with pytest.raises(ValueError, match="data_batch_2.bin' cannot be read: .*a named pipe, not a file"):
+        open_source(DataConfig("cifar10", str(tmp_path)), "train")
+
+
 @pytest.mark.parametrize("dataset,label_bytes,name", [("cifar10", 1, "test_batch.bin"), ("cifar100", 2, "test.bin")])
 def test_cifar_binary(dataset, label_bytes, name, tmp_path):
     rows = np.random.default_rng(0).integers(0, 256, (3, label_bytes + 3072), dtype=np.uint8)
