@@ -110,7 +110,7 @@ def fit(config: Config, callbacks: Sequence[Callback] = ()) -> Dict[str, float]:
         if found is not None and found.progress.epoch >= config.train.epochs:
             with _reporter(job, lost) as reporter:
                 return _finished(job, found, reporter)
-        step, cache = _build(job, found)
+        step, cache = build(job, found)
         with _reporter(job, lost) as reporter:
             for line in (*filter(None, notes), *_introduction(job, step), *_beginning(job, found, step)):
                 reporter.line(line)
@@ -147,7 +147,7 @@ def prepare(config: Config) -> Job:
     return Job(config, train, test, description, target, world, steps, list(dict.fromkeys(notes)))
 
 
-def _build(job: Job, found: Optional[Found]) -> Tuple[TrainStep, CompileCache]:
+def build(job: Job, found: Optional[Found]) -> Tuple[TrainStep, CompileCache]:
     """The step, with its state where a training goes on, and the cache of its graph."""
     config, description, rates = job.config, job.description, job.rates(job.config.train.epochs)
     weights = class_weights(config.loss, job.train, description.args["num_classes"])

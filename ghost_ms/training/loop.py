@@ -284,8 +284,9 @@ class Training:
         others = sum_over_ranks([float(number == one) for one in Interruption.ALL], self.world)
         if not number and not self.stop_reason:
             number = next((one for one, count in zip(Interruption.ALL, others) if count), 0)
-        reason = f"stopped by {signal.Signals(number).name}" if number else \
-            self.stop_reason or "stopped by another rank"
+        reason = self.stop_reason or "stopped by another rank"
+        if number:
+            reason = f"stopped by {signal.Signals(number).name}"
         message = (f"{reason} at {self.progress.place()}: saved in "
                    f"'{os.path.join(self.config.run.dir, 'checkpoints', 'last.ckpt')}'; the same command with "
                    "--train.resume auto goes on")

@@ -13,9 +13,7 @@ from mindspore import Tensor
 from ghost_ms.config import Config, EmaConfig
 from ghost_ms.core.files import whole_file
 from ghost_ms.data.loader import Shard, training_batches
-from ghost_ms.training.build import begin_activation, create_step
-from ghost_ms.training.class_weights import class_weights
-from ghost_ms.training.fit import Job, prepare
+from ghost_ms.training.fit import Job, build, prepare
 from ghost_ms.training.progress import Reporter
 
 #: The loss has diverged when it is so many times the lowest one; fastai's limit.
@@ -62,6 +60,20 @@ class Sweep:
         return self.rates[int(slopes[:lowest].argmin())], self.rates[lowest]
 
 
+@dataclasses.dataclass
+class _Job(Job):
+    """A training with other rates than those of its schedule.
+
+    Args:
+        table: rate of each update.
+    """
+
+    table: List[float]
+
+    def rates(self, epochs: int) -> List[float]:
+        return self.table
+
+
 def find_rates(config: Config, start: float, end: float, steps: int) -> Sweep:
     """Train for so many updates with rates that grow exponentially, until the loss diverges.
 
@@ -74,7 +86,8 @@ def find_rates(config: Config, start: float, end: float, steps: int) -> Sweep:
     if not 0 < start < end or steps < 10:
         raise ValueError("the rates must grow from above 0, in 10 steps or more; not from "
                          f"{start:g} to {end:g} in {steps}")
-    config = dataclasses.replace(config, ema=EmaConfig())
+    # Running means are not looked at, and a graph with these rates serves nobody else.
+    config = dataclasses.replace(config, ema=EmaConfig(), run=dataclasses.replace(config.run, compile_cache=None))
     job = prepare(config)
     if job.world.size > 1:
         raise ValueError("lr-find is for one process; a rate for several devices is so many times that of one "
@@ -86,7 +99,7 @@ def find_rates(config: Config, start: float, end: float, steps: int) -> Sweep:
     losses: List[float] = []
     diverged = False
     with reporter.task("update", steps, config.data.batch_size * config.train.accumulate) as advance:
-        for loss in _losses(job, rates):
+        for loss in _losses(_Job(**vars(job), table=rates)):
             if not math.isfinite(loss) or losses and loss > DIVERGED * min(losses):
                 diverged = True
                 break
@@ -97,14 +110,10 @@ def find_rates(config: Config, start: float, end: float, steps: int) -> Sweep:
     return Sweep(rates[:len(losses)], losses, config.data.batch_size * config.train.accumulate, diverged)
 
 
-def _losses(job: Job, rates: List[float]) -> Iterator[float]:
+def _losses(job: "_Job") -> Iterator[float]:
     """The mean loss of the images of each update."""
     config, description = job.config, job.description
-    net = description.build(config.model.pretrained)
-    if config.train.activation_epochs:
-        begin_activation(net, config.train)
-    step = create_step(net, config, rates, description, job.world,
-                       class_weights(config.loss, job.train, description.args["num_classes"]))
+    step, _ = build(job, None)
     step.set_train(True)
     waiting: List[Tensor] = []
     done = epoch = 0
@@ -114,7 +123,7 @@ def _losses(job: Job, rates: List[float]) -> Iterator[float]:
             if len(waiting) == config.train.accumulate:
                 yield sum(float(loss.asnumpy()) for loss in waiting) / len(waiting)
                 waiting, done = [], done + 1
-                if done == len(rates):
+                if done == len(job.table):
                     return
         epoch += 1
 

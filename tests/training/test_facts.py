@@ -1,4 +1,6 @@
 """The first lines of a run say what decides its result."""
+import types
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -130,5 +132,5 @@ def test_a_run_says_all_this_before_its_first_step(only_cpu, tmp_path, monkeypat
 def test_the_peak_rate_is_that_of_the_steps():
     """What is told is what the optimizer is given."""
     config = _recipe(0.4, 16, 64)
-    job = Job(config, None, None, None, "CPU", device.World(0, 2), 10)
-    assert max(job.rates(5)) == pytest.approx(peak_rate(config, 2)[0])
+    job = types.SimpleNamespace(config=config, world=device.World(0, 2), steps=10)
+    assert max(Job.rates(job, 5)) == pytest.approx(peak_rate(config, 2)[0])
