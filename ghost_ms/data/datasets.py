@@ -256,8 +256,8 @@ def _cifar(root: pathlib.Path, kind: str, split: str) -> Source:
     for name in files:
         rows = np.frombuffer(_content(folder / name), np.uint8)
         if rows.size == 0 or rows.size % (label_bytes + 3072):
-            raise ValueError(f"{printable(folder / name)} is truncated: its size is no multiple of {label_bytes + 3072} "
-                             "bytes")
+            raise ValueError(f"{printable(folder / name)} is truncated: its size is no multiple of "
+                             f"{label_bytes + 3072} bytes")
         rows = rows.reshape(-1, label_bytes + 3072)
         labels.append(rows[:, label_bytes - 1])
         images.append(rows[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
