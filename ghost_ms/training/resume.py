@@ -67,11 +67,13 @@ class Progress:
         """The progress that a file tells; ValueError where no training can have stood there."""
         try:
             progress = cls(**json.loads(text))
-            numbers = [progress.seconds, progress.waited, *(value for row in progress.rows for value in row.values())]
+            # Earlier versions counted outputs that were no numbers; such an epoch has no figures.
+            progress.rows = [{key: value for key, value in row.items() if math.isfinite(value)}
+                             for row in progress.rows]
             counts = progress.epoch, progress.step, progress.images
-            sound = (all(type(value) is int and value >= 0 for value in counts)
-                     and type(progress.ranks) is int and all(map(math.isfinite, numbers))
-                     and len(progress.rows) == progress.epoch and "train.epochs" in progress.recipe
+            sound = (all(type(value) is int and value >= 0 for value in counts) and type(progress.ranks) is int
+                     and math.isfinite(progress.seconds + progress.waited) and "train.epochs" in progress.recipe
+                     and len(progress.rows) == progress.epoch
                      and all(row["epoch"] == index for index, row in enumerate(progress.rows, 1)))
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
             sound = False
