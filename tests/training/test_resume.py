@@ -235,7 +235,8 @@ def test_a_progress_that_is_none(done, tmp_path):
     sound = json.loads(text)
     for change in (dict(epoch=10 ** 9), dict(epoch=-1), dict(epoch=True), dict(epoch="2"), dict(step=-1),
                    dict(step=1.5), dict(rows=None), dict(rows=[{}]), dict(rows=[{"epoch": 1}, {"epoch": "x"}]),
-                   dict(recipe=[]), dict(recipe={}), dict(seconds="1"), dict(seconds=float("nan")), dict(surprise=1), dict(ranks=None)):
+                   dict(recipe=[]), dict(recipe={}), dict(seconds="1"), dict(seconds=float("nan")), dict(surprise=1),
+                   dict(ranks=None)):
         with pytest.raises(ValueError, match="it does not say where a training stood"):
             resume.Progress.from_json(json.dumps({**sound, **change}))
     for broken in ("", "[]", "null", "[" * 100000):
