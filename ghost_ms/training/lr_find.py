@@ -50,7 +50,7 @@ class Sweep:
         """(rate at which the loss falls fastest, rate of the lowest loss); None where the loss does not fall.
 
         The steepest slope over the logarithm of the rate is sought before the lowest loss. Both readings, and a tenth
-        of the second as an upper bound, are fastai's.
+        of the second as a careful choice, are fastai's.
         """
         smooth = self.smooth
         lowest = int(smooth.argmin())
@@ -173,5 +173,5 @@ def advice(sweep: Sweep) -> str:
                 "lower --start, or see whether the recipe learns at all")
     steepest, lowest = found
     said = (f"suggestion: --optimizer.lr {steepest:.2g}, where the loss falls fastest, for updates of {sweep.batch} "
-            f"images; it is lowest at {lowest:.2g}, and a tenth of that, {lowest / 10:.2g}, is the usual upper bound")
+            f"images; it is lowest at {lowest:.2g}, and a tenth of that, {lowest / 10:.2g}, is the careful choice")
     return said if sweep.diverged else f"{said}; the loss had not diverged yet: a higher --end may show more"

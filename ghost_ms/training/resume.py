@@ -78,6 +78,8 @@ class Progress:
             if not _IS[key](value):
                 raise ValueError(f"its progress has no proper {key}")
         progress = cls(**values)
+        # Earlier versions counted outputs that were no numbers; such an epoch has no figures.
+        progress.rows = [{key: value for key, value in row.items() if math.isfinite(value)} for row in progress.rows]
         numbered = [row.get("epoch") for row in progress.rows] == list(range(1, progress.epoch + 1))
         if not numbered or "train.epochs" not in progress.recipe:
             raise ValueError("it does not say where a training stood")

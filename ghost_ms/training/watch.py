@@ -1,7 +1,7 @@
 """A profiler's trace of a few steps of a run."""
 import contextlib
 import os
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 from ghost_ms.config import RunConfig
 from ghost_ms.core.files import whole_folder
@@ -41,8 +41,8 @@ def trace(run: RunConfig, steps: int, fresh: bool) -> Iterator[Callable[[], None
         folder = stack.enter_context(whole_folder(os.path.join(run.dir, "profile")))
         write = tensorboard_trace_handler(folder)
 
-        def finish() -> None:
-            write()
+        def finish(*profiler: Any) -> None:
+            write(*profiler)
             # Now, and not at the end of the epoch: a run that is broken off before that keeps its trace.
             stack.close()
 

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from ghost_ms.core.files import PREFIX, remove_leftovers, whole_file, write_bytes, write_text
+from ghost_ms.core.files import (PREFIX, remove_leftovers, whole_file, whole_folder, write_bytes, write_link,
+                                 write_text)
 
 
 def test_a_written_file_has_its_content_and_the_rights_that_the_umask_leaves(tmp_path):
@@ -66,3 +67,44 @@ def test_a_missing_folder_is_one_sentence(tmp_path):
 def test_the_temporary_name_keeps_the_ending(tmp_path):
     with whole_file(tmp_path / "a.png") as temporary:
         assert temporary.endswith(".png") and os.path.basename(temporary).startswith(PREFIX)
+
+
+def test_a_second_name_of_a_file_takes_the_place_of_an_older_one(tmp_path):
+    source, path = tmp_path / "source", tmp_path / "last"
+    source.write_text("new")
+    path.write_text("old")
+    write_link(path, str(source))
+    assert os.path.samefile(source, path)
+    write_link(path, str(source))
+    assert os.path.samefile(source, path) and sorted(os.listdir(tmp_path)) == ["last", "source"]
+
+
+def test_or_a_copy_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    source, path = tmp_path / "source", tmp_path / "last"
+    source.write_text("new")
+
+    def none(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", none)
+    write_link(path, str(source))
+    assert path.read_text() == "new" and not os.path.samefile(source, path)
+    with pytest.raises(OSError, match="cannot write '.*last'"):
+        write_link(path, str(tmp_path / "none"))
+    assert path.read_text() == "new" and sorted(os.listdir(tmp_path)) == ["last", "source"]
+
+
+def test_a_folder_receives_its_entries_when_all_went_well(tmp_path):
+    folder = tmp_path / "traces"
+    with whole_folder(folder) as temporary:
+        os.mkdir(os.path.join(temporary, "first"))
+        assert not folder.exists()
+    with pytest.raises(ZeroDivisionError), whole_folder(folder) as temporary:
+        os.mkdir(os.path.join(temporary, "second"))
+        raise ZeroDivisionError
+    assert os.listdir(folder) == ["first"] and os.listdir(tmp_path) == ["traces"]
+    (tmp_path / f"{PREFIX}left").mkdir()
+    (tmp_path / f"{PREFIX}left" / "half").write_text("")
+    (tmp_path / f"{PREFIX}link").symlink_to(folder)
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["traces"] and os.listdir(folder) == ["first"]

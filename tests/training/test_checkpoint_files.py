@@ -142,7 +142,7 @@ def test_the_slope_of_half_linear_activations_is_honoured_wherever_the_network_i
     restore(path)
 
 
-GOOD = Progress(1, 1, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0, "train_loss": math.nan}], {"train.epochs": 3}, 1, 40)
+GOOD = Progress(1, 1, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0, "train_loss": 0.5}], {"train.epochs": 3}, 1, 40)
 
 
 def test_progress_is_what_it_was(path):

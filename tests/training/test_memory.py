@@ -42,6 +42,12 @@ def _limited(monkeypatch, most):
     monkeypatch.setattr(TrainStep, "__call__", limited)
 
 
+def test_batches_that_are_no_multiples():
+    assert memory.sentence(7, 3, 1).endswith(
+        "--data.batch_size 3, and with --train.accumulate 3 an update still takes about as many images (only the norms "
+        "see fewer at a time)")
+
+
 @pytest.mark.parametrize("most, words", [
     (2, r"out of memory in a step of data.batch_size 8; 2 fits, as a trial has shown: --data.batch_size 2, and with "
         r"--train.accumulate 12 an update still takes as many images"),

@@ -1,6 +1,7 @@
 """A training that is broken off and goes on ends with the bits of one that was not."""
 import csv
 import dataclasses
+import json
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ from ghost_ms.config import AugmentConfig, Config, DataConfig, ModelConfig, RunC
 from ghost_ms.config import EmaConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig, TrainConfig
 from ghost_ms.core.files import PREFIX
 from ghost_ms.training import curves, interrupt, loop, resume
+from ghost_ms.training.checkpoint import read_state, save_checkpoint
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped
 from ghost_ms.training.states import states_in
@@ -224,6 +226,32 @@ def test_what_cannot_be_gone_on_from(done, tmp_path):
     (tmp_path / "checkpoints" / "step-00000003.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="no whole checkpoint to go on from: start anew with --train.resume off"):
         fit(_plain(tmp_path, "auto"))
+
+
+def test_a_progress_that_is_none(done, tmp_path):
+    """A file of strangers, or one damaged in a way that its checksum does not tell; nothing is built of it."""
+    path = str(done / "checkpoints" / "last.ckpt")
+    values, description, text = read_state(path)
+    sound = json.loads(text)
+    for change in (dict(epoch=10 ** 9), dict(epoch=-1), dict(epoch=True), dict(epoch="2"), dict(step=-1),
+                   dict(step=1.5), dict(rows=None), dict(rows=[{}]), dict(rows=[{"epoch": 1}, {"epoch": "x"}]),
+                   dict(recipe=[]), dict(recipe={}), dict(seconds="1"), dict(seconds=float("nan")), dict(surprise=1),
+                   dict(ranks=None)):
+        with pytest.raises(ValueError, match="it does not say where a training stood"):
+            resume.Progress.from_json(json.dumps({**sound, **change}))
+    for broken in ("", "[]", "null", "[" * 100000):
+        with pytest.raises(ValueError, match="it does not say where a training stood"):
+            resume.Progress.from_json(broken)
+    # Rows of an earlier version, which counted what was no number.
+    rows = [{**row, "test_loss": float("nan")} for row in sound["rows"]]
+    assert "test_loss" not in resume.Progress.from_json(json.dumps({**sound, "rows": rows})).rows[0]
+    save_checkpoint(values, str(tmp_path / "odd.ckpt"), description, json.dumps(
+        {**sound, "epoch": 1, "rows": sound["rows"][:1], "step": 77}))
+    with pytest.raises(ValueError, match="odd.ckpt' is damaged: it is of step 77 of an epoch, which has 5"):
+        fit(_plain(tmp_path / "run", str(tmp_path / "odd.ckpt")))
+    save_checkpoint(values, str(tmp_path / "none.ckpt"), description, "{}")
+    with pytest.raises(ValueError, match="none.ckpt' is no state of a training"):
+        fit(_plain(tmp_path / "run", str(tmp_path / "none.ckpt")))
 
 
 def test_a_checkpoint_cut_between_two_parameters_is_noticed(done, tmp_path):
