@@ -116,17 +116,20 @@ def test_a_signal_to_the_quickstart_ends_what_it_runs(number, quickstart, tmp_pa
     assert not os.path.exists(f"/proc/{(tmp_path / 'train').read_text().strip()}")
 
 
-def test_a_signal_to_the_comparison_ends_its_trainings(tmp_path):
+@pytest.mark.parametrize("kind, jobs", [("teacher", 1), ("plain_seed1", 1), ("plain_seed2", 2)])
+def test_a_signal_to_the_comparison_ends_its_trainings(kind, jobs, tmp_path):
+    """Not before they have saved, however long that takes; none is begun after it."""
     python = tmp_path / "python"
-    python.write_text("#!/usr/bin/env bash\ncase \"$1\" in */train.py) trap 'echo saved; exit 1' TERM\n"
-                      f"touch {tmp_path}/began; while true; do sleep 0.1; done ;; esac\n")
+    python.write_text(f"#!/usr/bin/env bash\ncd {tmp_path}\ncase \"$*\" in *train.py*) ;; *) exit ;; esac\n"
+                      "trap 'sleep 1; echo saved; exit 1' TERM\necho one >> began\n"
+                      f"case {kind}:\"$*\" in teacher:* | plain*:*_seed*) while true; do sleep 0.1; done ;; esac\n")
     python.chmod(0o755)
     (tmp_path / "data").mkdir()
-    job = subprocess.Popen(["bash", ROOT / "scripts/compare_distillation.sh", "data", "--output", "out"], cwd=tmp_path,
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=listen, start_new_session=True,
-                           env={**os.environ, "PYTHON": str(python)})
-    assert _wait(lambda: (tmp_path / "began").exists())
+    job = subprocess.Popen(["bash", ROOT / "scripts/compare_distillation.sh", "data", "--output", "out", "--jobs",
+                            str(jobs)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                           preexec_fn=listen, start_new_session=True, env={**os.environ, "PYTHON": str(python)})
+    begins = 1 + jobs * (kind != "teacher")
+    assert _wait(lambda: text_of(tmp_path / "began").count("one") == begins)
     os.kill(job.pid, signal.SIGTERM)
-    job.communicate(timeout=30)
-    assert job.returncode == 130 and text_of(tmp_path / "out/teacher.log").endswith("saved\n")
-    assert _wait(lambda: not left(tmp_path), 5), left(tmp_path)
+    assert job.wait(timeout=30) == 130 and text_of(tmp_path / f"out/{kind}.log").endswith("saved\n")
+    assert not left(tmp_path) and text_of(tmp_path / "began").count("one") == begins
