@@ -16,7 +16,7 @@ from ghost_ms.core.files import home, write_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import decode as decoding
 from ghost_ms.data.datasets import Source
-from ghost_ms.data.decode import check_file, check_size, decode, open_image, read_image_file
+from ghost_ms.data.decode import check_size, decode, open_image, read_image_file, regular_file
 
 #: Bytes that are read from a file's beginning, which hold all up to the pixels of most files, and from its end.
 HEAD, TAIL = 1 << 16, 64
@@ -106,15 +106,12 @@ def fault_of(path: str) -> Optional[str]:
 
 def read_ends(path: str) -> Tuple[bytes, bytes, bool]:
     """(first bytes, last bytes, whether the first ones are all) of a file."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        status = os.fstat(handle)
-        check_file(status)
+    with regular_file(path) as (handle, size):
         head = os.read(handle, HEAD)
-        whole = len(head) >= status.st_size
-        return head, head[-TAIL:] if whole else os.pread(handle, TAIL, status.st_size - TAIL), whole
-    finally:
-        os.close(handle)
+        if len(head) >= size:
+            return head, head[-TAIL:], True
+        os.lseek(handle, -TAIL, os.SEEK_END)
+        return head, os.read(handle, TAIL), False
 
 
 def _looks_sound(head: bytes, tail: bytes) -> bool:

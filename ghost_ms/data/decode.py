@@ -13,12 +13,13 @@ What becomes of the forms that a file can have, for RGB (3 channels) and grey (1
 - Of an animation and of a file with several pages the first picture is taken.
 - An EXIF orientation is honoured where the caller asks for it. TIFF is always upright, because Pillow turns it itself.
 """
+import contextlib
 import io
 import os
 import re
 import stat
 import struct
-from typing import NamedTuple, Optional, Union
+from typing import Iterator, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 from PIL import (BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin,  # noqa: F401
@@ -94,27 +95,29 @@ def read_image_file(path: Union[str, os.PathLike], limit: int = MAX_BYTES) -> by
         OSError: it cannot be opened or read.
         ValueError: it is no regular file, or larger than the limit; the sentence is `Unreadable`'s.
     """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        status = os.fstat(handle)
-        check_file(status, limit)
-        content = os.read(handle, status.st_size)
-        while len(content) < status.st_size:
-            more = os.read(handle, status.st_size - len(content))
+    with regular_file(path, limit) as (handle, size):
+        content = os.read(handle, size)
+        while len(content) < size:
+            more = os.read(handle, size - len(content))
             if not more:
                 break
             content += more
         return content
+
+
+@contextlib.contextmanager
+def regular_file(path: Union[str, os.PathLike], limit: int = MAX_BYTES) -> Iterator[Tuple[int, int]]:
+    """(descriptor, size) of a file that is open for reading; errors as `read_image_file`."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(f"it is {kind_of(status.st_mode)}, not a file")
+        if status.st_size > limit:
+            raise Unreadable(f"the file has {status.st_size} bytes, and {limit} are the limit")
+        yield handle, status.st_size
     finally:
         os.close(handle)
-
-
-def check_file(status: os.stat_result, limit: int = MAX_BYTES) -> None:
-    """`Unreadable` for anything but a regular file of at most so many bytes."""
-    if not stat.S_ISREG(status.st_mode):
-        raise Unreadable(f"it is {kind_of(status.st_mode)}, not a file")
-    if status.st_size > limit:
-        raise Unreadable(f"the file has {status.st_size} bytes, and {limit} are the limit")
 
 
 def kind_of(mode: int) -> str:
