@@ -153,7 +153,8 @@ def _verify(options: argparse.Namespace) -> int:
                 print(f"ok  {fetching.check(path, release)[:16]}  {printable(path)}")
                 found += 1
             except ValueError as error:
-                print(f"BAD {printable(error)}")
+                heal = isinstance(error, fetching.NotPromised) and release.package is None
+                print(f"BAD {printable(error)}" + (f"; `ghost-ms weights fetch {name}` replaces it" if heal else ""))
                 wrong += 1
             except OSError:
                 continue

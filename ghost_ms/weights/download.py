@@ -73,11 +73,12 @@ class _Connection:
         try:
             # Twice the caller's patience: it is the caller who gives up, and says so.
             with _OPENER.open(request, timeout=2 * TIMEOUT) as answer:
-                going = self._put("head", answer)
-                while going:
+                block = self._put("head", answer)
+                while block:
                     # `read` would wait until the whole block is there.
                     block = answer.read1(_BLOCK)
-                    going = self._put("block", block) if block else not self._put("end", None)
+                    if not self._put("block" if block else "end", block):
+                        break
         except Exception as error:  # for the caller to judge
             self._put("error", error)
 

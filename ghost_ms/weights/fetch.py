@@ -212,7 +212,7 @@ def _check_arrived(part: pathlib.Path, path: pathlib.Path, release: Release) -> 
                          f"came: delete {_record(path)} if the publisher replaced it")
     if recorded and recorded != seen:
         logging.getLogger(__name__).warning("%s: the sha256 %s... is recorded from now on, in place of %s... of a file "
-                                            "that was never read", path, seen[:16], printable(recorded[:16]))
+                                            "that was never read", printable(path), seen[:16], printable(recorded[:16]))
     return seen
 
 
@@ -228,4 +228,4 @@ def _move_aside(found: pathlib.Path, path: pathlib.Path, reason: str) -> None:
     names = [path.with_name(f"{path.name}.wrong-{number}") for number in range(1, _MOST_WRONG + 1)]
     aside = next((name for name in names if not name.exists()), names[-1])
     os.replace(found, aside)
-    logging.getLogger(__name__).warning("%s; moved to %s", printable(reason), aside)
+    logging.getLogger(__name__).warning("%s; moved to %s", printable(reason), printable(aside))

@@ -8,10 +8,8 @@ import numpy as np
 from ghost_ms.core.text import printable
 
 #: Dictionaries of training checkpoints that hold the weights, and their averages, in order of preference.
-ENTRIES = ("state_dict", "model", "model_state_dict", "net", "model_state", "params")
+ENTRIES = ("state_dict", "model", "model_state_dict", "net", "model_state", "params", "module")
 EMA_ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "ema_model", "params_ema")
-#: Dictionaries within these.
-_INNER = (*ENTRIES, "module")
 #: Entries of PyTorch files that hold no weight: counters, and what a FLOP counter left behind.
 BOOKKEEPING = re.compile(r"(^|\.)(num_batches_tracked|total_ops|total_params|n_averaged)$")
 #: What torch.compile puts before the names of the module that it compiled, a whole network or a part of it.
@@ -78,7 +76,7 @@ def _find_entry(tensors: Mapping[str, np.ndarray], ema: bool) -> str:
         if any("/" not in name for name in names):
             return start
         groups = _groups(names)
-        inner = [name for name in _INNER if name in groups]
+        inner = [name for name in ENTRIES if name in groups]
         if not inner:
             raise ValueError(f"its entry '{printable(start[:-1])}' holds no weights itself, but {shown(groups)}; name "
                              f"the one to take with --entry, such as --entry {printable(start + groups[0])[:100]}")

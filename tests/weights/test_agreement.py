@@ -156,6 +156,15 @@ def _scaled(tmp_path, args):
     return str(tmp_path / "own.ckpt"), net
 
 
+def test_recipe_with_grey_data_takes_weights_for_colour(own, caplog):
+    path, before = own
+    with caplog.at_level(logging.WARNING):
+        net = _description(channels=1).build(path)
+    assert "stem.0.weight takes 3 channels in the file: summed into one" in caplog.text
+    assert "built as" not in caplog.text
+    np.testing.assert_array_equal(net.stem[0].weight.asnumpy(), before.stem[0].weight.asnumpy().sum(1, keepdims=True))
+
+
 def test_checkpoint_of_another_model_is_refused(own, tmp_path):
     path, _ = own
     for call in (lambda: create_model("tiny_vanilla", pretrained=path),

@@ -69,7 +69,8 @@ def test_brackets_and_escapes_are_printed_as_they_are(tmp_path, monkeypatch, cap
     assert _run("verify", "tinynet_a") == 0
     shown = capsys.readouterr().out.replace("\n", "")
     assert r"[/]a[red]b\x1b[31m" in shown and "\x1b" not in shown
-    assert "is not what was promised: it is a web page" in shown and "no file of 'tinynet_a' is in" in shown
+    assert "it is a web page; `ghost-ms weights fetch ghostnet_100` replaces it" in shown
+    assert "no file of 'tinynet_a' is in" in shown
 
 
 def test_report_of_hostile_names(tmp_path, capsys):
