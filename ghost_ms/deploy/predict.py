@@ -11,7 +11,7 @@ from ghost_ms.core import scores
 from ghost_ms.data.transforms import EXTENSIONS, Preprocessing, to_pillow
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.mindir_process import MindirModel
-from ghost_ms.deploy.sidecar import Sidecar, read_sidecar
+from ghost_ms.deploy.sidecar import Sidecar, check_file, read_sidecar
 from ghost_ms.training.checkpoint import Description
 
 
@@ -60,7 +60,11 @@ def run_file(path: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def from_file(path: str) -> Callable[[str, int], dict]:
-    """A function (path, top) -> result that runs an exported file as its sidecar says; errors as `run_file`."""
+    """A function (path, top) -> result that runs an exported file as its sidecar says; errors as `run_file`, or its
+    sidecar is none or of another file."""
+    if os.path.isfile(path):
+        # Before a runtime gets a file that was changed.
+        check_file(path)
     return classifier(run_file(path), read_sidecar(path))
 
 
