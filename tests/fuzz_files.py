@@ -3,8 +3,8 @@
     python -m tests.fuzz_files --count 10000 --format ckpt [--seed 0] [--keep FOLDER]
 
 Each case is a function of seed, format and its number. It is run by the real entry functions in a worker process, whose
-address space may grow by the format's `room` after its imports and whose case may take `LIMIT` seconds. A worker that dies is
-started anew behind the case that killed it. A case ends as
+address space may grow by the format's `room` after its imports, and which has `LIMIT` seconds for a case. A worker that
+dies is started anew behind the case that killed it. A case ends as
 
     accepted    the file was used
     refused     ValueError or OSError of one line
@@ -18,6 +18,7 @@ one that keeps its format (`mutations`).
 """
 import argparse
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple, Optional
 
 import numpy as np
 
@@ -44,13 +45,13 @@ class Format(NamedTuple):
     """One kind of files.
 
     Args:
-        make: folder -> paths of small valid files, which it writes there.
+        make: folder -> None; writes small valid files there, whose names begin with 'seed'.
         run: path -> None where it was used, or another outcome; raises ValueError or OSError where it is refused.
         edit: (bytes, generator) -> bytes of the same format.
         room: bytes by which the address space of the worker may grow.
     """
 
-    make: Callable[[pathlib.Path], List[pathlib.Path]]
+    make: Callable[[pathlib.Path], None]
     run: Callable[[str], Optional[str]]
     edit: Optional[Callable[[bytes, random.Random], bytes]] = None
     room: int = 1 << 30
@@ -73,12 +74,10 @@ def _make_ckpt(folder):
     from ghost_ms.training.resume import Progress
 
     progress = Progress(1, 2, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0}], {"train.epochs": 3}, 1, 40)
-    paths = [folder / name for name in ("network.ckpt", "state.ckpt", "plain.ckpt")]
-    save_checkpoint(_network(), str(paths[0]), _description())
-    save_checkpoint(_network(), str(paths[1]), _description(), progress.to_json())
+    save_checkpoint(_network(), str(folder / "seed-network.ckpt"), _description())
+    save_checkpoint(_network(), str(folder / "seed-state.ckpt"), _description(), progress.to_json())
     # Without a checksum damage gets further.
-    paths[2].write_bytes(paths[1].read_bytes()[:-17])
-    return paths
+    (folder / "seed-plain.ckpt").write_bytes((folder / "seed-state.ckpt").read_bytes()[:-17])
 
 
 def _run_ckpt(path):
@@ -103,10 +102,10 @@ def _exported(folder, kind):
     from ghost_ms.deploy.form import Form
 
     write = export.export_onnx if kind == "onnx" else export.export_mindir
-    paths = [folder / f"{name}.{kind}" for name in ("plain", "raw")]
-    for path, form in zip(paths, (Form(), Form(True, True))):
-        write(_network(), _description(), str(path), 1, form)
-    return paths
+    for name, form in (("seed-plain", Form()), ("seed-raw", Form(True, True))):
+        write(_network(), _description(), str(folder / f"{name}.{kind}"), 1, form)
+        # Its sidecar is another format.
+        os.remove(folder / f"{name}.json")
 
 
 def _images():
@@ -160,10 +159,8 @@ def _use_mindir(path):
 
     code = 1
     try:
-        try:
+        with contextlib.suppress(ValueError):
             read_graph(path)
-        except ValueError:
-            pass
         net = load_mindir(path)
         _try_both(lambda images: net(ms.Tensor(images)).asnumpy())
         code = 0
@@ -175,11 +172,10 @@ def _make_sidecar(folder):
     from ghost_ms.deploy.form import Form
     from ghost_ms.deploy.sidecar import write_sidecar
 
-    paths = [folder / f"{name}.json" for name in ("plain", "raw")]
-    for path, form in zip(paths, (Form(), Form(True, True))):
-        path.with_suffix(".onnx").write_bytes(b"exported")
-        write_sidecar(str(path.with_suffix(".onnx")), _description(), 1, form)
-    return paths
+    for name, form in (("plain", Form()), ("raw", Form(True, True))):
+        (folder / f"{name}.onnx").write_bytes(b"exported")
+        write_sidecar(str(folder / f"{name}.onnx"), _description(), 1, form)
+        os.rename(folder / f"{name}.json", folder / f"seed-{name}.json")
 
 
 def _run_sidecar(path):
@@ -234,20 +230,36 @@ def work(name: str, folder: pathlib.Path, seed: int, first: int, count: int) -> 
     out = os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
-    seeds = sorted((folder / "seeds").iterdir())
     with tiny.registered():
+        seeds = seeds_of(name, folder)
+        if not count:
+            return
         FORMATS[name].run(str(seeds[0]))
         with open("/proc/self/statm", encoding="ascii") as file:
             taken = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + FORMATS[name].room,) * 2)
         for case in range(first, first + count):
-            suffix, data = mutated(name, seeds, seed, case)
-            path = folder / f"case{suffix}"
-            path.write_bytes(data)
             print(case, file=out, flush=True)
-            print(json.dumps(outcome(FORMATS[name].run, str(path))), file=out, flush=True)
+            print(json.dumps(run_case(name, folder, seeds, seed, case)), file=out, flush=True)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(json.dumps(["end", peak]), file=out, flush=True)
+
+
+def seeds_of(name, folder):
+    """The small valid files of a format, made where they are not there yet."""
+    place = folder / f"{name}-seeds"
+    if not place.is_dir():
+        place.mkdir()
+        FORMATS[name].make(place)
+    return sorted(path for path in place.iterdir() if path.name.startswith("seed"))
+
+
+def run_case(name, folder, seeds, seed, case):
+    """[outcome, what was raised] of a case, whose file stays in the folder until the next."""
+    suffix, data = mutated(name, seeds, seed, case)
+    path = folder / f"case{suffix}"
+    path.write_bytes(data)
+    return outcome(FORMATS[name].run, str(path))
 
 
 def outcome(run, path):
@@ -271,8 +283,8 @@ def fuzz(name: str, count: int, seed: int = 0, keep: Optional[pathlib.Path] = No
     counts: Dict[str, int] = collections.Counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        (folder / "seeds").mkdir()
-        _call(name, folder, "make", seed, 0, 0).wait()
+        # Apart: a process that has run MindSpore's kernels cannot be copied, which `_run_mindir` does.
+        _call(name, folder, seed, 0, 0).wait()
         case = 0
         while case < count:
             for number, found, said in _cases(name, folder, seed, case, min(CASES, count - case)):
@@ -289,17 +301,17 @@ def fuzz(name: str, count: int, seed: int = 0, keep: Optional[pathlib.Path] = No
     return counts
 
 
-def _call(name, folder, action, seed, first, count):
-    command = [sys.executable, "-m", "tests.fuzz_files", "--format", name, "--worker", str(folder), action, str(seed),
+def _call(name, folder, seed, first, count):
+    command = [sys.executable, "-m", "tests.fuzz_files", "--format", name, "--worker", str(folder), str(seed),
                str(first), str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
 
 
-def _lines(stream, limit):
-    """Lines as they come; None where `limit()` seconds go by without one, '' at the end."""
-    rest = b""
+def _lines(stream):
+    """Lines as they come; None where too many seconds go by without one, '' at the end."""
+    rest, limit = b"", 120
     while True:
-        end = time.monotonic() + limit()
+        end = time.monotonic() + limit
         while b"\n" not in rest:
             if not select.select([stream], [], [], max(0, end - time.monotonic()))[0]:
                 yield None
@@ -311,13 +323,14 @@ def _lines(stream, limit):
             rest += part
         line, rest = rest.split(b"\n", 1)
         yield line
+        limit = LIMIT
 
 
 def _cases(name, folder, seed, first, count):
     """(number, outcome, what was raised) of each case until all are done or the worker is no more."""
-    worker, current = _call(name, folder, "work", seed, first, count), None
+    worker, current = _call(name, folder, seed, first, count), None
     try:
-        for line in _lines(worker.stdout, lambda: 120 if current is None else LIMIT):
+        for line in _lines(worker.stdout):
             answer = json.loads(line) if line else None
             if isinstance(answer, int):
                 current = answer
@@ -339,20 +352,10 @@ def main():
     parser.add_argument("--count", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=pathlib.Path, help="folder for the files of bad cases")
-    parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        folder, action, (seed, first, count) = options.worker[0], options.worker[1], map(int, options.worker[2:])
-        if action == "work":
-            work(options.format[0], pathlib.Path(folder), seed, first, count)
-        else:
-            from ghost_ms import device
-            from tests import tiny
-
-            device.setup("CPU")
-            with tiny.registered(), tempfile.TemporaryDirectory() as made:
-                for path in FORMATS[options.format[0]].make(pathlib.Path(made)):
-                    shutil.copy(path, pathlib.Path(folder, "seeds"))
+        work(options.format[0], pathlib.Path(options.worker[0]), *map(int, options.worker[1:]))
         return 0
     bad = 0
     for name in options.format:

@@ -60,7 +60,8 @@ def _read_varint(data, at):
 
 
 def parse(data, depth=0):
-    """A protocol buffer as a list of [number, wire type, value]; what can be a message is one. None for what is none."""
+    """A protocol buffer as a list of [number, wire type, value], where what can be a message is one; None for what is
+    none."""
     at, found = 0, []
     try:
         while at < len(data):

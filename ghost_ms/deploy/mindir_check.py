@@ -32,7 +32,7 @@ _ITEM = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13
 #: Ways to store values that MindSpore's export does not use.
 _OTHER_DATA = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 #: Most bytes of what is not weights.
-_MOST_STRUCTURE = 128 << 20
+_MOST_STRUCTURE = 64 << 20
 
 
 def check_mindir(path: str) -> None:

@@ -10,6 +10,9 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 import numpy as np
 from mindspore.train.mind_ir_pb2 import AttributeProto, ModelProto, TensorProto
 
+from ghost_ms.core.text import printable
+from ghost_ms.deploy.mindir_check import check_mindir
+
 #: NumPy types by the codes of the schema.
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64,
           TensorProto.FLOAT64: np.float64, TensorProto.BOOL: np.bool_, TensorProto.UINT8: np.uint8,
@@ -70,9 +73,17 @@ def read_graph(path: str) -> Graph:
     """The graph of a MINDIR file.
 
     Raises:
-        ValueError: it has control flow, which no translation here knows, or a type that NumPy lacks.
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged; it has control flow, which no translation here knows, or a type that NumPy lacks.
     """
-    proto = _read(path)
+    try:
+        return _graph(_read(path))
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"'{path}' is no whole MINDIR file: it contradicts itself ({type(error).__name__}: "
+                         f"{printable(error)[:200]})") from None
+
+
+def _graph(proto: ModelProto) -> Graph:
     if proto.functions:
         raise ValueError(f"the graph branches on values that only a call decides ({len(proto.functions)} subgraphs), "
                          "which cannot be translated; export with a fixed --batch_size")
@@ -130,6 +141,7 @@ def name_ends(source: str, target: str, input_name: str, output_name: str) -> No
 
 
 def _read(path: str) -> ModelProto:
+    check_mindir(path)
     proto = ModelProto()
     with open(path, "rb") as file:
         proto.ParseFromString(file.read())

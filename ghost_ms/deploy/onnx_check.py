@@ -33,7 +33,7 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data
 #: ONNX's own operators; those of other domains come of libraries.
 _DOMAINS = ("", "ai.onnx")
 #: Most bytes of what is not weights.
-_MOST_STRUCTURE = 128 << 20
+_MOST_STRUCTURE = 64 << 20
 
 
 def check_onnx(path: str) -> None:

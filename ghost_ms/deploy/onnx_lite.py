@@ -9,6 +9,8 @@ from typing import Callable, Dict, List, Set
 
 import numpy as np
 
+from ghost_ms.core.text import printable
+
 
 class _Lowering:
     """The nodes and constants that take the place of one node.
@@ -217,7 +219,11 @@ def lower_for_lite(model, int8: bool = False):
             nodes.append(node)
             continue
         lower = _Lowering(node, arrays, shapes, images)
-        lowerings[node.op_type](lower)
+        try:
+            lowerings[node.op_type](lower)
+        except (ArithmeticError, LookupError) as error:
+            raise ValueError(f"{printable(node.name)[:100]} ({node.op_type}) has inputs or attributes that it cannot "
+                             f"have: {error}") from None
         nodes += lower.nodes
         lowered.graph.initializer.extend(lower.constants)
     del lowered.graph.node[:]
@@ -228,7 +234,10 @@ def lower_for_lite(model, int8: bool = False):
     left = [array for array in lowered.graph.initializer if array.name in used]
     del lowered.graph.initializer[:]
     lowered.graph.initializer.extend(left)
-    onnx.checker.check_model(lowered, full_check=True)
+    try:
+        onnx.checker.check_model(lowered, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(f"the network contradicts itself: {printable(str(error).strip().splitlines()[0])}") from None
     return lowered
 
 

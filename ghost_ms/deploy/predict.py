@@ -15,7 +15,7 @@ from ghost_ms.data.decode import kind_of, read_image_file
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.mindir_process import MindirModel
-from ghost_ms.deploy.sidecar import Sidecar, read_sidecar
+from ghost_ms.deploy.sidecar import Sidecar, check_file, read_sidecar
 from ghost_ms.training.checkpoint import Description
 
 #: Images of a call where that is free; of a small network, twice as many a second as one at a time.
@@ -75,7 +75,11 @@ def run_file(path: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def from_file(path: str) -> "Classifier":
-    """An exported file that classifies images as its sidecar says; errors as `run_file`."""
+    """An exported file that classifies images as its sidecar says; errors as `run_file`, or its sidecar is none or of
+    another file."""
+    if os.path.isfile(path):
+        # Before a runtime gets a file that was changed.
+        check_file(path)
     return Classifier(run_file(path), read_sidecar(path))
 
 

@@ -222,17 +222,17 @@ def test_a_sidecar_without_orientation_keeps_the_old_way(program, images, tmp_pa
 
 
 def test_outputs_that_say_nothing_are_an_error(program, tmp_path, capsys):
-    """The logarithm of black is infinite, and black pixels have no sum: no class, neither here nor in Python."""
-    black = str(tmp_path / "black.png")
-    Image.new("RGB", (28, 20)).save(black)
+    """Negative pixels have no root, and black ones no sum: no class, neither here nor in Python."""
     spec = Preprocessing((20, 28), 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
-    for kinds, words in ((("Log",), "black.png' the network gives outputs that are no finite numbers"),
-                         ((), "the network gives numbers that are no probabilities")):
+    for kinds, colour, words in ((("Neg", "Sqrt"), "white", "the network gives outputs that are no finite numbers"),
+                                 ((), "black", "the network gives numbers that are no probabilities")):
+        picture = str(tmp_path / f"{colour}.png")
+        Image.new("RGB", (28, 20), colour).save(picture)
         target = _pixels_network(tmp_path, spec, *kinds)
-        assert words in _fails(program, target, black)
+        assert words in _fails(program, target, picture)
         for command in (["lite", "run", target], ["infer", "--file", target],
                         ["infer", "--file", target.replace(".ms", ".onnx")]):
-            assert main([*command, "--image", black]) == 1
+            assert main([*command, "--image", picture]) == 1
             said = capsys.readouterr()
             assert words.split(" the network")[1] in said.err and "nan" not in said.out
 
@@ -318,8 +318,11 @@ def test_a_changed_file_is_noticed(program, networks, tmp_path):
     shutil.copy(networks["outside"].replace(".ms", ".json"), tmp_path / "moved.json")
     (tmp_path / "moved.ms").write_bytes(content)
     assert _classify(program, tmp_path / "moved.ms", BOOT) == answer
-    # A weight's last bit: MindSpore Lite would run it.
-    (tmp_path / "moved.ms").write_bytes(content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:])
+    # The last bit of a bias: MindSpore Lite would run it.
+    weights = {array.name: array.raw_data for array in
+               onnx.load(networks["outside"].replace(".ms", ".onnx")).graph.initializer}
+    place = content.index(weights["head.bias"])
+    (tmp_path / "moved.ms").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1:])
     assert "moved.ms' is not the file that" in _fails(program, tmp_path / "moved.ms", BOOT)
     _without_checksum(networks["outside"].replace(".ms", ".json"), tmp_path / "moved.json")
     _classify(program, tmp_path / "moved.ms", BOOT)

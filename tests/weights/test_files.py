@@ -204,10 +204,6 @@ def test_commands(state, tmp_path, monkeypatch, capsys):
     cached = fetch.cache_folder() / "ghostnet_100" / "state_dict_73.98.pth"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(path.read_bytes())
-    # As if it were the released file, of whose checksum the manifest knows how it begins.
-    start, real = releases("ghostnet_100")[0].sha256_starts, fetch.checksum
-    monkeypatch.setattr(fetch, "checksum",
-                        lambda file: (start + real(file)[len(start):]) if file == cached else real(file))
     assert _run("fetch", "ghostnet_100") == 0 and capsys.readouterr().out.strip() == str(cached)
     assert _run("verify") == 0
     cached.write_bytes(b"changed")
