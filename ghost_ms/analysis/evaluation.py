@@ -16,7 +16,7 @@ from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import evaluation_batches
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import calibration, predict
-from ghost_ms.deploy.sidecar import Sidecar, check_file, read_json, read_sidecar
+from ghost_ms.deploy.sidecar import Sidecar, read_json, read_sidecar
 from ghost_ms.training.checkpoint import Description, network_of, read_checkpoint
 
 
@@ -72,7 +72,6 @@ def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
         FileNotFoundError, ValueError: file, sidecar or data are not there or damaged, or do not belong together.
     """
     sidecar = read_sidecar(path)
-    check_file(path)
     source = open_source(wish.recipe.data, split, sidecar.classes)
     say(settle(sidecar.preprocessing, f"'{printable(path)}'", wish)[1] + source.notes)
     device.setup("CPU")
