@@ -152,10 +152,11 @@ def mindir(task: dict, folder: str) -> tuple:
 
 def onnx(task: dict, folder: str) -> tuple:
     """The exported file in ONNX Runtime."""
-    from ghost_ms.deploy.onnx_export import load_onnx
+    from ghost_ms.deploy.onnx_export import OnnxModel
 
     path, answer = _exported(task, folder, "onnx")
-    net, images = load_onnx(path, task["threads"]), random_images(task)
+    # Our own file need not be looked through, whose memory would count.
+    net, images = OnnxModel(path, path, task["threads"]), random_images(task)
     return prepare(lambda: net(images), size_mb=os.path.getsize(path) / 1e6, **answer)
 
 

@@ -159,7 +159,7 @@ def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> No
         raise ValueError(f"'{path}' is not a checkpoint of this {type(net).__name__} ({len(wanted)} parameters): "
                          f"{first} ({len(missing)} missing, {len(wrong)} of another shape); it is of another network, "
                          "or cut")
-    ckpt_file.refuse_not_finite({name: _values(values[name]) for name in wanted}, path)
+    ckpt_file.refuse_not_finite(((name, _values(values[name])) for name in wanted), path)
     ms.load_param_into_net(net, {name: values[name] for name in wanted})
 
 

@@ -252,9 +252,14 @@ def _head(name: str, kind: str, dims: Tuple[int, ...], size: int) -> bytes:
     return b"\x0a" + protobuf.varint(len(tag) + len(tensor) + size) + tag + tensor
 
 
-def refuse_not_finite(arrays: Dict[str, np.ndarray], path: Union[str, os.PathLike]) -> None:
-    """ValueError where weights hold NaN or infinite numbers: every output would be NaN, and every image class 0."""
-    for name, array in arrays.items():
+def refuse_not_finite(arrays: Iterable[Tuple[str, np.ndarray]], path: Union[str, os.PathLike]) -> None:
+    """ValueError where weights hold NaN or infinite numbers: every output would be NaN, and every image class 0.
+
+    Args:
+        arrays: (name, values) pairs, looked at one after the other.
+        path: of the file, for the sentence.
+    """
+    for name, array in arrays:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             wrong = int((~np.isfinite(array)).sum())
             raise ValueError(f"'{path}' holds numbers that are not finite, first in {printable(name)[:100]} ({wrong} "

@@ -5,7 +5,7 @@ import os
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import nn
+from mindspore import nn, ops
 from PIL import Image
 
 from ghost_ms import create_model, list_models, model_card
@@ -203,3 +203,48 @@ def test_other_images_are_refused(tmp_path):
         onnx_export.load_onnx(str(tmp_path / "net.onnx"))(images(1))
     with pytest.raises(FileNotFoundError, match="there is no file"):
         onnx_export.load_onnx(str(tmp_path / "none.onnx"))
+
+
+class SeveralOutputs(nn.Cell):
+    """A map and logits, and by `shape` of the tuple: tuples inside it, one tensor twice, an input that is given on."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.conv, self.head, self.shape = nn.Conv2d(3, 4, 3), nn.Dense(4, 2), shape
+
+    def construct(self, x):
+        features = ops.relu(self.conv(x))
+        logits = self.head(features.mean((2, 3)))
+        if self.shape == "nested":
+            return features, (logits, (x + 1, logits))
+        if self.shape == "given on":
+            return logits, x, logits
+        if self.shape == "one":
+            return (logits,)
+        return features, logits
+
+
+def _flat(outputs):
+    return [part for output in outputs for part in _flat(output)] if isinstance(outputs, tuple) else [outputs]
+
+
+@pytest.mark.parametrize("shape, names", [("flat", ["map", "logits"]), ("nested", ["map", "logits", "sum", "again"]),
+                                          ("given on", ["logits", "image_again", "again"]), ("one", ["logits"])])
+def test_several_outputs(shape, names, tmp_path):
+    net, mindir, path = SeveralOutputs(shape).set_train(False), str(tmp_path / "net.mindir"), tmp_path / "net.onnx"
+    expected = [output.asnumpy() for output in _flat(net(ms.Tensor(images(2, (16, 16)))))]
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.export(net, ms.Tensor(shape=[None, 3, 16, 16], dtype=ms.float32), file_name=mindir, file_format="MINDIR")
+    for wrong in (names[1:], [*names, "more"]):
+        with pytest.raises(ValueError, match=f"the network has {len(names)} outputs, and {len(wrong)} names are given"):
+            onnx_export.to_onnx(mindir, ["image"], wrong)
+    path.write_bytes(onnx_export.to_onnx(mindir, ["image"], names).SerializeToString())
+    run = onnx_export.load_onnx(str(path))
+    assert (run.inputs, run.outputs) == (["image"], names)
+    found = run(images(2, (16, 16)))
+    if len(names) == 1:
+        assert isinstance(found, np.ndarray)
+        found = (found,)
+    assert isinstance(found, tuple) and len(found) == len(expected)
+    for output, wanted in zip(found, expected):
+        np.testing.assert_allclose(output, wanted, atol=1e-6)

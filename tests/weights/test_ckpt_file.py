@@ -135,7 +135,7 @@ def test_strangers_are_told_by_their_first_bytes(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_no_numbers_are_refused(value):
     arrays = {"steps": np.arange(3), "a.weight": np.ones((2, 2), np.float32), "b.weight": np.ones(4, np.float16)}
-    ckpt_file.refuse_not_finite(arrays, "x.ckpt")
+    ckpt_file.refuse_not_finite(arrays.items(), "x.ckpt")
     arrays["b.weight"][2] = value
     with pytest.raises(ValueError, match=r"'x.ckpt' holds numbers that are not finite, first in b.weight \(1 of 4\)"):
-        ckpt_file.refuse_not_finite(arrays, "x.ckpt")
+        ckpt_file.refuse_not_finite(arrays.items(), "x.ckpt")
