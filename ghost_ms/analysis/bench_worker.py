@@ -15,6 +15,7 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
+from ghost_ms.core import interpreter
 
 #: Steps that have a learning rate; more than a process is asked for.
 STEPS = 100_000
@@ -126,7 +127,7 @@ def _exported(task: dict, folder: str, kind: str) -> Tuple[str, dict]:
     command = ["export", "--model", task["model"], "--format", kind.upper(), "--batch_size", str(task["batch"]),
                "--input_size", *map(str, task["input_size"]), "--output", path]
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "ghost_ms.cli", *command], capture_output=True, text=True)
+    done = subprocess.run(interpreter.command("ghost_ms.cli", *command), capture_output=True, text=True)
     if done.returncode:
         raise ValueError(done.stderr.strip().splitlines()[-1])
     return path, {"build_s": time.perf_counter() - start}

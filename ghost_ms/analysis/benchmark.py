@@ -14,6 +14,7 @@ import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.config import Config
+from ghost_ms.core import interpreter
 from ghost_ms.core.text import printable
 from ghost_ms.models import model_card
 
@@ -136,7 +137,7 @@ def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
 
 def own_worker(_: Result) -> List[str]:
     """The command of the process that measures this package's backends."""
-    return [sys.executable, "-m", "ghost_ms.analysis.bench_worker"]
+    return interpreter.command("ghost_ms.analysis.bench_worker")
 
 
 def measure_in_turns(results: Sequence[Result], rounds: int, command: Callable[[Result], Sequence[str]],

@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from ghost_ms.core import interpreter
 from ghost_ms.deploy.served import Served
 
 
@@ -25,12 +26,14 @@ class MindirModel(Served):
         from ghost_ms.deploy.mindir_check import check_mindir
 
         check_mindir(path)
-        super().__init__([sys.executable, "-m", "ghost_ms.deploy.mindir_process", path], path, "MindSpore",
+        super().__init__(interpreter.command("ghost_ms.deploy.mindir_process", path), path, "MindSpore",
                          "it is the Python that runs now")
 
 
 def limit_memory() -> None:
     """No more than three quarters of the machine's memory, beyond what the process has: a file may ask for any."""
+    if not os.path.exists("/proc/self/statm"):
+        return
     with open("/proc/self/statm", encoding="ascii") as file:
         taken = int(file.read().split()[0])
     room = 3 * os.sysconf("SC_PHYS_PAGES") // 4

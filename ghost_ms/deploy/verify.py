@@ -10,10 +10,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.analysis.benchmark import heading
+from ghost_ms.core import interpreter
 from ghost_ms.core.files import whole_file
 from ghost_ms.deploy.compare import MARGIN, TOLERANCE
 from ghost_ms.models import list_models
@@ -115,7 +115,7 @@ def verify(names: Sequence[str], path: str, formats: Sequence[str] = tuple(FORMA
 
 
 def _one(row: Row, formats: Sequence[str], threads: int, place: int) -> Row:
-    command = [sys.executable, "-m", "ghost_ms.deploy.verify_worker", row.model, str(threads), str(place), *formats]
+    command = interpreter.command("ghost_ms.deploy.verify_worker", row.model, str(threads), str(place), *formats)
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT,
                               env={**os.environ, "OMP_NUM_THREADS": str(threads)})

@@ -48,16 +48,14 @@ def is_mindspore(path: Union[str, os.PathLike]) -> bool:
     is whole, `read` tells. OSError where it cannot be opened."""
     with open(path, "rb") as file:
         head = file.read(65536)
-        size = os.fstat(file.fileno()).st_size
     try:
-        key, length, at = _header(head, 0)
+        key, _, at = _header(head, 0)
         # The first entry, in it its name, and the key of its content behind that.
         name_key, name_length, name_at = _header(head, at)
         name, content_key = head[name_at:name_at + name_length], head[name_at + name_length]
     except (ValueError, IndexError):
         return False
-    plausible = key == name_key == 0x0A and content_key in (0x12, 0x1A)
-    return plausible and 0 < name_length < length and at + length <= size and _is_name(name)
+    return key == name_key == 0x0A and content_key in (0x12, 0x1A) and len(name) == name_length > 0 and _is_name(name)
 
 
 def _header(data: bytes, at: int) -> Tuple[int, int, int]:

@@ -234,7 +234,7 @@ def test_outputs_that_say_nothing_are_an_error(program, tmp_path, capsys):
                         ["infer", "--file", target.replace(".ms", ".onnx")]):
             assert main([*command, "--image", picture]) == 1
             said = capsys.readouterr()
-            assert words.split(" the network")[1] in said.err and "nan" not in said.out
+            assert words.split("the network")[1] in said.err and "nan" not in said.out
 
 
 def test_the_log_of_the_runtime_is_silenced(program, networks):
