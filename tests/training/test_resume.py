@@ -339,10 +339,12 @@ def test_a_lost_terminal_saves_the_state(tmp_path, monkeypatch, capsys):
 
 
 def test_the_second_signal_acts_as_ever(capfd):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Tests in the background begin with it ignored.
     with pytest.raises(KeyboardInterrupt), interrupt.Interruption() as interruption:
         os.kill(os.getpid(), signal.SIGINT)
         assert interruption.number == signal.SIGINT
         os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
     assert "the state will be saved; once more to stop at once" in capfd.readouterr().err
 
 
