@@ -9,6 +9,8 @@ import sys
 from typing import Dict, List
 
 TARGETS = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
+#: What the files of a device in this machine are called, before their number.
+FILES = {"Ascend": "/dev/davinci", "GPU": "/dev/nvidia"}
 REMEDY = {
     "Ascend": "it needs an NPU, its driver and CANN (source CANN's set_env.sh first)",
     "GPU": "it needs an NVIDIA GPU and the CUDA libraries that this MindSpore was built for",
@@ -116,9 +118,9 @@ def passed_over() -> Dict[str, str]:
     return dict(_passed_over)
 
 
-def cards() -> List[str]:
-    """Device files of the accelerators that this machine has, whether or not MindSpore can use them."""
-    return sorted(glob.glob("/dev/davinci[0-9]*") + glob.glob("/dev/nvidia[0-9]*"))
+def cards() -> Dict[str, List[str]]:
+    """Files of the accelerators that this machine has, whether or not MindSpore can use them."""
+    return {target: sorted(glob.glob(f"{files}[0-9]*")) for target, files in FILES.items()}
 
 
 @functools.lru_cache(maxsize=None)

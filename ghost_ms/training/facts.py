@@ -28,18 +28,19 @@ def steps_line(config: Config, steps: int, images: int, ranks: int) -> str:
     return f"{_many(steps, 'step')} an epoch, of {batch} images{devices}{left}"
 
 
-def device_line(target: str, passed_over: Dict[str, str], cards: Sequence[str]) -> str:
+def device_line(target: str, passed_over: Dict[str, str], cards: Dict[str, List[str]]) -> str:
     """The device, and what would have been preferred to it.
 
     Args:
         passed_over: device -> why it could not be taken.
-        cards: device files of this machine's accelerators.
+        cards: device -> its files in this machine.
     """
     if not passed_over:
         return f"device {target}, as run.device says" if target == "CPU" else f"device {target}"
-    reasons = "; ".join(f"no {name}: {reason}" for name, reason in passed_over.items())
-    unused = f"; this machine has {', '.join(cards)}, which stays unused" if cards and target == "CPU" else ""
-    return f"device {target} ({reasons}{unused})"
+    # Where there is no card, what MindSpore says of its libraries would only frighten.
+    reasons = [f"{', '.join(cards[name])} unused: {reason}" if cards[name] else f"this machine has no {name}"
+               for name, reason in passed_over.items()]
+    return f"device {target} ({'; '.join(reasons)})"
 
 
 def precision_line(precision: PrecisionConfig) -> str:

@@ -42,19 +42,24 @@ def test_steps_and_the_images_that_are_left_out():
 
 
 def test_the_device_and_what_was_passed_over():
-    assert device_line("CPU", {}, ["/dev/davinci0"]) == "device CPU, as run.device says"
-    assert device_line("Ascend", {}, ["/dev/davinci0"]) == "device Ascend"
-    assert device_line("CPU", {"Ascend": "no driver", "GPU": "not built for it"}, ["/dev/davinci0"]) == (
-        "device CPU (no Ascend: no driver; no GPU: not built for it; this machine has /dev/davinci0, which stays "
-        "unused)")
+    """A laptop's user is not told of libraries; whoever has a card is."""
+    cards = {"Ascend": ["/dev/davinci0", "/dev/davinci1"], "GPU": []}
+    assert device_line("CPU", {}, cards) == "device CPU, as run.device says"
+    assert device_line("Ascend", {}, cards) == "device Ascend"
+    assert device_line("CPU", {"Ascend": "no driver", "GPU": "not built for it"}, cards) == (
+        "device CPU (/dev/davinci0, /dev/davinci1 unused: no driver; this machine has no GPU)")
+    assert device_line("GPU", {"Ascend": "no driver"}, {"Ascend": [], "GPU": []}) == (
+        "device GPU (this machine has no Ascend)")
+    assert set(device.cards()) == {"Ascend", "GPU"}
 
 
 @pytest.fixture
 def only_cpu(monkeypatch):
-    """As on a machine without accelerators."""
+    """As on a machine whose accelerator has no driver."""
     take = device._fault
     monkeypatch.setattr(device, "_fault",
                         lambda target, number: take(target, number) if target == "CPU" else "no driver")
+    monkeypatch.setattr(device, "cards", lambda: {"Ascend": ["/dev/davinci0"], "GPU": []})
 
 
 def test_why_a_device_cannot_be_taken(only_cpu):
@@ -118,7 +123,7 @@ def test_a_run_says_all_this_before_its_first_step(only_cpu, tmp_path, monkeypat
         fit(recipe)
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert lines[0].startswith("tiny: 708 parameters; 42 training and 42 test images, 4 classes; CPU, pynative mode")
-    assert lines[1].startswith("device CPU (no Ascend: no driver; no GPU: no driver")
+    assert lines[1] == "device CPU (/dev/davinci0 unused: no driver; this machine has no GPU)"
     assert lines[2:6] == [
         "peak learning rate 0.00125 = optimizer.lr 0.005 x 8 / 32 (images of an update / optimizer.base_batch)",
         "5 steps an epoch, of 8 images; 2 images left out of each, others every time", "precision float32",
