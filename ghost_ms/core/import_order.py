@@ -1,6 +1,5 @@
 """MindSpore has to load protobuf first: after another module did, importing MindSpore would end the interpreter."""
 import importlib.abc
-import importlib.metadata
 import os
 import sys
 
@@ -22,7 +21,11 @@ class _Guard(importlib.abc.MetaPathFinder):
 def _check() -> None:
     taken = sys.modules.get(_TAKEN)
     chosen = os.environ.get(VARIABLE, "python") if taken is None else taken.Type()
-    if chosen == "python" or int(importlib.metadata.version("protobuf").split(".")[0]) < 4:
+    if chosen == "python":
+        return
+    from importlib import metadata
+
+    if int(metadata.version("protobuf").split(".")[0]) < 4:
         return
     if taken is None:
         raise ImportError(f"{VARIABLE} is '{chosen}', with which importing MindSpore aborts Python: unset it, or set "

@@ -23,6 +23,8 @@ def parse(content: str, finite: bool = True) -> Any:
         ValueError: it is no JSON, too long, nested too deeply, names a key twice, or holds a number that cannot be;
             half a sentence that says what.
     """
+    if not isinstance(content, str):
+        raise ValueError("it is no text")
     if len(content) > LONGEST:
         raise ValueError(f"it is {len(content)} characters long (at most {LONGEST} are read)")
     _check_depth(content)

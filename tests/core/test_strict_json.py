@@ -17,7 +17,8 @@ def test_what_json_is_stays_what_it_is():
 @pytest.mark.parametrize("content, reason", [
     ("{", "no JSON"), ("", "no JSON"), ('{"a": 1, "a": 2}', "names 'a' twice"), ("[1e999]", "too large"),
     ("[NaN]", "holds NaN"), ("[-Infinity]", "holds -Infinity"), ("9" * 31, "31 digits"), ("[" * 33, "nested"),
-    ('{"a":' * 40, "nested"), ("[] 1", "no JSON"), ("\x00", "no JSON")])
+    ('{"a":' * 40, "nested"), ("[] 1", "no JSON"), ("\x00", "no JSON"), (3, "no text"), (None, "no text"),
+    (b"{}", "no text")])
 def test_what_cannot_be_is_refused(content, reason):
     with pytest.raises(ValueError, match=reason):
         strict_json.parse(content)

@@ -74,6 +74,16 @@ def test_a_description_that_is_no_description(text, path):
         read_checkpoint(path)
 
 
+def test_a_safetensors_file_is_held_to_the_same(tmp_path):
+    from safetensors.numpy import save_file
+
+    arrays, good = {"w": np.ones(2, np.float32)}, json.loads(_description("tiny", (32, 32)).to_json())
+    for text in ("{", json.dumps({**good, "classes": 3})):
+        save_file(arrays, tmp_path / "a.safetensors", {"ghost_ms": text})
+        with pytest.raises(ValueError, match="^'.*a.safetensors' cannot be used: "):
+            read_checkpoint(str(tmp_path / "a.safetensors"))
+
+
 @pytest.mark.parametrize("change, reason", [
     (lambda v: v.update(model="nothing"), "there is no model 'nothing'"),
     (lambda v: v["args"].update(num_classes=10 ** 9), "the argument 1000000000, but the largest extent"),
