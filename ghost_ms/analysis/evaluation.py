@@ -1,7 +1,7 @@
 """A checkpoint or an exported file, measured on a split of a recipe's data."""
 import contextlib
 import os
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -67,9 +67,19 @@ def of_network(net: nn.Cell, description: Description, source: Source,
     def run(images: np.ndarray) -> np.ndarray:
         return net(ms.Tensor(images)).asnumpy()
 
-    if description.thresholds is not None:
-        return judge_sets(run, batches, source.classes, description.thresholds, source.name)
-    return judge(run, batches, source.classes, name=source.name)
+    return judge_as(run, batches, source, description.thresholds)
+
+
+def judge_as(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.ndarray, np.ndarray]], source: Source,
+             thresholds: Optional[Sequence[float]], softmax: bool = False) -> Union[Judgement, SetJudgement]:
+    """What `run` says of the images of a source, by the thresholds of a network that gives an image several labels.
+
+    Args:
+        softmax: whether `run` gives probabilities.
+    """
+    if thresholds is not None:
+        return judge_sets(run, batches, source.classes, thresholds, source.name)
+    return judge(run, batches, source.classes, softmax, source.name)
 
 
 def fitting(source: Source, thresholds: Optional[Sequence[float]]) -> Source:
@@ -95,13 +105,13 @@ def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
         FileNotFoundError, ValueError: file, sidecar or data are not there or damaged, or do not belong together.
     """
     sidecar = read_sidecar(path)
-    source = fitting(open_source(wish.recipe.data, split, sidecar.classes), None)
+    source = fitting(open_source(wish.recipe.data, split, sidecar.classes), sidecar.thresholds)
     say(settle(sidecar.preprocessing, f"'{printable(path)}'", wish)[1] + source.notes)
     device.setup("CPU")
     run = predict.run_file(path)
     # MindSpore Lite runs in a process of its own, which is ended here.
     with run if hasattr(run, "__exit__") else contextlib.nullcontext():  # type: ignore[union-attr]
-        judgement = judge(run, file_batches(source, sidecar), source.classes, sidecar.form.softmax, source.name)
+        judgement = judge_as(run, file_batches(source, sidecar), source, sidecar.thresholds, sidecar.form.softmax)
     model = str(read_json(path).get("model", os.path.basename(path)))
     return Evaluation(judgement, model, source, sidecar.preprocessing)
 

@@ -1,13 +1,17 @@
 """A training on images that may have several labels, from the label file to what `eval` says of its checkpoint."""
 import csv
 import json
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ghost_ms.cli import main
+from ghost_ms.deploy.predict import Classifier, as_table
+from ghost_ms.deploy.sidecar import read_sidecar
 from ghost_ms.training.checkpoint import read_checkpoint, read_state
 from ghost_ms.training.multilabel import probabilities, score
 from ghost_ms.training.score import accuracy_text, best_accuracy, best_row
@@ -121,6 +125,62 @@ def test_what_eval_says(run, root, capsys, tmp_path):
     assert "--confusion is for images of one label each" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def exported(run):
+    path, ckpt = str(run / "net.mindir"), str(run / "checkpoints" / "best.ckpt")
+    assert main(["export", "--ckpt", ckpt, "--output", path, "--batch_size", "0"]) == 0
+    return path
+
+
+def test_infer_names_every_label_above_its_threshold(run, root, exported, capsys):
+    """Of the checkpoint and of the exported file, at the thresholds of its sidecar, whatever --top says."""
+    description = read_checkpoint(str(run / "checkpoints" / "best.ckpt"))[1]
+    sidecar = read_sidecar(exported)
+    assert sidecar.thresholds == description.thresholds
+    words = [str(root / f"val{index}.png") for index in range(24)]
+    capsys.readouterr()
+    assert main(["infer", "--ckpt", str(run / "checkpoints" / "best.ckpt"), "--json", "--top", "1", *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(["infer", "--file", exported, "--json", "--top", "1", *words]) == 0
+    of_file = json.loads(capsys.readouterr().out)
+    assert main(["eval", "--ckpt", str(run / "checkpoints" / "best.ckpt"), "-o", str(run / "val.json")]) == 0
+    measured = json.loads((run / "val.json").read_text())["predictions"]
+    names = [[[label["class"] for label in one["predictions"]] for one in results]
+             for results in (found, of_file, measured)]
+    assert names[0] == names[1] == names[2] and max(map(len, names[0])) > 1
+    shown = Classifier(lambda images: np.full((len(images), 3), -9.0), sidecar)(words[0], 5)
+    assert shown["predictions"] == [] and as_table([shown]) == f"{words[0]}\n  no class reaches its threshold"
+    with pytest.raises(ValueError, match="gives outputs that are no finite numbers"):
+        Classifier(lambda images: np.full((len(images), 3), np.nan), sidecar)(words[0], 5)
+    with pytest.raises(ValueError, match="outputs of the shape .2,., and 3 classes are named"):
+        Classifier(lambda images: np.zeros((len(images), 2)), sidecar)(words[0], 5)
+
+
+def test_an_exported_file_is_measured_by_its_thresholds(run, exported, capsys):
+    best = best_accuracy(best_row(_rows(run)))
+    assert main(["eval", "--file", exported]) == 0
+    assert f"mean average precision {best['map']:.2f} %, F1 {best['f1']:.2f} %" in capsys.readouterr().out
+
+
+def test_a_softmax_is_refused(run, tmp_path, capsys):
+    words = ["--ckpt", str(run / "checkpoints" / "best.ckpt"), "--output", str(tmp_path / "x.mindir"), "--softmax"]
+    assert main(["export", *words]) == 1
+    assert "--softmax makes the classes exclude each other" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"thresholds": [0.5]}, "its thresholds are no probabilities, one for each of its 3"),
+    ({"thresholds": None}, "its thresholds are no probabilities"),
+    ({"outputs": [{"name": "probabilities", "shape": [-1, 3], "dtype": "float32"}]}, "several labels of an image, a")])
+def test_a_sidecar_that_cannot_be(exported, tmp_path, change, words):
+    for name in ("net.mindir", "net.json"):
+        shutil.copy(os.path.join(os.path.dirname(exported), name), tmp_path / name)
+    content = json.loads((tmp_path / "net.json").read_text())
+    (tmp_path / "net.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(ValueError, match=words):
+        read_sidecar(str(tmp_path / "net.mindir"))
+
+
 def test_a_run_that_was_broken_off_goes_on_to_the_same_bits(root, tmp_path):
     words = _words(root, tmp_path / "b", "--augment.mixup", "0.4", "--schedule.name", "constant", "--train.epochs", "2")
     assert main([*words, "--run.dir", str(tmp_path / "straight")]) == 0
@@ -141,9 +201,16 @@ def test_recipes_that_want_one_label(root, tmp_path, capsys, more, words):
     assert words in capsys.readouterr().err
 
 
-def test_the_report_has_a_sentence_where_the_confusion_matrix_would_be(run, tmp_path, capsys):
+def test_runs_and_report_tell_the_mean_average_precision(run, tmp_path, capsys):
+    best = best_accuracy(best_row(_rows(run)))
+    assert main(["runs", str(run), "-o", str(tmp_path / "runs.png")]) == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert line[head.index("best mAP (%)"):].split()[0] == f"{best['map']:.2f}" and (tmp_path / "runs.png").is_file()
     assert main(["report", str(run), "-o", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
+    assert f"<b>{best['map']:.2f} %</b><span>mean average precision, test split" in page
+    assert "top-1 accuracy" not in page
+    assert "Mean average precision (%)" in page
     assert "several labels, so that there is no confusion matrix; of its best checkpoint: mean average pr" in page
 
 
