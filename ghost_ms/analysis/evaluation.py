@@ -1,7 +1,7 @@
 """A checkpoint or an exported file, measured on a split of a recipe's data."""
 import contextlib
 import os
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import mindspore as ms
 import numpy as np
@@ -9,6 +9,7 @@ from mindspore import nn
 
 from ghost_ms import device
 from ghost_ms.analysis.judge import Judgement, judge
+from ghost_ms.analysis.judge_sets import SetJudgement, judge_sets
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, say, settle
 from ghost_ms.config import Config
 from ghost_ms.core.text import printable
@@ -23,7 +24,7 @@ from ghost_ms.training.checkpoint import Description, network_of, read_checkpoin
 class Evaluation(NamedTuple):
     """What was measured, of which network, on which images, brought to it in which way."""
 
-    judgement: Judgement
+    judgement: Union[Judgement, SetJudgement]
     model: str
     source: Source
     preprocessing: Preprocessing
@@ -56,11 +57,43 @@ def of_checkpoint(path: str, wish: Wish, split: str = "val") -> Evaluation:
                       description.preprocessing)
 
 
-def of_network(net: nn.Cell, description: Description, source: Source, recipe: Config) -> Judgement:
+def of_network(net: nn.Cell, description: Description, source: Source,
+               recipe: Config) -> Union[Judgement, SetJudgement]:
     """Measure a network, whose preprocessing is the description's, on all images of a source."""
+    source = fitting(source, description.thresholds)
     net.set_train(False)
     batches = evaluation_batches(source, recipe, description.preprocessing)
-    return judge(lambda images: net(ms.Tensor(images)).asnumpy(), batches, source.classes, name=source.name)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return net(ms.Tensor(images)).asnumpy()
+
+    return judge_as(run, batches, source, description.thresholds)
+
+
+def judge_as(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.ndarray, np.ndarray]], source: Source,
+             thresholds: Optional[Sequence[float]], softmax: bool = False) -> Union[Judgement, SetJudgement]:
+    """What `run` says of the images of a source, by the thresholds of a network that gives an image several labels.
+
+    Args:
+        softmax: whether `run` gives probabilities.
+    """
+    if thresholds is not None:
+        return judge_sets(run, batches, source.classes, thresholds, source.name)
+    return judge(run, batches, source.classes, softmax, source.name)
+
+
+def fitting(source: Source, thresholds: Optional[Sequence[float]]) -> Source:
+    """The images with sets of labels where a network has thresholds, and so gives an image several.
+
+    Raises:
+        ValueError: it gives one, and the data's images may have several.
+    """
+    if thresholds is not None:
+        return source.as_sets()
+    if source.multi_label:
+        raise ValueError("an image of this data may have several labels or none, and the network was trained to give "
+                         "it one; train one with loss.name binary_cross_entropy")
+    return source
 
 
 def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
@@ -72,13 +105,13 @@ def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
         FileNotFoundError, ValueError: file, sidecar or data are not there or damaged, or do not belong together.
     """
     sidecar = read_sidecar(path)
-    source = open_source(wish.recipe.data, split, sidecar.classes)
+    source = fitting(open_source(wish.recipe.data, split, sidecar.classes), sidecar.thresholds)
     say(settle(sidecar.preprocessing, f"'{printable(path)}'", wish)[1] + source.notes)
     device.setup("CPU")
     run = predict.run_file(path)
     # MindSpore Lite runs in a process of its own, which is ended here.
     with run if hasattr(run, "__exit__") else contextlib.nullcontext():  # type: ignore[union-attr]
-        judgement = judge(run, file_batches(source, sidecar), source.classes, sidecar.form.softmax, source.name)
+        judgement = judge_as(run, file_batches(source, sidecar), source, sidecar.thresholds, sidecar.form.softmax)
     model = str(read_json(path).get("model", os.path.basename(path)))
     return Evaluation(judgement, model, source, sidecar.preprocessing)
 

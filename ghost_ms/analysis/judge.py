@@ -140,7 +140,7 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.nd
     columns: List[List[np.ndarray]] = [[], [], [], []]
     done, names = 0, list(classes)
     for pixels, labels in batches:
-        outputs = _checked(run(pixels), len(labels), len(classes), lambda row, first=done: name(first + row))
+        outputs = checked(run(pixels), len(labels), len(classes), lambda row, first=done: name(first + row))
         logs = _log_probabilities(outputs, probabilities)
         names += [f"class {index}" for index in range(len(names), outputs.shape[1])]
         top = np.argsort(-outputs, axis=1, kind="stable")[:, :TOP]
@@ -153,7 +153,7 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.nd
     return Judgement(names, *(np.concatenate(column) for column in columns), known=len(classes))
 
 
-def _checked(outputs: np.ndarray, images: int, classes: int, name: Callable[[int], str]) -> np.ndarray:
+def checked(outputs: np.ndarray, images: int, classes: int, name: Callable[[int], str]) -> np.ndarray:
     """The outputs (images, outputs) as float64."""
     if outputs.ndim != 2 or len(outputs) < images:
         raise ValueError(f"the network gives outputs of the shape {tuple(outputs.shape)}; to be measured, it has to "

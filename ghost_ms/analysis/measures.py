@@ -131,7 +131,7 @@ def write_predictions(path: str, found: Sequence[Dict[str, Any]], facts: Optiona
 
 def prediction_rows(found: Sequence[Dict[str, Any]]) -> Iterator[List[str]]:
     """A header and a row for each image: its path, the true class where it is known, and the likely ones."""
-    most = max((len(result["predictions"]) for result in found), default=1)
+    most = max((1, *(len(result["predictions"]) for result in found)))
     true = any("true" in result for result in found)
     titles: Tuple[str, ...] = ("predicted", "probability")
     yield ["path", *(["true"] if true else []), *titles,

@@ -7,6 +7,7 @@ from typing import List, NamedTuple, Tuple
 from ghost_ms import config as recipes
 from ghost_ms.analysis.evaluation import of_checkpoint
 from ghost_ms.analysis.judge import Judgement
+from ghost_ms.analysis.judge_sets import SetJudgement
 from ghost_ms.checkpoints.reconcile import Wish
 from ghost_ms.data.datasets import Source
 from ghost_ms.data.decode import to_pillow
@@ -54,4 +55,7 @@ def judge_run(folder: str, count: int) -> Tuple[Judgement, List[Mistake]]:
     recipe = recipes.load(os.path.join(folder, "config.yaml"))
     path = os.path.join(folder, "config.yaml")
     found = of_checkpoint(os.path.join(folder, "checkpoints", "best.ckpt"), Wish(recipe, file=path, beside=True))
+    if isinstance(found.judgement, SetJudgement):
+        raise ValueError("an image of this run's data may have several labels, so that there is no confusion matrix; "
+                         f"of its best checkpoint: {found.judgement.headline()}")
     return found.judgement, mistakes_of(found.judgement, found.source, count, found.preprocessing.orient)

@@ -17,7 +17,8 @@ from ghost_ms.core.text import printable
 MISTAKES, WEAKEST = 20, 20
 #: Charts of a run: title, columns of metrics.csv.
 CURVES = (("Loss", ("train_loss", "test_loss", "ema_loss")),
-          ("Top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")), ("Learning rate", ("lr",)))
+          ("Top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")),
+          ("Mean average precision (%)", ("test_map", "ema_map")), ("Learning rate", ("lr",)))
 NOTHING = Best(None, False, None, None, None)
 
 
@@ -55,9 +56,11 @@ def judged(run: Run, predict: bool = True) -> JudgedRun:
 
 def runs_table(runs: Sequence[JudgedRun]) -> str:
     """What best.ckpt of every run holds, side by side."""
+    sets = any(one.best.map is not None for one in runs)
     head = "".join(f"<th{kind}>{title}</th>" for title, kind in (
         ("run", ""), ("model", ' class="text"'), ("data", ' class="text"'), ("epochs", ""), ("best epoch", ""),
-        ("weights", ' class="text"'), ("top-1 (%)", ""), ("top-5 (%)", ""), ("loss", "")))
+        ("weights", ' class="text"'), ("top-1 (%)", ""), ("top-5 (%)", ""), *([("mAP (%)", "")] if sets else []),
+        ("loss", "")))
     lines = ""
     for label, one in zip(labels([one.run for one in runs]), runs):
         found = one.best
@@ -65,7 +68,8 @@ def runs_table(runs: Sequence[JudgedRun]) -> str:
                   f'<td class="text">{escape(one.run.data)}</td><td>{len(one.run.rows)}</td>'
                   f'<td>{number(found.epoch, ".0f")}</td><td class="text">{"EMA" if found.averaged else "raw"}</td>'
                   f'<td>{number(found.top1, ".2f")}</td><td>{number(found.top5, ".2f")}</td>'
-                  f'<td>{number(found.loss, ".4f")}</td></tr>')
+                  + (f'<td>{number(found.map, ".2f")}</td>' if sets else "")
+                  + f'<td>{number(found.loss, ".4f")}</td></tr>')
     return f'<h2>Runs</h2><div class="card scroll"><table><tr>{head}</tr>{lines}</table></div>'
 
 
@@ -86,9 +90,10 @@ def _tiles(one: JudgedRun) -> List[Tuple[str, str]]:
     found, run = one.best, one.run
     of = ", averaged weights" if found.averaged else ""
     tiles = [(number(found.top1, ".2f", " %"), f"top-1 accuracy, test split{of}"),
-             (number(found.top5, ".2f", " %"), "top-5 accuracy"),
-             (f"{number(found.epoch, '.0f')} of {len(run.rows)}", "best epoch"),
-             (number(found.loss, ".4f"), "test loss")]
+             (number(found.top5, ".2f", " %"), "top-5 accuracy")] if found.map is None else [
+                 (number(found.map, ".2f", " %"), f"mean average precision, test split{of}")]
+    tiles += [(f"{number(found.epoch, '.0f')} of {len(run.rows)}", "best epoch"),
+              (number(found.loss, ".4f"), "test loss")]
     other, name = ("test_top1", "raw") if found.averaged else ("ema_top1", "averaged")
     values = [value for value in run.values(other) if not math.isnan(value)]
     if values:

@@ -62,17 +62,25 @@ class Best(NamedTuple):
         epoch: after which it was written.
         averaged: whether it is the running mean of the weights (`ema.decay`), because that did better.
         top1, top5, loss: of what it holds, on the test split; None where metrics.csv does not tell.
+        map: mean average precision, which runs on sets of labels have instead of top1 and top5.
     """
 
     epoch: float
     averaged: bool
-    top1: float
+    top1: Optional[float]
     top5: Optional[float]
     loss: Optional[float]
+    map: Optional[float] = None
+
+    @property
+    def accuracy(self) -> float:
+        """By which one epoch is better than another."""
+        return next(value for value in (self.top1, self.map) if value is not None)
 
 
 def best(rows: Sequence[Row]) -> Optional[Best]:
-    """The best epoch: the highest top-1 of weights or means, of equals the lowest loss, then the first.
+    """The best epoch: the highest top-1 or mean average precision of weights or means, of equals the lowest loss, then
+    the first.
 
     An epoch whose activations were still being made linear (VanillaNet) counts below all others. None where no row has
     an accuracy that is a number.
@@ -84,14 +92,14 @@ def best(rows: Sequence[Row]) -> Optional[Best]:
 
 def _best(row: Row, averaged: bool) -> Optional[Best]:
     prefix = "ema" if averaged else "test"
-    if math.isnan(row.get(f"{prefix}_top1", math.nan)):
+    if math.isnan(row.get(f"{prefix}_top1", row.get(f"{prefix}_map", math.nan))):
         return None
-    return Best(row["epoch"], averaged, *(row.get(f"{prefix}_{key}") for key in ("top1", "top5", "loss")))
+    return Best(row["epoch"], averaged, *(row.get(f"{prefix}_{key}") for key in ("top1", "top5", "loss", "map")))
 
 
 def _order(one: Best) -> Tuple[float, float]:
     """A loss that is NaN is worse than any number."""
-    return one.top1, -math.inf if one.loss is None or math.isnan(one.loss) else -one.loss
+    return one.accuracy, -math.inf if one.loss is None or math.isnan(one.loss) else -one.loss
 
 
 def recipe_of(checkpoint: str) -> Optional[str]:

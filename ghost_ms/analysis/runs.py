@@ -99,10 +99,15 @@ COLUMNS: Tuple[Tuple[str, Callable[[Run], str]], ...] = (
 )
 
 
+#: The same, where a run on sets of labels is among them.
+WITH_SETS = (*COLUMNS[:3], ("best mAP (%)", lambda run: _number(_of_best("map")(run), 2)), *COLUMNS[3:])
+
+
 def results(runs: Sequence[Run]) -> List[List[str]]:
     """One line for each run as text cells, header first."""
-    return [["run"] + [title for title, _ in COLUMNS]] + [
-        [label] + [cell(run) for _, cell in COLUMNS] for label, run in zip(labels(runs), runs)]
+    columns = WITH_SETS if any(run.values("test_map") for run in runs) else COLUMNS
+    return [["run"] + [title for title, _ in columns]] + [
+        [label] + [cell(run) for _, cell in columns] for label, run in zip(labels(runs), runs)]
 
 
 def over_seeds(runs: Sequence[Run]) -> List[List[str]]:
@@ -171,7 +176,8 @@ def draw(path: str, runs: Sequence[Run]) -> None:
     figure = Figure(figsize=(13, 4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = (("train loss", "train_loss", None), ("test loss", "test_loss", "ema_loss"),
-              ("test top-1 accuracy (%)", "test_top1", "ema_top1"))
+              ("test mean average precision (%)", "test_map", "ema_map") if all(run.values("test_map") for run in runs)
+              else ("test top-1 accuracy (%)", "test_top1", "ema_top1"))
     for axes, (title, key, mean) in zip(figure.subplots(1, 3), panels):
         for index, run in enumerate(runs):
             for column, style in ((key, "-"), (mean, "--")):

@@ -98,13 +98,18 @@ def recipe_of_run(ckpt: Optional[str], file: Optional[str]) -> Optional[str]:
 def tell(found, path: str, dataset: str, options) -> None:
     """Print and write what the options ask for."""
     from ghost_ms.analysis import measures
+    from ghost_ms.analysis.judge_sets import SetJudgement
     from ghost_ms.models.table import as_text
 
     judgement, split = found.judgement, "" if options.split == "val" else f", split {printable(options.split)}"
-    print(f"{printable(found.model)}: top-1 {judgement.top1:.2f} %, top-5 {judgement.top5:.2f} %, loss "
-          f"{judgement.mean_loss:.4f} on {len(judgement.labels)} images of {dataset}{split}")
+    several = isinstance(judgement, SetJudgement)
+    if several and options.confusion:
+        raise ValueError("--confusion is for images of one label each; these may have several")
+    headline = judgement.headline() if several else (
+        f"top-1 {judgement.top1:.2f} %, top-5 {judgement.top5:.2f} %, loss {judgement.mean_loss:.4f}")
+    print(f"{printable(found.model)}: {headline} on {len(judgement.labels)} images of {dataset}{split}")
     if options.per_class:
-        print(as_text(measures.class_rows(judgement)))
+        print(as_text(judgement.class_rows() if several else measures.class_rows(judgement)))
     if options.confusion == "-":
         print(measures.confusion_text(judgement))
     elif options.confusion:
@@ -112,6 +117,7 @@ def tell(found, path: str, dataset: str, options) -> None:
         print(f"wrote {printable(options.confusion)}")
     if options.output:
         facts = {"model": found.model, "file": path, "data": dataset, "split": options.split,
-                 **measures.as_dict(judgement)}
-        measures.write_predictions(options.output, list(measures.results(judgement, found.name)), facts)
+                 **(judgement.as_dict() if several else measures.as_dict(judgement))}
+        predictions = judgement.results(found.name) if several else measures.results(judgement, found.name)
+        measures.write_predictions(options.output, list(predictions), facts)
         print(f"wrote {printable(options.output)}")

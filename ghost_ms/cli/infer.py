@@ -49,7 +49,9 @@ def build_parser() -> Parser:
     parser.add_argument("images", nargs="*", metavar="PATH",
                         help="images, folders of images, or quoted patterns such as 'photos/**/*.jpg'")
     parser.add_argument("--image", nargs="+", default=[], metavar="PATH", help="the same")
-    parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default 5)")
+    parser.add_argument("--top", type=int, default=5,
+                        help="classes to show for each image (default 5); of a network that was trained to give an "
+                             "image several labels, all that reach their thresholds are shown")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("-o", "--output", metavar="FILE",

@@ -12,7 +12,7 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms.core.text import printable
     from ghost_ms.training.fit import fit
     from ghost_ms.training.interrupt import Stopped
-    from ghost_ms.training.score import best_accuracy, holds_ema
+    from ghost_ms.training.score import accuracy_text, best_accuracy, holds_ema
 
     # A reader of its output that goes away (`| head`) ends no training, and makes no failure of it.
     with unbreakable():
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
             # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after it.
             return 130 if stopped.number == signal.SIGINT else 0
         figures = best_accuracy(best)
-        said = f"top-1 {figures['top1']:.2f} %, top-5 {figures['top5']:.2f} %" if figures else "not measured"
+        said = accuracy_text(figures) if figures else "not measured"
         which = " (averaged weights)" if holds_ema(best) else ""
         print(printable(f"best: epoch {best['epoch']}, {said}{which}; results in {recipe.run.dir}"))
     return 0

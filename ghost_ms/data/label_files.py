@@ -84,7 +84,7 @@ def read_split(root: pathlib.Path, files: Dict[str, str], split: str, own: Optio
         notes += _about_leaks({path for path, _ in found}, rows["train"], root, named["train"], named[split])
     several = [row for table in rows.values() for row in table if len(row.labels) != 1]
     if several:
-        notes.append(_about_several([row for _, row in found], several[0]))
+        notes.append(_about_several([row for _, row in found], named[split], several[0]))
     labels = _labels([row for _, row in found], classes, bool(several), named[split])
     paths = [path for path, _ in found]
     return Source(classes, labels, 3, True, lambda sample: read_image_file(paths[sample]), paths, os.fspath(root),
@@ -276,10 +276,10 @@ def _about_leaks(paths: Set[str], trained: Sequence[Row], root: pathlib.Path, tr
             f"{some([os.path.relpath(path, root) for path in both])}"] if both else []
 
 
-def _about_several(rows: Sequence[Row], first: Row) -> str:
+def _about_several(rows: Sequence[Row], file: str, first: Row) -> str:
     several, none = (sum(map(test, rows)) for test in (lambda row: len(row.labels) > 1, lambda row: not row.labels))
-    return (f"an image may have several labels or none: {several} of {len(rows)} have several, {none} none (the first "
-            f"such is '{printable(first.path)}', {first.place})")
+    return (f"an image may have several labels or none: in {printable(file)} {several} of {len(rows)} have several and "
+            f"{none} none (the first such is '{printable(first.path)}', {first.place})")
 
 
 def _labels(rows: Sequence[Row], classes: Sequence[str], several: bool, file: str) -> np.ndarray:

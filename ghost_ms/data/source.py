@@ -61,6 +61,14 @@ class Source:
         return dataclasses.replace(self, labels=self.labels[samples], read=lambda sample: self.read(samples[sample]),
                                    paths=[self.paths[sample] for sample in samples] if self.paths else ())
 
+    def as_sets(self) -> "Source":
+        """The same images, each with a set of labels, of one where it had one."""
+        if self.multi_label:
+            return self
+        labels = np.zeros((self.size, len(self.classes)), np.uint8)
+        labels[np.arange(self.size), self.labels] = 1
+        return dataclasses.replace(self, labels=labels)
+
     def relabelled(self, places: Sequence[int], classes: Sequence[str]) -> "Source":
         """The same images with labels that count in the order of `classes`.
 

@@ -103,7 +103,11 @@ def run_all(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_s
 
 
 def accuracy(run: Callable[[np.ndarray], np.ndarray], source: Source, sidecar: Sidecar) -> float:
-    """Top-1 in percent of a file on all images of a labelled source; ValueError where an output is not finite."""
+    """Top-1 in percent of a file on all images of a labelled source; ValueError where an output is not finite, or an
+    image may have several labels."""
+    if source.multi_label:
+        raise ValueError("an image of this data may have several labels, so that there is no top-1 accuracy; leave "
+                         "--evaluate out, and measure both files with `ghost-ms eval --file`")
     hits = 0
     for start in range(0, source.size, 64):
         places = range(start, min(start + 64, source.size))

@@ -33,6 +33,10 @@ def run_export(options: argparse.Namespace, fallback: str) -> int:
     device.setup("Ascend" if options.format == "AIR" else "CPU")
     net, description = resolve(options.model, options.config, options.ckpt, fallback, options.input_size,
                                random_weights=True)
+    if options.softmax and description.thresholds is not None:
+        raise ValueError(f"--softmax makes the classes exclude each other, and this {description.model} was trained to "
+                         "give an image several labels; leave it out: the sidecar says from which probability, the "
+                         "logistic function of a logit, a class counts")
     form = Form(options.preprocess == "in-graph", options.softmax)
     if options.dry_run:
         print(operator_table(export.count_operators(net, description, options.batch_size, form)))

@@ -16,6 +16,7 @@ from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.form import Form
 from ghost_ms.deploy.mindir_process import MindirModel
 from ghost_ms.deploy.sidecar import Sidecar, check_file, read_sidecar
+from ghost_ms.training import multilabel
 from ghost_ms.training.checkpoint import Description
 
 #: Images of a call where that is free; of a small network, twice as many a second as one at a time.
@@ -50,7 +51,7 @@ def from_network(net: nn.Cell, description: Description) -> "Classifier":
     """A network that classifies image files, of any batch."""
     net.set_train(False)
     return Classifier(lambda images: net(ms.Tensor(images)).asnumpy(),
-                      Sidecar(description.preprocessing, description.classes, Form(), 0))
+                      Sidecar(description.preprocessing, description.classes, Form(), 0, description.thresholds))
 
 
 def run_file(path: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -94,7 +95,8 @@ class Classifier:
         self.run, self.sidecar = run, sidecar
 
     def __call__(self, path: str, top: int) -> dict:
-        """The result of one image: its path, and its `top` most probable classes, best first.
+        """The result of one image: its path, and its `top` most probable classes, best first; of a network that gives
+        an image several labels, all of those, perhaps none.
 
         Raises:
             ValueError, OSError: it is no image, or cannot be read.
@@ -134,7 +136,14 @@ class Classifier:
 
     def _result(self, path: str, output: np.ndarray, top: int) -> dict:
         classes = self.sidecar.classes
-        found = scores.probabilities(output, not self.sidecar.form.softmax, f"for '{printable(path)}' the network")
+        whose, thresholds = f"for '{printable(path)}' the network", self.sidecar.thresholds
+        if thresholds is not None:
+            shares = multilabel.probabilities(scores.require_finite(output, whose))
+            if shares.ndim != 1 or len(shares) < len(classes):
+                raise ValueError(f"{whose} gives outputs of the shape {shares.shape}, and {len(classes)} classes are "
+                                 "named: they do not belong together")
+            return {"image": path, "predictions": multilabel.labels_of(shares, classes, thresholds)}
+        found = scores.probabilities(output, not self.sidecar.form.softmax, whose)
         if found.shape != (max(found.size, len(classes)),):
             raise ValueError(f"the network gives outputs of the shape {found.shape}, and {len(classes)} classes are "
                              "named: they do not belong together")
@@ -168,5 +177,6 @@ def as_table(results: List[Dict]) -> str:
     lines = []
     for result in results:
         lines.append(printable(result["image"]))
-        lines += [f"  {100 * p['probability']:6.2f} %  {printable(p['class'])}" for p in result["predictions"]]
+        lines += [f"  {100 * p['probability']:6.2f} %  {printable(p['class'])}" for p in result["predictions"]] or [
+            "  no class reaches its threshold"]
     return "\n".join(lines)

@@ -10,22 +10,24 @@ from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import checksums
 from ghost_ms.deploy.form import Form
 from ghost_ms.training.checkpoint import Description, finite_metrics
-from ghost_ms.weights.described import check_classes, check_metrics
+from ghost_ms.weights.described import check_classes, check_metrics, check_thresholds
 
 #: Where the normalisation happens, as the sidecar states it.
 IN_GRAPH, OUTSIDE = "in-graph", "outside"
 #: What decides whether two sidecars describe the same.
-_SAME = ("model", "inputs", "outputs", "preprocessing", "classes")
+_SAME = ("model", "inputs", "outputs", "preprocessing", "classes", "thresholds")
 
 
 class Sidecar(NamedTuple):
-    """What `read_sidecar` gives: from an image file to the input, names of the classes, the file's ends, and how many
-    images a call takes (0 for any)."""
+    """What `read_sidecar` gives: from an image file to the input, names of the classes, the file's ends, how many
+    images a call takes (0 for any), and of a network that gives an image several labels a probability for each class,
+    from which on it is one of them."""
 
     preprocessing: Preprocessing
     classes: List[str]
     form: Form
     batch_size: int
+    thresholds: Optional[List[float]] = None
 
 
 def sidecar_path(path: str) -> str:
@@ -105,7 +107,7 @@ def refuse_other_sidecar(path: str, new: Dict[str, Any]) -> None:
 
 
 def _differs(old: Dict[str, Any], new: Dict[str, Any]) -> bool:
-    return any(old.get(key) != new[key] for key in _SAME)
+    return any(old.get(key) != new.get(key) for key in _SAME)
 
 
 def read_sidecar(path: str) -> Sidecar:
@@ -165,7 +167,10 @@ def _parts(content: Any) -> Sidecar:
     classes = list(check_classes(content.get("classes")))
     if len(classes) > given["shape"][1]:
         raise ValueError(f"it names {len(classes)} classes for {given['shape'][1]} outputs")
-    return Sidecar(spec, classes, form, batch_size)
+    thresholds = list(check_thresholds(content["thresholds"], classes)) if "thresholds" in content else None
+    if thresholds is not None and form.softmax:
+        raise ValueError("it has thresholds for several labels of an image, and a softmax, which gives one")
+    return Sidecar(spec, classes, form, batch_size, thresholds)
 
 
 def _end(content: Dict[str, Any], key: str, axes: int) -> Dict[str, Any]:
@@ -190,4 +195,5 @@ def _content(path: str, description: Description, batch_size: int, form: Form) -
                      "dtype": "float32"}],
         "normalisation": IN_GRAPH if form.in_graph else OUTSIDE,
         "preprocessing": dataclasses.asdict(spec), "classes": description.classes,
+        **({} if description.thresholds is None else {"thresholds": description.thresholds}),
     }

@@ -34,6 +34,8 @@ class Description:
         classes: names of the classes.
         preprocessing: from an image file to the network's input.
         metrics: of the epoch it was written after; `epoch` among them. None in place of what was not finite.
+        thresholds: of a network that gives an image several labels: of each class the probability from which on it is
+            one of them. None for a network that gives one.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Description:
     classes: List[str]
     preprocessing: Preprocessing
     metrics: Dict[str, Optional[float]] = dataclasses.field(default_factory=dict)
+    thresholds: Optional[List[float]] = None
 
     def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
         """The described network, freshly initialised or with the weights that `create_model` takes.
@@ -58,6 +61,9 @@ class Description:
     def to_json(self) -> str:
         values = dataclasses.asdict(self)
         values["metrics"] = finite_metrics(self.metrics)
+        if self.thresholds is None:
+            # Earlier versions refuse a field that they do not know, and without thresholds have no need of it.
+            del values["thresholds"]
         return json.dumps(values, allow_nan=False)
 
     @classmethod

@@ -31,6 +31,7 @@ def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
     figure = Figure(figsize=(11, 6.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = (("loss", ("train_loss", "test_loss", "ema_loss")),
+              ("mean average precision (%)", ("test_map", "ema_map")) if any("test_map" in row for row in rows) else
               ("top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")),
               ("learning rate", ("lr",)),
               ("speed (images/s)", ("images_per_second",)),

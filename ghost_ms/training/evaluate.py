@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import nn
 
 from ghost_ms.core.text import printable
+from ghost_ms.training import multilabel
 
 #: Images that a sentence names.
 NAMED = 5
@@ -51,6 +52,36 @@ def evaluate(net: nn.Cell, batches: Iterable[Tuple[np.ndarray, np.ndarray]],
     if wrong:
         raise NotFinite(_sentence([name(index) for index in bad[:NAMED]], int(wrong), int(images)))
     return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "loss": loss / images, "images": int(images)}
+
+
+def evaluate_sets(net: nn.Cell, batches: Iterable[Tuple[np.ndarray, np.ndarray]],
+                  advance: Optional[Callable[[int], None]] = None,
+                  name: Callable[[int], str] = "image {}".format) -> Tuple[Dict[str, float], List[float]]:
+    """({map, f1 (percent), loss, images}, thresholds) of a network that gives an image several labels.
+
+    `map` is the mean average precision over the classes, `f1` their mean F1 at the thresholds, which are those that
+    suit these images best; the loss is the mean binary cross-entropy. Not all of them can be added up over processes,
+    so each has to see all images.
+
+    Args:
+        batches: images (B, C, H, W) and the labels (b, classes), 0 or 1, of the first b <= B of them.
+
+    Raises:
+        NotFinite: as `evaluate`.
+    """
+    net.set_train(False)
+    rows: List[Tuple[np.ndarray, np.ndarray]] = []
+    for pixels, labels in batches:
+        rows.append((net(ms.Tensor(pixels)).asnumpy()[:len(labels), :labels.shape[1]].astype(np.float64), labels))
+        if advance is not None:
+            advance(len(labels))
+    logits, labels = (np.concatenate(column) for column in zip(*rows))
+    bad = np.flatnonzero(~np.isfinite(logits).all(1)).tolist()
+    if bad:
+        raise NotFinite(_sentence([name(index) for index in bad[:NAMED]], len(bad), len(labels)))
+    found = multilabel.score(labels, logits)
+    return {**found.as_percent(), "loss": multilabel.binary_cross_entropy(labels, logits),
+            "images": len(labels)}, found.threshold.tolist()
 
 
 def _sentence(names: List[str], wrong: int, images: int) -> str:

@@ -71,7 +71,8 @@ def initial_share(ema: EmaConfig, updates: int) -> float:
 
 def classes_line(classes: Sequence[str], labels: np.ndarray) -> str:
     """The training images of each class, or of the smallest and the largest."""
-    counts = np.bincount(labels, minlength=len(classes))
+    # As `Source.counts` has them.
+    counts = labels.sum(0, dtype=np.int64) if labels.ndim == 2 else np.bincount(labels, minlength=len(classes))
     low, high = int(counts.argmin()), int(counts.argmax())
     if counts[low] == counts[high]:
         return f"{_many(int(counts[low]), 'training image')} of every class"
@@ -94,7 +95,7 @@ def first_lines(config: Config, steps: int, images: int, classes: Sequence[str],
     Args:
         steps: of an epoch.
         images: of the training split.
-        labels: int32 (images,).
+        labels: int32 (images,), or sets of them, 0 or 1 (images, classes).
         ranks: processes that train together.
     """
     lines = [rate_line(config, ranks), steps_line(config, steps, images, ranks), precision_line(config.precision)]

@@ -25,6 +25,7 @@ from ghost_ms.training.facts import device_line, first_lines
 from ghost_ms.training.folder import run_folder
 from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.loop import Training
+from ghost_ms.training.multilabel import DEFAULT_THRESHOLD, check_sets
 from ghost_ms.training.precision import check_precision
 from ghost_ms.training.progress import Reporter
 from ghost_ms.training.resume import Found, Progress, check_unchanged, find, flat, load_state, passed_over
@@ -35,8 +36,13 @@ from ghost_ms.training.step import TrainStep
 
 
 def describe(config: Config, source: Source) -> Description:
-    """The network and preprocessing that a recipe and its data ask for; errors as `reconcile.describe`."""
-    return reconcile.describe(reconcile.Wish(config), source.channels, source.classes)
+    """The network and preprocessing that a recipe and its data ask for; errors as `reconcile.describe`, and ValueError
+    where the recipe cannot learn sets of labels and the data has them."""
+    description = reconcile.describe(reconcile.Wish(config), source.channels, source.classes)
+    if source.multi_label:
+        check_sets(config)
+        description.thresholds = [DEFAULT_THRESHOLD] * len(source.classes)
+    return description
 
 
 @dataclasses.dataclass
@@ -84,6 +90,8 @@ class Job:
         if list(own.classes) != self.train.classes and sorted(own.classes) == sorted(self.train.classes):
             self.train, self.test = (open_source(self.config.data, split, own.classes) for split in ("train", "val"))
             self.description = describe(self.config, self.train)
+        if self.train.multi_label and own.thresholds is not None:
+            self.description.thresholds = own.thresholds
         if self.config.data.orient is None:
             self.description.preprocessing = dataclasses.replace(self.description.preprocessing,
                                                                  orient=own.preprocessing.orient)

@@ -19,11 +19,11 @@ from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.compile_cache import CompileCache
 from ghost_ms.training.curves import write_course
 from ghost_ms.training.distributed import Vote, average_statistics, sum_over_ranks
-from ghost_ms.training.evaluate import NotFinite, evaluate
+from ghost_ms.training.evaluate import NotFinite, evaluate, evaluate_sets
 from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.progress import Reporter, Waiting, peak_memory
 from ghost_ms.training.resume import Progress, whole_state
-from ghost_ms.training.score import HOLDS_EMA, best_row, holds_ema
+from ghost_ms.training.score import EMA, FIGURES, HOLDS_EMA, RAW, accuracy_text, best_row, holds_ema
 from ghost_ms.training.states import States
 from ghost_ms.training.step import Health, TrainStep
 from ghost_ms.training.unreadable import Unreadable
@@ -60,6 +60,8 @@ class Training:
         self.steps = steps_per_epoch(train, config, self.shard)
         self.unreadable = Unreadable(config.run.dir, train, world, fresh=progress.epoch == progress.step == 0)
         self.stop_reason = self.finish_reason = ""
+        #: Of sets of labels, for the weights and for their running means.
+        self.thresholds = dict.fromkeys((RAW, EMA), description.thresholds)
         #: Steps that this process has done.
         self.done = 0
 
@@ -210,7 +212,9 @@ class Training:
         best = best_row(rows) is rows[-1]
         # First: a run that is killed before its state is saved does this evaluation again, and saves its best again.
         if self.world.is_main and best:
-            _save_best(self.step, self.states.best, dataclasses.replace(self.description, metrics=dict(rows[-1])))
+            thresholds = self.thresholds[EMA if holds_ema(rows[-1]) else RAW]
+            _save_best(self.step, self.states.best,
+                       dataclasses.replace(self.description, metrics=dict(rows[-1]), thresholds=thresholds))
         self._save()
         if self.world.is_main:
             write_course(self.config.run.dir, rows)
@@ -223,15 +227,15 @@ class Training:
         health, images = self.step.health(), self.steps * self._images_per_step()
         loss, correct = sum_over_ranks([health.loss, health.correct], self.world)
         row = {"epoch": self.progress.epoch + 1, "train_loss": loss / self.world.size,
-               "train_top1": 100 * correct / images, "skipped": health.skipped,
+               **({} if self.train.multi_label else {"train_top1": 100 * correct / images}), "skipped": health.skipped,
                "images_per_second": images / max(self.progress.seconds, 1e-9),
                "data_wait": 100 * self.progress.waited / max(self.progress.seconds, 1e-9)}
         start = time.perf_counter()
         try:
-            row.update(self._measure("test"))
+            row.update(self._measure(RAW))
             if self.step.ema is not None:
                 with self.step.ema.in_place():
-                    row.update(self._measure("ema"))
+                    row.update(self._measure(EMA))
         except _Break:
             self._stop()
         updates = (self.progress.epoch + 1) * self.steps / self.config.train.accumulate
@@ -245,19 +249,27 @@ class Training:
     def _measure(self, prefix: str) -> Dict[str, float]:
         """Loss and accuracy of the network as it is; nothing where its outputs are not finite and that is no reason to
         stop (train.on_nan)."""
-        batches = evaluation_batches(self.test, self.config, self.description.preprocessing, self.shard)
+        # Sums over sets of labels do not give a mean average precision, so that each rank looks at all images.
+        shard = Shard() if self.test.multi_label else self.shard
+        batches = evaluation_batches(self.test, self.config, self.description.preprocessing, shard)
+
+        def name(index: int) -> str:
+            return self.test.name(shard.rank + index * shard.size)
+
         try:
-            result = evaluate(self.step.net, batches, self._in_evaluation,
-                              lambda sums: sum_over_ranks(sums, self.world),
-                              lambda index: self.test.name(self.shard.rank + index * self.shard.size))
+            if self.test.multi_label:
+                result, self.thresholds[prefix] = evaluate_sets(self.step.net, batches, self._in_evaluation, name)
+            else:
+                result = evaluate(self.step.net, batches, self._in_evaluation,
+                                  lambda sums: sum_over_ranks(sums, self.world), name)
         except NotFinite as error:
-            what = "averaged weights" if prefix == "ema" else "weights"
+            what = "averaged weights" if prefix == EMA else "weights"
             if self.config.train.on_nan == "skip":
                 self.say(f"epoch {self.progress.epoch + 1}, {what}: {error}; there are no figures of this")
                 return {}
             raise NotFinite(f"evaluation of the {what} after epoch {self.progress.epoch + 1}: {error}; start anew with "
                             "a lower optimizer.lr, or go on without these figures with train.on_nan skip") from None
-        return {f"{prefix}_{key}": result[key] for key in ("loss", "top1", "top5")}
+        return {f"{prefix}_{key}": result[key] for key in ("loss", *FIGURES) if key in result}
 
     def _in_evaluation(self, _: int) -> None:
         # Ranks have different numbers of batches, so several agree after the evaluation only.
@@ -275,7 +287,7 @@ class Training:
                 metrics = dict(self.progress.rows[-1]) if self.progress.rows else {}
                 if self.config.train.activation_epochs:
                     metrics["activation_slope"] = float(self.step.net.activation_slope)
-                description = dataclasses.replace(self.description, metrics=metrics)
+                description = dataclasses.replace(self.description, metrics=metrics, thresholds=self.thresholds[RAW])
                 self.states.save(state, self.progress.steps(self.steps), description, self.progress.to_json())
 
     def _stop(self) -> None:
@@ -304,9 +316,11 @@ def _save_best(step: TrainStep, path: str, description: Description) -> None:
 
 
 def _summary(row: Dict[str, float], epochs: int, best: bool) -> str:
-    figures = (f"test loss {row['test_loss']:.4f}, top-1 {row['test_top1']:.2f} %" if "test_top1" in row
-               else "outputs on the test split not finite")
-    means = f" ({row['ema_top1']:.2f} % with averaged weights)" if "ema_top1" in row else ""
+    kind = "map" if "test_map" in row or "ema_map" in row else "top1"
+    figures = "outputs on the test split not finite"
+    if f"test_{kind}" in row:
+        figures = f"test loss {row['test_loss']:.4f}, {accuracy_text({kind: row[f'test_{kind}']})}"
+    means = f" ({row[f'ema_{kind}']:.2f} % with averaged weights)" if f"ema_{kind}" in row else ""
     skipped = f", {row['skipped']:.0f} updates skipped so far" if row["skipped"] else ""
     return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, {figures}{means}, "
             f"{row['images_per_second']:.0f} images/s{skipped}" + (", best so far" if best else ""))

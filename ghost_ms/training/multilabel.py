@@ -2,9 +2,11 @@
 
 Labels are 0 or 1 (images, classes).
 """
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+
+from ghost_ms.config import Config
 
 #: Threshold of a class of which there is no image to choose one by.
 DEFAULT_THRESHOLD = 0.5
@@ -51,6 +53,16 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     best = int(np.argmax(2 * hits / (taken + hits[-1])))
     levels = np.append(np.unique(scores)[::-1], 0.0)
     return float((levels[best] + levels[best + 1]) / 2)
+
+
+def check_sets(config: Config) -> None:
+    """ValueError for a recipe that takes an image to have one label, and so cannot learn several."""
+    if config.loss.name != "binary_cross_entropy":
+        raise ValueError("an image of this data may have several labels or none, and loss.name cross_entropy wants one "
+                         "each; set loss.name binary_cross_entropy")
+    if config.distill.teacher is not None and config.distill.method != "features":
+        raise ValueError(f"distill.method {config.distill.method} takes an image to have one label, and in this data "
+                         "it may have several or none; take features")
 
 
 class Scores(NamedTuple):
@@ -109,6 +121,19 @@ def score(labels: np.ndarray, logits: np.ndarray, thresholds: Optional[Sequence[
     hits, claimed, images = (said & there).sum(0), said.sum(0), there.sum(0)
     return Scores(precisions, thresholds, hits / np.maximum(claimed, 1),
                   hits / np.maximum(images, 1), 2 * hits / np.maximum(claimed + images, 1), images)
+
+
+def labels_of(shares: np.ndarray, classes: Sequence[str], thresholds: Sequence[float]) -> List[Dict[str, Any]]:
+    """The labels of one image: the classes that reach their thresholds, the most probable first, as {class, index,
+    probability}.
+
+    Args:
+        shares: probabilities, (outputs,); those beyond the classes are passed over.
+    """
+    shares = shares[:len(classes)]
+    said = np.flatnonzero(shares >= np.asarray(thresholds))
+    return [{"class": classes[place], "index": int(place), "probability": float(shares[place])}
+            for place in said[np.argsort(-shares[said], kind="stable")]]
 
 
 def binary_cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:

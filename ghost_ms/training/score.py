@@ -7,6 +7,8 @@ Row = Dict[str, float]
 RAW, EMA = "test", "ema"
 #: Metric of a checkpoint of a network that was trained with running means: 1 where it holds these, 0 for the weights.
 HOLDS_EMA = "ema"
+#: What is measured of a network after an epoch, the first that is there decides; and what accuracies are called.
+FIGURES = {"top1": "top-1", "top5": "top-5", "map": "mean average precision", "f1": "F1", "loss": ""}
 
 
 def holds_ema(row: Row) -> bool:
@@ -20,9 +22,15 @@ def holds_ema(row: Row) -> bool:
 
 
 def best_accuracy(row: Row) -> Row:
-    """{top1, top5 (percent), loss} of what the checkpoint of an epoch holds; without those that were not measured."""
+    """{top1, top5 (percent), loss} of what the checkpoint of an epoch holds, of sets of labels {map, f1, loss}; without
+    those that were not measured."""
     prefix = EMA if holds_ema(row) else RAW
-    return {key: row[f"{prefix}_{key}"] for key in ("top1", "top5", "loss") if f"{prefix}_{key}" in row}
+    return {key: row[f"{prefix}_{key}"] for key in FIGURES if f"{prefix}_{key}" in row}
+
+
+def accuracy_text(figures: Row) -> str:
+    """'top-1 91.20 %, top-5 99.10 %', or of sets of labels 'mean average precision 80.00 %, F1 75.00 %'."""
+    return ", ".join(f"{name} {figures[key]:.2f} %" for key, name in FIGURES.items() if name and key in figures)
 
 
 def best_row(rows: Sequence[Row]) -> Optional[Row]:
@@ -42,7 +50,8 @@ def score(row: Row) -> Tuple[bool, float, float]:
 
 def _figures(row: Row, prefix: str) -> Tuple[float, float]:
     """(accuracy, minus loss), -inf for what was not measured or is no number."""
-    return _number(row.get(f"{prefix}_top1")), _number(-row.get(f"{prefix}_loss", math.inf))
+    accuracy = row.get(f"{prefix}_top1", row.get(f"{prefix}_map"))
+    return _number(accuracy), _number(-row.get(f"{prefix}_loss", math.inf))
 
 
 def _number(value: Optional[float]) -> float:

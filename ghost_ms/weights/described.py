@@ -16,7 +16,7 @@ _USUAL = 4096
 
 
 def parse(content: str) -> Dict[str, Any]:
-    """The description in a file as {model, args, classes, preprocessing, metrics}.
+    """The description in a file as {model, args, classes, preprocessing, metrics}, and thresholds where it has them.
 
     Preprocessing is checked by `data.transforms.Preprocessing`, which is made of it. A metric that is not finite, as
     earlier versions wrote them, is None.
@@ -29,7 +29,7 @@ def parse(content: str) -> Dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError("its description is no list of fields")
     for key in values:
-        if key not in wanted:
+        if key not in wanted and key != "thresholds":
             raise ValueError(f"its description holds {printable(key)[:100]!r}, which this version does not know")
     values.setdefault("metrics", {})
     for key, kind in wanted.items():
@@ -42,6 +42,8 @@ def parse(content: str) -> Dict[str, Any]:
         raise ValueError("its description does not say how many classes the network has")
     _check_plain(values["preprocessing"], "preprocessing", [_MOST_VALUES])
     check_classes(values["classes"])
+    if "thresholds" in values:
+        check_thresholds(values["thresholds"], values["classes"])
     values["metrics"] = check_metrics(values["metrics"])
     return values
 
@@ -53,6 +55,14 @@ def check_classes(classes: Any) -> Sequence[str]:
     for name in classes:
         _name(name, "classes")
     return classes
+
+
+def check_thresholds(thresholds: Any, classes: Sequence[str]) -> Sequence[float]:
+    """A probability for each class, as they are; ValueError (half a sentence) where they are none."""
+    if not isinstance(thresholds, list) or len(thresholds) != len(classes) or not all(
+            type(value) in (int, float) and 0 <= value <= 1 for value in thresholds):
+        raise ValueError(f"its thresholds are no probabilities, one for each of its {len(classes)} classes")
+    return thresholds
 
 
 def _name(value: Any, where: str) -> str:

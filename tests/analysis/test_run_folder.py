@@ -54,7 +54,8 @@ def test_the_best_epoch_is_the_one_that_best_ckpt_holds():
     assert best([_row(1, 10, math.nan), _row(2, 10, 3.0)]).epoch == 2
     assert best([_row(1, 99, activation_slope=0.5), _row(2, 10, activation_slope=1.0)]).epoch == 2
     assert best([{"epoch": 1.0, "train_loss": 1.0}]) is None and best([]) is None
-    assert best([_row(1, math.nan)]) is None and best([{"epoch": 1.0, "test_top1": 5.0}]) == (1, False, 5, None, None)
+    assert best([_row(1, math.nan)]) is None and best([{"epoch": 1.0, "test_top1": 5.0}]) == (
+        1, False, 5, None, None, None)
 
 
 def test_a_column_that_not_every_row_has(folder, capsys):

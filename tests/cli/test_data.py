@@ -85,7 +85,7 @@ def test_stats_of_sets_of_labels(root, capsys):
                  "all.csv"]) == 0
     said = capsys.readouterr().out
     assert "b           2      66.7 %" in said and "0 to 2 labels an image, 1.00 on average" in said
-    assert "1 of 3 have several, 1 none" in said
+    assert "all.csv 1 of 3 have several and 1 none" in said
 
 
 def test_check_names_every_fault(root, capsys):

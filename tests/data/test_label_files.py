@@ -85,8 +85,8 @@ def test_several_labels(root, ending, text):
     assert source.multi_label and source.labels.dtype == np.uint8 and source.classes == ["cat", "dog"]
     assert source.labels.tolist() == [[1, 1], [1, 0], [0, 0], [0, 1]] and source.counts().tolist() == [2, 2]
     place = "line 2" if ending == ".csv" else "entry 1"
-    assert source.notes == ["an image may have several labels or none: 1 of 4 have several, 1 none (the first such is "
-                            f"'img/0.png', {place})"]
+    assert source.notes == [f"an image may have several labels or none: in {root}/train_labels{ending} 1 of 4 have "
+                            f"several and 1 none (the first such is 'img/0.png', {place})"]
     mapped = source.relabelled([2, 0], ["dog", "bee", "cat"])
     assert mapped.labels.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0], [1, 0, 0]]
 

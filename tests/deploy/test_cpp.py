@@ -165,6 +165,32 @@ def test_the_output_is_that_of_lite_run(form, program, networks, images, capsys)
             assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-6)
 
 
+def test_several_labels_are_those_that_reach_their_thresholds(program, networks, images, tmp_path, capsys):
+    """By the sidecar's thresholds, here and in Python; none of them, and a sidecar with a softmax."""
+    target, sidecar, paths = str(tmp_path / "net.ms"), tmp_path / "net.json", [BOOT, *images.values()]
+    shutil.copy(networks["outside"], target)
+    content = json.loads(pathlib.Path(networks["outside"].replace(".ms", ".json")).read_text())
+    for thresholds in ([0.5] * 10, [0.3 + 0.05 * place for place in range(10)], [1.0] * 10):
+        sidecar.write_text(json.dumps({**content, "thresholds": thresholds}))
+        answers = _classify(program, target, *paths, "--top", "1")
+        capsys.readouterr()
+        assert main(["lite", "run", target, "--image", *paths, "--top", "1", "--json"]) == 0
+        expected = json.loads(capsys.readouterr().out)
+        counts = {len(entry["predictions"]) for entry in expected}
+        assert counts == {0} if thresholds[0] == 1 else max(counts) > 1
+        for answer, wanted in zip(answers, expected):
+            assert [one["index"] for one in answer["predictions"]] == [one["index"] for one in wanted["predictions"]]
+            for ours, theirs in zip(answer["predictions"], wanted["predictions"]):
+                assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-6)
+    assert "  no class reaches its threshold\n" in _run(program, target, BOOT).stdout
+    for change, words in (({"thresholds": [0.5]}, "thresholds need a value per class"),
+                          ({"thresholds": [2.0] * 10}, "thresholds are no probabilities"),
+                          ({"thresholds": [0.5] * 10, "outputs": [{**content["outputs"][0], "name": "probabilities"}]},
+                           "do not go with a softmax")):
+        sidecar.write_text(json.dumps({**content, **change}))
+        assert words in _fails(program, target, BOOT)
+
+
 def _pixels_network(folder, spec, *kinds):
     """A file whose "probabilities" are the pixels that it is given (after further operators), divided by their sum."""
     from onnx import TensorProto, helper, numpy_helper

@@ -60,7 +60,7 @@ def test_mindir_is_written_checked_and_described(batch_size, tmp_path):
     assert sidecar["inputs"] == [{"name": "image", "shape": [batch_size or -1, 3, 64, 64], "dtype": "float32",
                                   "layout": "NCHW"}]
     assert sidecar["outputs"][0] == {"name": "logits", "shape": [batch_size or -1, 10], "dtype": "float32"}
-    assert export.read_sidecar(path) == (description.preprocessing, description.classes, Form(), batch_size)
+    assert export.read_sidecar(path) == (description.preprocessing, description.classes, Form(), batch_size, None)
 
 
 def test_names_in_the_file_are_those_of_the_sidecar(tmp_path):

@@ -48,6 +48,15 @@ std::vector<double> scaled_to_one(std::vector<double> values) {
   return values;
 }
 
+/// Of each value apart, for classes that do not exclude each other.
+std::vector<double> logistic(std::vector<double> values) {
+  for (auto& value : values) {
+    const double small = std::exp(-std::abs(value));
+    value = (value >= 0.0 ? 1.0 : small) / (1.0 + small);
+  }
+  return values;
+}
+
 }  // namespace
 
 Classifier::Classifier(const std::string& model_path, int threads, Target target)
@@ -69,13 +78,21 @@ std::vector<Prediction> Classifier::classify(const std::string& image_path, std:
     throw std::runtime_error("for '" + image_path + "' the network gives outputs that are no finite numbers: its " +
                              "weights are damaged, or numbers overflow in its precision");
   }
-  const auto probabilities = scaled_to_one(sidecar_.gives_probabilities ? first : exponentials(first));
+  const bool several = !sidecar_.thresholds.empty();
+  const auto probabilities =
+      several ? logistic(first) : scaled_to_one(sidecar_.gives_probabilities ? first : exponentials(first));
 
-  std::vector<std::size_t> order(count);
+  std::vector<std::size_t> order(several ? sidecar_.classes.size() : count);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
-  order.resize(std::min(top, count));
+  if (several) {
+    order.erase(std::remove_if(order.begin(), order.end(),
+                               [&](std::size_t index) { return probabilities[index] < sidecar_.thresholds[index]; }),
+                order.end());
+  } else {
+    order.resize(std::min(top, count));
+  }
   std::vector<Prediction> predictions;
   for (const auto index : order) predictions.push_back({name_of(index), index, probabilities[index]});
   return predictions;

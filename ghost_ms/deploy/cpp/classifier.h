@@ -20,7 +20,8 @@ class Classifier {
  public:
   Classifier(const std::string& model_path, int threads, Target target);
 
-  /// The most probable classes of an image, best first; std::runtime_error where it cannot be read or run.
+  /// The most probable classes of an image, best first, or where the sidecar has thresholds all that reach theirs;
+  /// std::runtime_error where it cannot be read or run.
   std::vector<Prediction> classify(const std::string& image_path, std::size_t top);
 
   /// Milliseconds of each of some calls on the image that was classified last, ascending; reading and resizing the

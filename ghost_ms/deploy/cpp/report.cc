@@ -47,6 +47,7 @@ std::string as_table(const std::vector<Result>& results) {
     for (const auto& prediction : predictions) {
       text << "  " << std::setw(6) << 100 * prediction.probability << " %  " << printable(prediction.name) << '\n';
     }
+    if (predictions.empty()) text << "  no class reaches its threshold\n";
     if (!milliseconds.empty()) {
       text << "  median " << quantile(milliseconds, 0.5) << " ms, quartiles " << quantile(milliseconds, 0.25) << " - "
            << quantile(milliseconds, 0.75) << " ms, of " << milliseconds.size() << " calls\n";

@@ -42,6 +42,12 @@ Sidecar parse(const Json& content) {
   sidecar.normalised_in_graph = content.at("normalisation").get<std::string>() == "in-graph";
   sidecar.gives_probabilities = content.at("outputs").at(0).at("name").get<std::string>() == "probabilities";
   sidecar.classes = content.at("classes").get<std::vector<std::string>>();
+  if (content.contains("thresholds")) {
+    sidecar.thresholds = content.at("thresholds").get<std::vector<double>>();
+    require(!sidecar.classes.empty() && sidecar.thresholds.size() == sidecar.classes.size(),
+            "thresholds need a value per class");
+    require(!sidecar.gives_probabilities, "thresholds for several labels of an image do not go with a softmax");
+  }
   return sidecar;
 }
 
@@ -51,6 +57,9 @@ void check(const Sidecar& sidecar) {
   require(sidecar.mean.size() == channels && sidecar.std.size() == channels, "mean and std need a value per channel");
   require(std::all_of(sidecar.std.begin(), sidecar.std.end(), [](float value) { return value > 0.0F; }),
           "std is not above 0");
+  require(std::all_of(sidecar.thresholds.begin(), sidecar.thresholds.end(),
+                      [](double value) { return value >= 0.0 && value <= 1.0; }),
+          "thresholds are no probabilities");
   require(std::min(sidecar.width, sidecar.height) > 0, "input_size is not positive");
   require(sidecar.crop_ratio > 0.0 && sidecar.crop_ratio <= 1.0, "crop_ratio does not lie between 0 and 1");
   require(std::max(sidecar.width, sidecar.height) / sidecar.crop_ratio <= kLongestSide, "input_size is too large");

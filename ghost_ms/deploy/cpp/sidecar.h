@@ -21,6 +21,7 @@ struct Sidecar {
   bool normalised_in_graph;  ///< the network takes bytes and normalises them itself
   bool gives_probabilities;  ///< it ends in a softmax
   std::vector<std::string> classes;
+  std::vector<double> thresholds;  ///< of each class the probability from which on an image has it; empty for one label
 };
 
 /// Reads NAME.json beside NAME.ms or NAME.mindir, and holds its checksum against that file; std::runtime_error where
