@@ -8,6 +8,7 @@ from typing import Any, Dict, List
 from ghost_ms.config.checks import nearest
 from ghost_ms.config.recipe import Config
 from ghost_ms.core.plain import read_yaml, require_plain
+from ghost_ms.core.text import printable
 
 #: Recipes that may stand upon each other.
 LONGEST_CHAIN = 20
@@ -30,14 +31,14 @@ def read_recipe(path: str) -> Dict[str, Any]:
     merged: Dict[str, Any] = {}
     while path is not None:
         if os.path.abspath(path) in chain:
-            raise ValueError(f"{path} is its own base")
+            raise ValueError(f"{printable(path)} is its own base")
         chain.append(os.path.abspath(path))
         if len(chain) > LONGEST_CHAIN:
-            raise ValueError(f"{path}: more than {LONGEST_CHAIN} recipes stand upon each other (base)")
+            raise ValueError(f"{printable(path)}: more than {LONGEST_CHAIN} recipes stand upon each other (base)")
         recipe = _check_file(path)
         base = recipe.pop("base", None)
         if base is not None and not isinstance(base, str):
-            raise ValueError(f"{path}: base must be the path of a recipe")
+            raise ValueError(f"{printable(path)}: base must be the path of a recipe")
         merged = merge(recipe, merged)
         path = None if base is None else os.path.join(os.path.dirname(path), base)
     return merged
@@ -62,34 +63,36 @@ def _check_file(path: str) -> Dict[str, Any]:
     """The content of one recipe file, whose keys are known; no type has been looked at yet."""
     if not os.path.exists(path):
         where = "" if os.path.isabs(path) else f" in {os.getcwd()}"
-        raise ValueError(f"there is no recipe '{path}'{where}{_nearest_recipe(path)}")
-    recipe = read_yaml(path)
+        raise ValueError(f"there is no recipe '{printable(path)}'{where}{_nearest_recipe(path)}")
+    recipe, shown = read_yaml(path), printable(path)
     if not isinstance(recipe, dict):
-        raise ValueError(f"{path} is no recipe: it must hold sections such as 'model:' and 'data:'")
+        raise ValueError(f"{shown} is no recipe: it must hold sections such as 'model:' and 'data:'")
     sections = {section.name: section.default_factory for section in dataclasses.fields(Config)}
     for name, keys in recipe.items():
         if name == "base":
             continue
         if name not in sections:
-            raise ValueError(f"{path}: unknown section '{name}'{nearest(name, sections)}")
+            raise ValueError(f"{shown}: unknown section '{printable(name)}'{nearest(name, sections)}")
         if not isinstance(keys, dict):
-            raise ValueError(f"{path}: the section '{name}' must hold keys, as in {name}: {{key: value}}, not {keys!r}")
+            raise ValueError(f"{shown}: the section '{name}' must hold keys, as in {name}: {{key: value}}, not "
+                             f"{printable(keys)[:100]}")
         known = [field.name for field in dataclasses.fields(sections[name])]
         _drop_removed(path, name, keys)
         for key in keys:
             if key not in known:
-                raise ValueError(f"{path}: unknown key '{name}.{key}'{nearest(key, known, prefix=name + '.')}")
+                raise ValueError(f"{shown}: unknown key '{name}.{printable(key)}'"
+                                 f"{nearest(key, known, prefix=name + '.')}")
     try:
         return require_plain(recipe, "it")
     except ValueError as error:
-        raise ValueError(f"{path}: {str(error).replace('it.', '', 1)}") from None
+        raise ValueError(f"{shown}: {str(error).replace('it.', '', 1)}") from None
 
 
 def _drop_removed(path: str, section: str, keys: Dict[str, Any]) -> None:
     """Take out the keys that are gone; ValueError where one of them is switched on."""
     for key in [key for key in keys if f"{section}.{key}" in REMOVED]:
         if keys.pop(key):
-            raise ValueError(f"{path}: the key '{section}.{key}' is gone: {REMOVED[f'{section}.{key}']}")
+            raise ValueError(f"{printable(path)}: the key '{section}.{key}' is gone: {REMOVED[f'{section}.{key}']}")
 
 
 def _nearest_recipe(path: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Dict, List
 
 import yaml
 
+from ghost_ms.core.text import printable
+
 #: Limits far above every recipe: bytes of a file, values in it with every alias written out, levels, and characters of
 #: one value.
 MOST_BYTES, MOST_VALUES, DEEPEST, LONGEST = 1 << 20, 20_000, 20, 10_000
@@ -27,14 +29,14 @@ def read_text(path: str, most: int = MOST_BYTES) -> str:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError(f"{path} is no file of text")
+            raise ValueError(f"{printable(path)} is no file of text")
         content = file.read(most + 1)
     if len(content) > most:
-        raise ValueError(f"{path} has more than {most:,} bytes, which no such file needs")
+        raise ValueError(f"{printable(path)} has more than {most:,} bytes, which no such file needs")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 (byte {error.start})") from None
+        raise ValueError(f"{printable(path)} is no text in UTF-8 (byte {error.start})") from None
 
 
 def read_yaml(path: str) -> Any:
@@ -55,7 +57,8 @@ def parse_yaml(text: str, name: str) -> Any:
         _check_extent(text)
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+        reason = " ".join(printable(error, lines=True).split())
+        raise ValueError(f"{printable(name)} is not valid YAML: {reason}") from None
 
 
 def require_plain(value: Any, where: str, depth: int = 0) -> Any:
