@@ -107,6 +107,8 @@ def refuse_other_sidecar(path: str, new: Dict[str, Any]) -> None:
 
 
 def _differs(old: Dict[str, Any], new: Dict[str, Any]) -> bool:
+    # Files of earlier versions do not say that they leave images as they lie.
+    old, new = ({**each, "preprocessing": {"orient": False, **each["preprocessing"]}} for each in (old, new))
     return any(old.get(key) != new.get(key) for key in _SAME)
 
 

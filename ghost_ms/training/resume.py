@@ -30,9 +30,9 @@ from ghost_ms.training.step import TrainStep
 #: Keys of the recipe that may be others when a training goes on: none decides what is learned from here on, or what
 #: does is checked apart (train.epochs). Of the section run only seed and mode must stay.
 FREE = frozenset((
-    "model.pretrained", "data.root", "data.workers", "data.eval_batch_size", "data.max_corrupt_share", "train.epochs",
-    "train.log_every", "train.on_nan", "train.max_skipped", "train.resume", "train.checkpoint_every", "train.keep",
-    "train.early_stopping", "train.time_limit"))
+    "model.pretrained", "data.root", "data.check", "data.workers", "data.eval_batch_size", "data.max_corrupt_share",
+    "train.epochs", "train.log_every", "train.on_nan", "train.max_skipped", "train.resume", "train.checkpoint_every",
+    "train.keep", "train.early_stopping", "train.time_limit"))
 #: First part of the names of parameters that hold a value for every rank, (ranks, *shape).
 RANKS = "ranks."
 
