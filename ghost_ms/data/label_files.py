@@ -223,20 +223,27 @@ class _Inside:
     """Paths that a label file names, and that have to lie in the data set's folder."""
 
     def __init__(self, root: pathlib.Path):
-        self.root, self.starts = os.fspath(root), {os.path.abspath(root), os.path.realpath(root)}
+        self.root, self.absolute = os.fspath(root), os.path.abspath(root)
+        # An absolute path may go by the folder's own name or by that of a link to it.
+        self.starts = {start.rstrip(os.sep) + os.sep for start in (self.absolute, os.path.realpath(root))}
 
     def path(self, row: Row) -> str:
         """Of an image; ValueError where it lies elsewhere."""
-        absolute = os.path.normpath(os.path.join(os.path.abspath(self.root), row.path))
-        start = next((start for start in self.starts if absolute.startswith(start.rstrip(os.sep) + os.sep)), None)
-        try:
-            os.fsencode(absolute)
-        except UnicodeEncodeError:
-            start = None
-        if start is None:
+        absolute = os.path.normpath(os.path.join(self.absolute, row.path))
+        start = next((start for start in self.starts if absolute.startswith(start)), None)
+        if start is None or not _has_bytes(absolute):
             raise ValueError(f"{row.place} of the label file names '{printable(row.path)}', which does not lie in "
                              f"data.root ({printable(self.root)}); images are read from there alone")
-        return os.path.join(self.root, os.path.relpath(absolute, start))
+        return os.path.join(self.root, absolute[len(start):])
+
+
+def _has_bytes(path: str) -> bool:
+    """Whether a path can be that of a file; half a character, which JSON can hold, cannot."""
+    try:
+        os.fsencode(path)
+        return True
+    except UnicodeEncodeError:
+        return False
 
 
 def _missing(paths: Sequence[str]) -> Set[str]:

@@ -175,5 +175,9 @@ def renewed(known: Mapping[str, Any], *, args: Mapping[str, Any], classes: Seque
     # JSON has no word for what is not finite.
     metrics = {key: value if _is_number(value) else None for key, value in known["metrics"].items()
                if not fresh or key in _LASTING}
-    return json.dumps({**known, "args": dict(args), "classes": list(classes), "preprocessing": spec,
+    kept = dict(known)
+    if list(classes) != known["classes"]:
+        # Of other classes.
+        kept.pop("thresholds", None)
+    return json.dumps({**kept, "args": dict(args), "classes": list(classes), "preprocessing": spec,
                        "metrics": metrics})

@@ -162,6 +162,12 @@ def test_no_file_outside_of_the_data_set_is_read(root, path, form):
     assert str(raised.value).isprintable()
 
 
+def test_a_name_that_no_file_can_have(root):
+    with pytest.raises(ValueError, match="entry 1 of the label file names '.ud800.png', which does not lie") as raised:
+        _open(root, train_labels=(".json", '{"\\ud800.png": "a"}'))
+    assert str(raised.value).isprintable()
+
+
 def test_absolute_paths_within_the_data_set(root, tmp_path_factory):
     link = tmp_path_factory.mktemp("links") / "data"
     link.symlink_to(root)

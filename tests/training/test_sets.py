@@ -181,6 +181,15 @@ def test_a_sidecar_that_cannot_be(exported, tmp_path, change, words):
         read_sidecar(str(tmp_path / "net.mindir"))
 
 
+def test_a_converted_checkpoint_keeps_them_for_its_own_classes_alone(run, tmp_path):
+    ckpt = str(run / "checkpoints" / "best.ckpt")
+    wanted = read_checkpoint(ckpt)[1].thresholds
+    for words, thresholds in (([], wanted), (["--head", "new", "--num-classes", "5"], None)):
+        out = str(tmp_path / "out.ckpt")
+        assert main(["weights", "convert", ckpt, "--model", "tiny", "-o", out, *words]) == 0
+        assert read_checkpoint(out)[1].thresholds == thresholds
+
+
 def test_a_run_that_was_broken_off_goes_on_to_the_same_bits(root, tmp_path):
     words = _words(root, tmp_path / "b", "--augment.mixup", "0.4", "--schedule.name", "constant", "--train.epochs", "2")
     assert main([*words, "--run.dir", str(tmp_path / "straight")]) == 0
