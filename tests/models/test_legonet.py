@@ -12,7 +12,7 @@ from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
 from ghost_ms.models import legonet, registry
 from ghost_ms.models.legonet import LegoVgg
 from ghost_ms.models.registry import ModelCard
-from ghost_ms.config import EmaConfig, LossConfig, OptimizerConfig, TrainConfig
+from ghost_ms.config import LossConfig, OptimizerConfig, TrainConfig
 from ghost_ms.training.checkpoint import read_checkpoint
 from ghost_ms.training.fit import fit
 from ghost_ms.training.states import states_in
@@ -117,12 +117,12 @@ def _recipe(folder, resume="off", **kwargs):
         model=ModelConfig("small_lego", args={"choice_epochs": 1}), loss=LossConfig(balance_weight=1e-3),
         data=DataConfig("synthetic", batch_size=8, eval_batch_size=16, input_size=(16, 16), synthetic_size=40,
                         synthetic_classes=4, workers=1, crop_ratio=1.0),
-        optimizer=OptimizerConfig("sgd", lr=0.05, weight_decay=5e-4, decay_norms_and_biases=True), ema=EmaConfig(0.9),
+        optimizer=OptimizerConfig("sgd", lr=0.05, weight_decay=5e-4, decay_norms_and_biases=True),
         train=TrainConfig(epochs=3, checkpoint_every=2, keep=9, resume=resume),
         run=RunConfig(dir=str(folder), device="CPU", **kwargs))
 
 
-@pytest.mark.parametrize("mode", ["graph", "pynative"])
+@pytest.mark.parametrize("mode", ["graph", pytest.param("pynative", marks=pytest.mark.slow)])
 def test_the_choice_is_trained_until_its_epoch_and_a_resumed_run_agrees(mode, tmp_path, monkeypatch):
     monkeypatch.setitem(registry._CARDS, "small_lego", ModelCard(params=0, macs=0, paper="", name="small_lego"))
     monkeypatch.setitem(registry._CONSTRUCTORS, "small_lego", _small)
