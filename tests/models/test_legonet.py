@@ -8,11 +8,11 @@ import pytest
 from mindspore import ops
 
 from ghost_ms import create_model, model_card
-from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
+from ghost_ms.config import (Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig, RunConfig,
+                             TrainConfig)
 from ghost_ms.models import legonet, registry
 from ghost_ms.models.legonet import LegoVgg
 from ghost_ms.models.registry import ModelCard
-from ghost_ms.config import LossConfig, OptimizerConfig, TrainConfig
 from ghost_ms.training.checkpoint import read_checkpoint
 from ghost_ms.training.fit import fit
 from ghost_ms.training.states import states_in
