@@ -65,7 +65,7 @@ def _folder(where: str, root: Optional[str]) -> Source:
                          + (line and f" ({line})"))
     paths = found.paths
     return Source([], np.zeros(len(paths), np.int32), 3, True, lambda sample: read_image_file(paths[sample]), paths,
-                  [line] if line else [])
+                  where, [line] if line else [])
 
 
 def draw(source: Source, samples: int, sidecar: Sidecar) -> np.ndarray:

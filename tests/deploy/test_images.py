@@ -50,7 +50,7 @@ def _seen(way, path, spec):
     if way == "raw inference":
         return predict._pixels(path, spec, True)
     if way == "explanation":
-        return np.asarray(explain._seen(path, spec))
+        return np.asarray(explain.read_seen(path, spec))
     if way == "report":
         data = mistakes.picture(open_source(config.data, "val"), 0, spec.orient)
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))))
@@ -90,11 +90,11 @@ def test_a_file_that_turned_into_a_pipe_is_refused_wherever_it_is_seen(way, phot
     for each in (path, path.replace("val", "train")):
         os.remove(each)
         os.mkfifo(each)
-    from ghost_ms.data import datasets
+    from ghost_ms.data import folders
 
     monkeypatch.setattr(calibration, "find_images", lambda folder: found)
-    monkeypatch.setattr(datasets, "find_images", lambda folder: type(found)([os.path.join(folder, "photo.jpg")],
-                                                                            found.passed_over))
+    monkeypatch.setattr(folders, "find_images", lambda folder: type(found)([os.path.join(folder, "photo.jpg")],
+                                                                           found.passed_over))
     with pytest.raises(ValueError, match="not a readable image: it is a named pipe, not a file"):
         _seen(way, path, _spec(True))
 

@@ -279,7 +279,7 @@ def test_a_graph_network_for_one_image(tmp_path):
     from ghost_ms.models.vig import ViG
 
     description, path = _description("vig_ti"), str(tmp_path / "net.onnx")
-    export_onnx(randomize_statistics(ViG(32, 2, num_classes=10, input_size=(64, 64))).set_train(False), description,
+    export_onnx(randomize_statistics(ViG(32, 4, num_classes=10, input_size=(64, 64))).set_train(False), description,
                 path)
     lite.convert(path, str(tmp_path / "net.ms"))
     images = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)

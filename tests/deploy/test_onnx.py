@@ -32,7 +32,7 @@ SHORT, WIDTHS = (1, 1, 1, 1), (16, 24, 32, 48)
 
 
 class ShortParameterNet(ParameterNet):
-    stages = ParameterNet.stages[:4]
+    stages, taps = ParameterNet.stages[:4], (0, 2, 3)
 
 
 #: Deep networks of few blocks, which compile in seconds; both kinds of each block are in them.
@@ -44,7 +44,7 @@ FEW_BLOCKS = {
     "pvig": lambda: PyramidViG(WIDTHS, SHORT, **SIZE),
     # As many channels as rows would trip a fusion of Lite 2.0.0.
     "snnmlp": lambda: SnnMlp(24, (2, 1, 1, 1), num_classes=10),
-    "vig": lambda: ViG(32, 2, **SIZE),
+    "vig": lambda: ViG(32, 4, **SIZE),
     "wavemlp": lambda: WaveMlp(SHORT, WIDTHS, norm=nn.BatchNorm2d, num_classes=10),
 }
 #: Smallest variants that compile in seconds; the others of their families run with --slow.
