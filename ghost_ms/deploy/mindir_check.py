@@ -80,7 +80,9 @@ def _check_graph(graph: Dict[str, Any], known: Set[str]) -> int:
         _check_weight(weight)
         _define(weight.get("name"), defined)
     for node in graph.get("node", []):
-        if node.get("op_type", "").startswith("REF::") and node["op_type"] not in known:
+        kind = node.get("op_type", "")
+        # A branch is called by the name of the value that chose it.
+        if kind.startswith("REF::") and kind not in known and kind[len("REF::"):] not in defined:
             raise ValueError(f"holds the operation {_name(node)}, which it does not describe")
         for source in node.get("input", []):
             if source not in defined and source not in known:

@@ -161,7 +161,7 @@ def test_command_writes_onnx_that_infer_runs(tmp_path, monkeypatch, capsys):
     assert "describes 'ghostnet_050.onnx'" in capsys.readouterr().err
     os.truncate("ghostnet_050.onnx", 20000)
     assert main(["infer", "--file", "ghostnet_050.onnx", "--image", "grey.png"]) == 1
-    assert "'ghostnet_050.onnx' is no whole ONNX file" in capsys.readouterr().err.splitlines()[-1]
+    assert "is not the file that 'ghostnet_050.json' was written for" in capsys.readouterr().err.splitlines()[-1]
     assert main(["infer", "--file", "ghostnet_050.tflite", "--image", "grey.png"]) == 1
     assert "neither .mindir, .onnx nor .ms" in capsys.readouterr().err
 

@@ -207,6 +207,8 @@ def test_what_disagrees_is_not_written(spoiled, pictures, tmp_path, capsys):
 def test_accuracy_on_the_recipes_test_split(tmp_path, capsys):
     path, recipe = network(tmp_path, batch=3), tmp_path / "recipe.yaml"
     recipe.write_text("data: {dataset: synthetic, synthetic_size: 40, input_size: [24, 24]}\n")
+    content = json.load(open(sidecar_path(path)))
+    json.dump({**content, "classes": [f"class {index}" for index in range(CLASSES)]}, open(sidecar_path(path), "w"))
     assert main(["quantize", path, "--calibrate", str(recipe), "--samples", "10", "--evaluate", "--agreement", "0.5",
                  "-o", str(tmp_path / "int8.onnx")]) == 0
     assert "on 10 images" in capsys.readouterr().out
