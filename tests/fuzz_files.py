@@ -193,7 +193,7 @@ def _run_sidecar(path):
     other = str(pathlib.Path(path).with_name("other.ms"))
     pathlib.Path(other).write_bytes(b"converted")
     sidecar.copy_sidecar(model, other, 1, further={"a": 1})
-    predict.as_json([predict.classifier(lambda images: np.ones((len(images), 10), np.float32), found)(str(image), 3)])
+    predict.as_json([predict.Classifier(lambda images: np.ones((len(images), 10), np.float32), found)(str(image), 3)])
 
 
 FORMATS: Dict[str, Format] = {
