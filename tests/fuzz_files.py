@@ -82,11 +82,11 @@ def _make_ckpt(folder):
 
 def _run_ckpt(path):
     from ghost_ms.training.checkpoint import restore
-    from ghost_ms.training.resume import _state
+    from ghost_ms.training.resume import _read
     from ghost_ms.weights.files import read_ckpt
 
     used = 0
-    for use in (lambda path: read_ckpt(path), restore, _state):
+    for use in (lambda path: read_ckpt(path), restore, _read):
         try:
             use(path)
             used += 1
