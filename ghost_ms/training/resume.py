@@ -80,7 +80,9 @@ class Progress:
         progress = cls(**values)
         # Earlier versions counted outputs that were no numbers; such an epoch has no figures.
         progress.rows = [{key: value for key, value in row.items() if math.isfinite(value)} for row in progress.rows]
-        numbered = [row.get("epoch") for row in progress.rows] == list(range(1, progress.epoch + 1))
+        # The number of epochs is the file's own word: nothing as long as that is built.
+        numbered = len(progress.rows) == progress.epoch and all(
+            row.get("epoch") == index for index, row in enumerate(progress.rows, 1))
         if not numbered or "train.epochs" not in progress.recipe:
             raise ValueError("it does not say where a training stood")
         return progress
