@@ -323,6 +323,8 @@ def test_a_lost_terminal_saves_the_state(tmp_path, monkeypatch, capsys):
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
 
+    # Tests that were started by nohup begin with it ignored.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with monkeypatch.context() as patch, pytest.raises(Stopped, match="stopped by SIGHUP at step 2 of epoch 1: saved"):
         _at_step(patch, 2, hang_up)
         fit(_plain(tmp_path))
@@ -334,7 +336,7 @@ def test_a_lost_terminal_saves_the_state(tmp_path, monkeypatch, capsys):
             fit(_plain(tmp_path, "auto"))
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, before)
     assert _states(tmp_path) == [2, 5, 10]
 
 
