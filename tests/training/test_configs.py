@@ -16,7 +16,7 @@ from tests.training.test_fit import preprocessing_of_size
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 NAMES = list_models()
-FULL_PRECISION = ("--precision", "{level: O0, loss_scale: 1, dynamic: false}")
+FULL_PRECISION = ("--precision.level", "O0", "--precision.loss_scale", "1", "--precision.dynamic", "false")
 #: Without --slow one recipe a day is compiled, of those whose networks are small.
 SMALL = [name for name in NAMES if model_card(name).params < 8e6]
 TODAY = SMALL[datetime.date.today().toordinal() % len(SMALL)]

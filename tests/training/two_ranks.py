@@ -52,7 +52,7 @@ def _resumed(step, world, folder):
     """Whether every parameter of this rank comes back, in its bits and shape, from the file that rank 0 writes."""
     state = whole_state(step, world)
     if world.is_main:
-        description = Description("none", {}, [], preprocessing_of_size((1, 1)))
+        description = Description("none", {"num_classes": 1}, [], preprocessing_of_size((1, 1)))
         save_checkpoint(state, f"{folder}/state.ckpt", description, Progress().to_json())
     sum_over_ranks([0.0], world)
     values, description = read_checkpoint(f"{folder}/state.ckpt")
