@@ -182,7 +182,9 @@ def json_edit(data, draw):
             source, place = draw.choice(places)
             owner[key] = json.loads(json.dumps(source[place]))
         elif kind == "digit" and type(owner[key]) in (int, float):
-            owner[key] = draw.choice((owner[key] * 10, -owner[key], owner[key] + 1, owner[key] / 7))
+            # The quotient of a very long integer is no float.
+            quotient = owner[key] / 7 if abs(owner[key]) < 1e300 else 0
+            owner[key] = draw.choice((owner[key] * 10, -owner[key], owner[key] + 1, quotient))
         else:
             owner[key] = _json_value(draw)
     return json.dumps(tree[0] if tree else None).encode()
