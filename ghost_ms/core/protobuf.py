@@ -5,6 +5,8 @@ costs what its few messages cost, and no length that a file states is believed b
 """
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
+from ghost_ms.core.text import printable
+
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 #: Number of a field, its wire type, and its value: an unsigned integer of 64 bits (VARINT) or the bytes.
 Field = Tuple[int, int, Union[int, memoryview]]
@@ -77,14 +79,17 @@ def message(kind: int, value: Union[int, memoryview]) -> memoryview:
 
 
 def text(kind: int, value: Union[int, memoryview], longest: int = 4096) -> str:
-    """A string of at most `longest` bytes."""
+    """A name of at most `longest` bytes; one with control characters is refused, since messages repeat names."""
     content = message(kind, value)
     if len(content) > longest:
         raise ValueError(f"holds a name of {len(content)} bytes")
     try:
-        return str(content, "utf-8")
+        name = str(content, "utf-8")
     except UnicodeDecodeError:
         raise ValueError("holds a name that is no text") from None
+    if printable(name) != name:
+        raise ValueError(f"holds a name with control characters, {printable(name)[:100]!r}")
+    return name
 
 
 class Budget:

@@ -20,9 +20,10 @@ _ATTRIBUTE: Schema = {
     11: ("graphs", RAWS), 22: ("sparse_tensor", RAW), 23: ("sparse_tensors", RAWS)}
 _NODE: Schema = {1: ("input", TEXTS), 2: ("output", TEXTS), 3: ("name", TEXT), 4: ("op_type", TEXT),
                  5: ("attribute", [_ATTRIBUTE]), 7: ("domain", TEXT)}
-_VALUE: Schema = {1: ("name", TEXT)}
+_SHAPE: Schema = {1: ("dim", [{2: ("dim_param", TEXT)}])}
+_VALUE: Schema = {1: ("name", TEXT), 2: ("type", {1: ("tensor_type", {2: ("shape", _SHAPE)})})}
 _GRAPH: Schema = {1: ("node", [_NODE]), 5: ("initializer", [_TENSOR]), 11: ("input", [_VALUE]),
-                  12: ("output", [_VALUE]), 15: ("sparse_initializer", RAWS)}
+                  12: ("output", [_VALUE]), 13: ("value_info", [_VALUE]), 15: ("sparse_initializer", RAWS)}
 _MODEL: Schema = {1: ("ir_version", INT), 7: ("graph", _GRAPH), 8: ("opset_import", [{1: ("domain", TEXT)}]),
                   20: ("training_info", RAWS), 25: ("functions", RAWS)}
 #: By the codes of TensorProto.DataType: bytes of an element, and the field of the values where raw_data has none.

@@ -46,3 +46,5 @@ def test_kinds_are_held_against_what_is_wanted():
         protobuf.text(protobuf.BYTES, memoryview(b"012345678"), 8)
     with pytest.raises(ValueError, match="no text"):
         protobuf.text(protobuf.BYTES, memoryview(b"\xff\xfe"))
+    with pytest.raises(ValueError, match=r"control characters, 'a.*x1b\[2J'"):
+        protobuf.text(protobuf.BYTES, memoryview(b"a\x1b[2J"))

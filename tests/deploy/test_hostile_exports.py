@@ -148,6 +148,10 @@ def _bomb(model):
     model.graph.node.append(helper.make_node("ConstantOfShape", ["extents"], ["bomb"]))
 
 
+def _shape(model):
+    return model.graph.input[0].type.tensor_type.shape
+
+
 def _first(model):
     return model.graph.initializer[0]
 
@@ -155,7 +159,9 @@ def _first(model):
 @pytest.mark.parametrize("change, reason", [
     (_external, "in another file, which is not followed"), (_subgraph, "with a graph or a sparse tensor of its own"),
     (lambda m: setattr(m.graph.node[0], "domain", "com.evil"), "of the domain 'com.evil'"),
-    (lambda m: m.opset_import.add(domain="\x1b[2J", version=1), r"of the domain '\\\\x1b\[2J'"),
+    (lambda m: m.opset_import.add(domain="\x1b[2J", version=1), "with control characters"),
+    (lambda m: setattr(m.graph.node[0], "name", "\n"), "with control characters"),
+    (lambda m: setattr(_shape(m).dim[1], "dim_param", "\n"), "with control characters"),
     (lambda m: m.functions.add(name="f"), "holds functions"),
     (lambda m: setattr(_first(m), "raw_data", _first(m).raw_data + b"1234"), "bytes, and its extents"),
     (lambda m: setattr(_first(m), "raw_data", b""), "with 0 bytes"),
