@@ -15,8 +15,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ghost_ms", "ghost_ms.*"]),
-    package_data={"ghost_ms": ["analysis/page/*", "data/embedded/*", "data/*.txt", "deploy/cpp/*", "deploy/cpp/cmake/*",
-                               "models/*.json", "weights/*.yaml"]},
+    package_data={"ghost_ms": ["analysis/report/static/*", "data/embedded/*", "deploy/cpp/*", "deploy/cpp/cmake/*",
+                               "models/*.json", "models/*.txt", "weights/*.yaml"]},
     python_requires=">=3.9,<3.13",
     install_requires=[
         "mindspore>=2.7,<2.9",

@@ -12,7 +12,7 @@ import_order.guard()
 
 def __getattr__(name):
     if name in __all__:
-        from ghost_ms import models
+        from ghost_ms import factory, models
 
-        return getattr(models, name)
+        return getattr(factory if name == "create_model" else models, name)
     raise AttributeError(f"module 'ghost_ms' has no attribute '{name}'")

@@ -12,9 +12,10 @@ import pathlib
 import sys
 from typing import Dict, List, Optional, Sequence
 
-from ghost_ms.analysis import benchmark
-from ghost_ms.analysis.benchmark import Result
-from ghost_ms.models import model_card, table
+from ghost_ms.analysis.measure import benchmark
+from ghost_ms.analysis.measure.benchmark import Result
+from ghost_ms.core import tables
+from ghost_ms.models import model_card
 
 MODELS = ("ghostnet_100", "ghostnetv2_100", "ghostnetv3_100", "tinynet_a", "tnt_s_patch16_224", "wavemlp_t", "pvig_ti",
           "mobilenetv3_large_100", "efficientnet_b0", "repghostnet_100")
@@ -75,7 +76,7 @@ def as_markdown(measured: Dict[str, Dict[str, Result]], options: argparse.Namesp
     """The table under what it needs to be understood."""
     height, width = options.input_size
     return (f"{benchmark.heading()}; {options.threads} threads, batch {options.batch}, {height}x{width}; milliseconds: "
-            f"median (quartiles).\n\n{table.as_markdown(rows(measured, options.backend))}\n")
+            f"median (quartiles).\n\n{tables.as_markdown(rows(measured, options.backend))}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

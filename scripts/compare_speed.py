@@ -7,7 +7,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms import create_model, device
+from ghost_ms import create_model
+from ghost_ms.core import device
 
 
 def inference(net):

@@ -19,11 +19,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ghost_ms import create_model, device
-from ghost_ms.layers.conv import conv2d
+from ghost_ms import create_model
 from ghost_ms.config import LossConfig, OptimizerConfig
+from ghost_ms.core import device
+from ghost_ms.layers.conv import conv2d
+from ghost_ms.tasks.classification.loss import create_loss
 from ghost_ms.training.distributed import gradient_reducer
-from ghost_ms.training.loss import create_loss
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
 

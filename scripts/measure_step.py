@@ -13,12 +13,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms import create_model, device
+from ghost_ms import create_model
+from ghost_ms.config import LossConfig, OptimizerConfig
+from ghost_ms.core import device
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.config import LossConfig, OptimizerConfig
+from ghost_ms.tasks.classification.loss import create_loss
 from ghost_ms.training.ema import Ema
-from ghost_ms.training.loss import create_loss
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
 

@@ -1,6 +1,7 @@
 """The measuring half of compare_peers.py: one network of MindCV or timm in one process, in its own environment.
 
-Speaks as `ghost_ms.analysis.bench_worker`, whose loop it uses; that needs NumPy alone, so it runs beside torch too.
+Speaks as `ghost_ms.analysis.measure.bench_worker`, whose loop it uses; that needs NumPy alone, so it runs beside torch
+too.
 """
 import os
 import time
@@ -8,7 +9,7 @@ from typing import Callable
 
 import numpy as np
 
-from ghost_ms.analysis.bench_worker import main, prepare, random_images
+from ghost_ms.analysis.measure.bench_worker import main, prepare, random_images
 
 
 def _timm(task: dict) -> tuple:
@@ -74,7 +75,7 @@ def mindcv(task: dict, _: str) -> tuple:
 
     import mindspore as ms
 
-    from ghost_ms import device
+    from ghost_ms.core import device
 
     device.setup("CPU")
     logging.disable(logging.INFO)

@@ -4,7 +4,7 @@ import pathlib
 import mindspore as ms
 import pytest
 
-from ghost_ms import device
+from ghost_ms.core import device
 from tests import processes
 
 

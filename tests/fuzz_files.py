@@ -64,13 +64,13 @@ def _description():
 
 
 def _network():
-    from ghost_ms.deploy.verify_worker import randomize_statistics
+    from ghost_ms.analysis.measure.verify_worker import randomize_statistics
 
     return randomize_statistics(_description().build()).set_train(False)
 
 
 def _make_ckpt(folder):
-    from ghost_ms.training.checkpoint import save_checkpoint
+    from ghost_ms.checkpoints.checkpoint import save_checkpoint
     from ghost_ms.training.resume import Progress
 
     progress = Progress(1, 2, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0}], {"train.epochs": 3}, 1, 40)
@@ -81,7 +81,7 @@ def _make_ckpt(folder):
 
 
 def _run_ckpt(path):
-    from ghost_ms.training.checkpoint import restore
+    from ghost_ms.checkpoints.checkpoint import restore
     from ghost_ms.training.resume import _read
     from ghost_ms.weights.files import read_ckpt
 
@@ -99,7 +99,7 @@ def _run_ckpt(path):
 
 def _exported(folder, kind):
     from ghost_ms.deploy import export
-    from ghost_ms.deploy.form import Form
+    from ghost_ms.runtime.signature import Form
 
     write = export.export_onnx if kind == "onnx" else export.export_mindir
     for name, form in (("seed-plain", Form()), ("seed-raw", Form(True, True))):
@@ -110,7 +110,7 @@ def _exported(folder, kind):
 
 def _images():
     """What the plain file and the raw one take."""
-    from ghost_ms.deploy.form import Form
+    from ghost_ms.runtime.signature import Form
 
     return [form.example(_description().preprocessing, 1) for form in (Form(), Form(True, True))]
 
@@ -124,10 +124,11 @@ def _try_both(run):
 
 
 def _run_onnx(path):
-    from ghost_ms.deploy import onnx_lite, quantize
-    from ghost_ms.deploy.onnx_export import load_onnx
+    from ghost_ms.deploy.lite import lower
+    from ghost_ms.deploy.quantize import int8
+    from ghost_ms.runtime.onnx import load_onnx
 
-    for use in (quantize.read_float, lambda path: onnx_lite.lower_file(path, path + ".lowered")):
+    for use in (int8.read_float, lambda path: lower.lower_file(path, path + ".lowered")):
         try:
             use(path)
         except ValueError as error:
@@ -137,7 +138,7 @@ def _run_onnx(path):
 
 def _run_mindir(path):
     """As `mindir_process` does it, in a copy of this process: to start one for each file would take seconds."""
-    from ghost_ms.deploy.mindir_check import check_mindir
+    from ghost_ms.graph.mindir_check import check_mindir
 
     check_mindir(path)
     child = os.fork()
@@ -154,8 +155,8 @@ def _run_mindir(path):
 def _use_mindir(path):
     import mindspore as ms
 
-    from ghost_ms.deploy.export import load_mindir
-    from ghost_ms.deploy.mindir_graph import read_graph
+    from ghost_ms.graph.mindir_graph import read_graph
+    from ghost_ms.runtime.mindir import load_mindir
 
     code = 1
     try:
@@ -169,8 +170,8 @@ def _use_mindir(path):
 
 
 def _make_sidecar(folder):
-    from ghost_ms.deploy.form import Form
-    from ghost_ms.deploy.sidecar import write_sidecar
+    from ghost_ms.runtime.sidecar import write_sidecar
+    from ghost_ms.runtime.signature import Form
 
     for name, form in (("plain", Form()), ("raw", Form(True, True))):
         (folder / f"{name}.onnx").write_bytes(b"exported")
@@ -182,7 +183,8 @@ def _run_sidecar(path):
     """Read, used on an image, and copied to another file."""
     from PIL import Image
 
-    from ghost_ms.deploy import predict, sidecar
+    from ghost_ms.runtime import sidecar
+    from ghost_ms.tasks.classification import predict
 
     model = str(pathlib.Path(path).with_suffix(".onnx"))
     pathlib.Path(model).write_bytes(b"exported")
@@ -223,7 +225,7 @@ def mutated(name, seeds, seed, case):
 
 def work(name: str, folder: pathlib.Path, seed: int, first: int, count: int) -> None:
     """Run cases, and print what became of each: its number before it, its outcome after it."""
-    from ghost_ms import device
+    from ghost_ms.core import device
     from tests import tiny
 
     device.setup("CPU")

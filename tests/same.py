@@ -15,7 +15,7 @@ def assert_same_runs(first, second, names=("last", "best")):
     Args:
         first, second: folders of the runs.
     """
-    from ghost_ms.training.checkpoint import read_checkpoint
+    from ghost_ms.checkpoints.checkpoint import read_checkpoint
 
     count = 0
     for name in names:

@@ -110,7 +110,7 @@ def test_a_public_file_becomes_a_verified_mindir(ending, tmp_path, capsys):
     assert "random weights" not in capsys.readouterr().err
     assert main(["infer", "--mindir", str(tmp_path / "ghostnet.mindir"), "--image", BOOT, "--json"]) == 0
     best = json.loads(capsys.readouterr().out)[0]["predictions"][0]
-    assert best["class"] == (ROOT / "ghost_ms/data/imagenet_classes.txt").read_text().splitlines()[best["index"]]
+    assert best["class"] == (ROOT / "ghost_ms/models/imagenet_classes.txt").read_text().splitlines()[best["index"]]
 
 
 def test_models(capsys):

@@ -15,10 +15,10 @@ from mindspore import Tensor
 import ghost_ms
 from ghost_ms import list_models, model_card
 from ghost_ms import config as recipes
-from ghost_ms.analysis.complexity import count_layers, total
+from ghost_ms.analysis.measure.complexity import count_layers, total
 from ghost_ms.cli import COMMANDS
+from ghost_ms.factory import create_model
 from ghost_ms.models import registry
-from ghost_ms.models.registry import create_model
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted(path for path in ROOT.rglob("*.md")

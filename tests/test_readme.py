@@ -18,7 +18,7 @@ from PIL import Image
 
 from ghost_ms import config as recipes
 from ghost_ms.cli import COMMANDS, main
-from ghost_ms.deploy import lite
+from ghost_ms.runtime import lite
 
 ROOT = pathlib.Path(__file__).parents[1]
 README, CHINESE = ROOT / "README.md", ROOT / "README_CN.md"
@@ -255,7 +255,7 @@ def test_every_command_runs(project):
 
 def _check_fine_tuned(project):
     """Two stages stayed as they were, the rest moved, and the classifier is for the three classes."""
-    from ghost_ms.training.checkpoint import read_checkpoint
+    from ghost_ms.checkpoints.checkpoint import read_checkpoint
     from ghost_ms.training.groups import stage_of_parameters
 
     before, _ = read_checkpoint(str(project / "ghostnet_100.ckpt"))

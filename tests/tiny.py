@@ -7,8 +7,8 @@ from mindspore import nn
 from ghost_ms.layers.drop import DropPath
 from ghost_ms.models import registry
 from ghost_ms.models.backbone import Backbone, FeatureInfo
+from ghost_ms.models.backbones.vanillanet import VanillaNet
 from ghost_ms.models.registry import ModelCard
-from ghost_ms.models.vanillanet import VanillaNet
 
 
 class Tiny(Backbone):

@@ -8,11 +8,11 @@ import dataclasses
 import sys
 from typing import AbstractSet, Any, Dict, List, Optional, Sequence, Tuple
 
+from ghost_ms.checkpoints.checkpoint import Description
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import model_card
-from ghost_ms.training.checkpoint import Description
 
 #: Keys of the section data that say how an image becomes the network's input.
 PREPROCESSING = ("input_size", "mean", "std", "crop_ratio", "interpolation", "orient")

@@ -9,8 +9,8 @@ from ghost_ms.core.files import write_text
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
-    from ghost_ms.analysis import benchmark, plots
-    from ghost_ms.models import table
+    from ghost_ms.analysis.measure import benchmark, plots
+    from ghost_ms.core import tables
 
     parser = Parser("ghost-ms bench", description=__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
@@ -41,10 +41,10 @@ def main(argv: Sequence[str]) -> int:
                                   options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
     heading, rows = f"{benchmark.heading()}; {options.threads} threads", benchmark.rows(results)
     notes = benchmark.notes(results)
-    print("\n".join(filter(None, [heading, table.as_text(rows), notes])))
+    print("\n".join(filter(None, [heading, tables.as_text(rows), notes])))
     if options.output:
         text = benchmark.as_csv(results) if options.output.endswith(".csv") else \
-            "\n\n".join(filter(None, [f"{heading}.", table.as_markdown(rows), notes and f"{notes}."])) + "\n"
+            "\n\n".join(filter(None, [f"{heading}.", tables.as_markdown(rows), notes and f"{notes}."])) + "\n"
         write_text(options.output, text)
     if options.plot:
         plots.draw_accuracy_latency(options.plot, results)

@@ -39,9 +39,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _stats(recipe, options) -> int:
-    from ghost_ms.analysis import data_stats
+    from ghost_ms.analysis.data import stats
 
-    print(data_stats.report(recipe.data))
+    print(stats.report(recipe.data))
     return 0
 
 
@@ -50,22 +50,22 @@ def _show(recipe, options) -> int:
         raise ValueError(f"--images is {options.images}; it is 1 to {MOST_IMAGES}")
     if not options.output.endswith(".png"):
         raise ValueError(f"--output is '{options.output}'; it ends in .png")
-    from ghost_ms.analysis import data_show
+    from ghost_ms.analysis.data import show
 
-    for line in data_show.draw(options.output, data_show.panels(recipe, options.images)):
+    for line in show.draw(options.output, show.panels(recipe, options.images)):
         print(line, file=sys.stderr)
     print(f"wrote {printable(options.output)}")
     return 0
 
 
 def _check(recipe, options) -> int:
-    from ghost_ms.analysis import data_stats
+    from ghost_ms.analysis.data import stats
 
     images = bad = 0
-    for split, source in data_stats.open_all(recipe.data).items():
+    for split, source in stats.open_all(recipe.data).items():
         for note in source.notes:
             print(f"{split}: {note}")
-        found = data_stats.faults(source, options.full)
+        found = stats.faults(source, options.full)
         print("\n".join(f"{split}: {name}: {reason}" for name, reason in found) or f"{split}: nothing is wrong with "
               f"{source.size} images")
         images, bad = images + source.size, bad + len(found)

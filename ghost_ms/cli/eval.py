@@ -27,8 +27,8 @@ def main(argv: Sequence[str]) -> int:
     if own is not None:
         print(f"using the recipe {printable(own)}", file=sys.stderr)
         recipe, _ = config.parse(parser, ["--config", own, *argv])
-    from ghost_ms.analysis import evaluation
     from ghost_ms.checkpoints.reconcile import Wish
+    from ghost_ms.tasks.classification import evaluation
 
     named = ", ".join(config.recipe_files(argv))
     wish = Wish(recipe, frozenset(config.explicit_keys(argv)), own or named, beside=own is not None)
@@ -68,8 +68,8 @@ def build_parser():
 
 def check(options, given: Sequence[str]) -> None:
     """ValueError for options that exclude each other, or a file that cannot be written, before the work."""
-    from ghost_ms.analysis.measures import require_ending
     from ghost_ms.data.datasets import SPLITS
+    from ghost_ms.tasks.classification.measures import require_ending
 
     if options.split not in SPLITS:
         raise ValueError(f"--split is '{options.split}'; known are {' and '.join(SPLITS)}")
@@ -87,7 +87,7 @@ def check(options, given: Sequence[str]) -> None:
 
 def recipe_of_run(ckpt: Optional[str], file: Optional[str]) -> Optional[str]:
     """The recipe of the run that has written a checkpoint, or in whose folder an exported file lies; else None."""
-    from ghost_ms.analysis.run_folder import RECIPE, is_run, recipe_of
+    from ghost_ms.checkpoints.run_folder import RECIPE, is_run, recipe_of
 
     if ckpt:
         return recipe_of(ckpt)
@@ -97,9 +97,9 @@ def recipe_of_run(ckpt: Optional[str], file: Optional[str]) -> Optional[str]:
 
 def tell(found, path: str, dataset: str, options) -> None:
     """Print and write what the options ask for."""
-    from ghost_ms.analysis import measures
-    from ghost_ms.analysis.judge_sets import SetJudgement
-    from ghost_ms.models.table import as_text
+    from ghost_ms.core.tables import as_text
+    from ghost_ms.tasks.classification import measures
+    from ghost_ms.tasks.classification.judge_sets import SetJudgement
 
     judgement, split = found.judgement, "" if options.split == "val" else f", split {printable(options.split)}"
     several = isinstance(judgement, SetJudgement)

@@ -11,9 +11,9 @@ def main(argv: Sequence[str]) -> int:
     words = options.images + options.image
     if not words:
         raise ValueError("name at least one image, or a folder of images")
-    from ghost_ms import device
-    from ghost_ms.analysis import explain as explaining
-    from ghost_ms.deploy.resolve import resolve
+    from ghost_ms.analysis.explain import explain as explaining
+    from ghost_ms.checkpoints.resolve import resolve
+    from ghost_ms.core import device
 
     paths, complaints = gather(words)
     # Pictures that an earlier call left in a folder are not explained in their turn.

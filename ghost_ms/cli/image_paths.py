@@ -18,7 +18,7 @@ def gather(words: Sequence[str]) -> Tuple[List[str], List[str]]:
     Raises:
         ValueError: there is no image at all.
     """
-    from ghost_ms.deploy.predict import find_images
+    from ghost_ms.tasks.classification.predict import find_images
 
     paths: List[str] = []
     complaints: List[str] = []

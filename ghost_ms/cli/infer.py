@@ -15,10 +15,10 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError("name at least one image, or a folder of images")
     if options.file and (options.ckpt or options.model or options.config):
         raise ValueError("--file holds the network already; leave out --ckpt, --model and --config")
-    from ghost_ms import device
-    from ghost_ms.analysis import measures
-    from ghost_ms.deploy import predict
-    from ghost_ms.deploy.resolve import resolve
+    from ghost_ms.checkpoints.resolve import resolve
+    from ghost_ms.core import device
+    from ghost_ms.tasks.classification import measures
+    from ghost_ms.tasks.classification import predict
 
     if options.output:
         measures.require_ending(options.output, "--output", (".csv", ".json"))

@@ -17,8 +17,8 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.depth < 0:
         raise ValueError(f"--depth is {options.depth}; it is 0 or more")
-    from ghost_ms import device
-    from ghost_ms.analysis.summary import summary
+    from ghost_ms.analysis.measure.summary import summary
+    from ghost_ms.core import device
 
     device.setup("CPU", mode="pynative")
     print(summary(options.model, size_of(options.input_size), options.depth, options.deploy))

@@ -20,8 +20,8 @@ def main(argv: Sequence[str]) -> int:
         if not path.endswith((*PLOTS, TABLE)):
             raise ValueError(f"--output is '{path}'; it ends in {TABLE} for the losses, or in {', '.join(PLOTS)} for a "
                              "plot")
+    from ghost_ms.core.tables import as_text
     from ghost_ms.core.text import printable
-    from ghost_ms.models.table import as_text
     from ghost_ms.training import lr_find
 
     sweep = lr_find.find_rates(recipe, options.start, options.end, options.steps)

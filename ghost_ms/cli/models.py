@@ -6,6 +6,7 @@ from ghost_ms.cli.parser import Parser, matching
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
+    from ghost_ms.core import tables
     from ghost_ms.models import table
 
     parser = Parser("ghost-ms models", description=__doc__)
@@ -24,8 +25,8 @@ def main(argv: Sequence[str]) -> int:
     if options.csv:
         print(table.as_csv(names), end="")
     elif options.markdown or options.update:
-        text = table.as_markdown(table.rows(names, table.MARKDOWN_COLUMNS))
-        table.update(options.update, "models", text) if options.update else print(text)
+        text = tables.as_markdown(table.rows(names, table.MARKDOWN_COLUMNS))
+        tables.update(options.update, "models", text) if options.update else print(text)
     else:
-        print(table.as_text(table.rows(names)))
+        print(tables.as_text(table.rows(names)))
     return 0

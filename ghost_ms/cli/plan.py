@@ -4,6 +4,6 @@ from typing import Sequence
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
-    from ghost_ms.analysis import plan as planner
+    from ghost_ms.analysis.measure import plan as planner
 
     return planner.main(argv, __doc__)

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
                         help="leave out confusion matrix and mistakes, for which the best checkpoint of each run "
                              "classifies the run's test data")
     options = parser.parse_args(argv)
-    from ghost_ms.analysis import report as pages
+    from ghost_ms.analysis.report import page as pages
 
     runs, benches, complaints = pages.gather(options.paths, not options.no_predictions)
     write_text(options.output, pages.page(runs, benches))

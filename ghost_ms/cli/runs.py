@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="draw loss and accuracy of all runs into a .png, .svg or .pdf file")
     options = parser.parse_args(argv)
-    from ghost_ms.analysis import runs as comparison
+    from ghost_ms.analysis.report import runs as comparison
 
     if options.output and not options.output.endswith(comparison.FORMATS):
         raise ValueError(f"--output is '{options.output}'; it ends in {', '.join(comparison.FORMATS)}")

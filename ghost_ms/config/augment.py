@@ -3,6 +3,7 @@ import dataclasses
 from typing import List, Optional, Tuple, Union
 
 from ghost_ms.config.checks import one_of, share
+from ghost_ms.config.policy import parse_policy
 
 
 @dataclasses.dataclass
@@ -49,8 +50,6 @@ class AugmentConfig:
         """ValueError for a value whose type is right and whose meaning is not."""
         for key in ("horizontal_flip", "random_erasing", "mix_probability", "mix_switch_probability"):
             share(f"augment.{key}", getattr(self, key))
-        from ghost_ms.data.auto_augment import parse_auto_augment
-
         one_of("augment.erasing_mode", self.erasing_mode, ("pixel", "const"))
         if self.interpolation is not None:
             one_of("augment.interpolation", self.interpolation, ("bilinear", "bicubic", "random"))
@@ -68,7 +67,7 @@ class AugmentConfig:
             raise ValueError(f"augment.color_jitter is {self.color_jitter}; it is one strength, or a list of "
                              "brightness, contrast, saturation and perhaps hue (at most 0.5)")
         if self.auto_augment:
-            parse_auto_augment(self.auto_augment)
+            parse_policy(self.auto_augment)
             if any(jitter):
                 raise ValueError("augment.auto_augment and augment.color_jitter are alternatives; "
                                  "set augment.color_jitter to 0")

@@ -14,6 +14,8 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from ghost_ms.config.policy import RAND_WEIGHTS, parse_policy
+
 BILINEAR, BICUBIC, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST
 
 
@@ -107,8 +109,6 @@ RAND_OPERATIONS = ("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", 
                    "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY", "TranslateXRel", "TranslateYRel")
 #: Those whose severity does not rise with the level unless `inc1` exchanges them.
 INCREASING = ("Posterize", "Solarize", "Color", "Contrast", "Brightness", "Sharpness")
-#: `w0`: mostly geometry.
-WEIGHTS = (0.025, 0.005, 0, 0.3, 0, 0.005, 0.005, 0.025, 0.005, 0.005, 0.025, 0.2, 0.2, 0.1, 0.1)
 
 #: AutoAugment's ImageNet policy (arXiv 1805.09501, table 9): pairs of (operation, probability, level).
 IMAGENET_POLICY = (
@@ -234,27 +234,6 @@ class TrivialAugment:
         return OPERATIONS[name](image, value, self.canvas, rng)
 
 
-#: Token of timm's grammar -> (type, smallest, largest value).
-TOKENS = {"m": (float, 0, math.inf), "n": (int, 1, math.inf), "p": (float, 0, 1), "w": (int, 0, 0),
-          "mstd": (float, 0, math.inf), "mmax": (float, 0, math.inf), "inc": (int, 0, 1)}
-
-
-def _tokens(text: str, known: Sequence[str]) -> Dict[str, float]:
-    values = {}
-    for token in text.split("-")[1:]:
-        match = re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)", token)
-        if not match or match.group(1) not in known:
-            raise ValueError(f"augment.auto_augment '{text}' has the unknown part '{token}'; known are "
-                             f"{', '.join(name + '<number>' for name in known)}")
-        kind, low, high = TOKENS[match.group(1)]
-        number = float(match.group(2))
-        if not low <= number <= high or number != kind(number):
-            raise ValueError(f"augment.auto_augment '{text}': '{token}' is out of range; {match.group(1)} takes "
-                             f"{'a whole number' if kind is int else 'a number'} from {low} to {high}")
-        values[match.group(1)] = kind(number)
-    return values
-
-
 @functools.lru_cache(maxsize=None)
 def parse_auto_augment(text: str, canvas: Canvas = Canvas()) -> Callable:
     """The policy that a recipe names: (Pillow image, generator) -> image.
@@ -267,27 +246,19 @@ def parse_auto_augment(text: str, canvas: Canvas = Canvas()) -> Callable:
         canvas: fill colour and resampling.
 
     Raises:
-        ValueError: an unknown policy or part of it.
+        ValueError: an unknown policy or part of it (see `config.policy.parse_policy`).
     """
-    kind = text.split("-")[0]
+    kind, values = parse_policy(text)
+    deviation = values.get("mstd", 0.0)
+    deviation = math.inf if deviation > 100 else deviation
     if kind == "rand":
-        values = _tokens(text, ("m", "n", "p", "w", "mstd", "mmax", "inc"))
         names: List[str] = [f"{name}Increasing" if values.get("inc") and name in INCREASING else name
                             for name in RAND_OPERATIONS]
-        deviation = values.get("mstd", 0.0)
-        operations = tuple(Operation(name, values.get("p", 0.5), values.get("m", 10.0),
-                                     math.inf if deviation > 100 else deviation, values.get("mmax", 10.0))
-                           for name in names)
-        if "w" in values and values.get("n", 2) > sum(weight > 0 for weight in WEIGHTS):
-            raise ValueError(f"augment.auto_augment '{text}': w0 has {sum(w > 0 for w in WEIGHTS)} operations, fewer "
-                             "than n asks for")
-        weights = tuple(np.array(WEIGHTS) / np.sum(WEIGHTS)) if "w" in values else None
+        operations = tuple(Operation(name, values.get("p", 0.5), values.get("m", 10.0), deviation,
+                                     values.get("mmax", 10.0)) for name in names)
+        weights = tuple(np.array(RAND_WEIGHTS) / np.sum(RAND_WEIGHTS)) if "w" in values else None
         return RandAugment(operations, values.get("n", 2), weights, canvas)
-    if kind in ("original", "autoaugment"):
-        deviation = _tokens(text, ("mstd",)).get("mstd", 0.0)
-        return AutoAugment(tuple(tuple(Operation(*step, deviation=math.inf if deviation > 100 else deviation)
-                                       for step in pair) for pair in IMAGENET_POLICY), canvas)
-    if text == "trivial":
-        return TrivialAugment(dataclasses.replace(canvas, fill=(0,) * len(canvas.fill), filters=(NEAREST,)))
-    raise ValueError(f"augment.auto_augment is '{text}'; known are rand-... (such as rand-m9-mstd0.5-inc1), "
-                     "original, autoaugment and trivial")
+    if kind == "original":
+        return AutoAugment(tuple(tuple(Operation(*step, deviation=deviation) for step in pair)
+                                 for pair in IMAGENET_POLICY), canvas)
+    return TrivialAugment(dataclasses.replace(canvas, fill=(0,) * len(canvas.fill), filters=(NEAREST,)))

@@ -5,14 +5,13 @@ order, would be measured at the accuracy of a guess. Everything here goes by nam
 says what was taken, or that nothing can be.
 """
 import collections
-import functools
-import pathlib
 import re
 import unicodedata
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from ghost_ms.core.text import printable
 from ghost_ms.data.images import natural, some
+from ghost_ms.models.imagenet import imagenet_ids, imagenet_names
 
 WORDNET_ID = re.compile(r"n\d{8}")
 
@@ -49,21 +48,6 @@ def match(there: Sequence[str], known: Sequence[str], kind: str = "class") -> Ma
     found = _by_id(there, known) or _by_name(there, known, kind)
     lacking = [f"the data has {len(there)} of the network's {len(known)} classes"] if len(there) < len(known) else []
     return Match(found.places, found.notes + lacking)
-
-
-def imagenet_names() -> List[str]:
-    """ImageNet-1K's classes in the order of the labels; two of them have the same name."""
-    return list(_lines("imagenet_classes.txt"))
-
-
-def imagenet_ids() -> List[str]:
-    """The WordNet ids of ImageNet-1K's classes in the order of the labels, which is their sorted order."""
-    return list(_lines("imagenet_ids.txt"))
-
-
-@functools.lru_cache(maxsize=None)
-def _lines(name: str) -> Tuple[str, ...]:
-    return tuple((pathlib.Path(__file__).parent / name).read_text(encoding="utf-8").splitlines())
 
 
 def _takes_any_order(there: Sequence[str], known: Sequence[str]) -> bool:

@@ -6,13 +6,13 @@ from typing import Dict
 import mindspore as ms
 from mindspore import nn
 
-from ghost_ms import device
+from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.resolve import resolve
+from ghost_ms.core import device
 from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.deploy import export
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.resolve import resolve
-from ghost_ms.deploy.sidecar import seal, sidecar_path, write_sidecar
-from ghost_ms.training.checkpoint import Description
+from ghost_ms.runtime.sidecar import seal, sidecar_path, write_sidecar
+from ghost_ms.runtime.signature import Form
 
 WRITERS = {"MINDIR": export.export_mindir, "ONNX": export.export_onnx}
 
@@ -27,7 +27,7 @@ def run_export(options: argparse.Namespace, fallback: str) -> int:
     if options.format == "AIR":
         require_ascend()
     if options.format == "ONNX":
-        from ghost_ms.deploy.onnx_export import require_onnx
+        from ghost_ms.runtime.onnx import require_onnx
 
         require_onnx()
     device.setup("Ascend" if options.format == "AIR" else "CPU")

@@ -3,22 +3,21 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from ghost_ms.checkpoints.checkpoint import Description
 from ghost_ms.core import scores
 from ghost_ms.core.files import cannot_write, whole_file
-from ghost_ms.deploy.compare import TOLERANCE, compare
-from ghost_ms.deploy.form import DeployedNetwork, Form
-from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
-from ghost_ms.deploy.sidecar import read_sidecar, refuse_foreign_sidecar, seal, sidecar_path, write_sidecar
-from ghost_ms.training.checkpoint import Description
+from ghost_ms.runtime import mindir, onnx
+from ghost_ms.runtime.compare import TOLERANCE, compare
+from ghost_ms.runtime.sidecar import refuse_foreign_sidecar, seal, write_sidecar
+from ghost_ms.runtime.signature import DeployedNetwork, Form
+from ghost_ms.surgery.fold_norms import count_cells, fold_final_norm, to_deploy_form
 
-__all__ = ["checkpoint_of_run", "count_operators", "export_mindir", "export_onnx", "load_mindir",
-           "read_sidecar", "run_mindir", "sidecar_path", "write_sidecar"]
 
 
 def export_mindir(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
@@ -40,34 +39,34 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
             left behind.
     """
     def write(mindir: str, target: str) -> int:
-        from ghost_ms.deploy.mindir_graph import count_operations, name_ends
+        from ghost_ms.graph.mindir_graph import count_operations, name_ends
 
         name_ends(mindir, target, form.input_name, form.output_name)
         return sum(count_operations(target).values())
 
     return _export(net, description, _with_suffix(path, ".mindir"), batch_size, form, write,
-                   lambda file, images: run_mindir(file, images))
+                   lambda file, images: mindir.run_mindir(file, images))
 
 
 def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
                 form: Form = Form()) -> Dict[str, Any]:
     """Write `path` (.onnx) and its sidecar, check it, run it in ONNX Runtime; otherwise as `export_mindir`."""
-    from ghost_ms.deploy import onnx_export
+    from ghost_ms.deploy.onnx import translate
 
-    onnx_export.require_onnx()
+    onnx.require_onnx()
     # A GroupNorm that is spelled out for speed would be twenty nodes.
     for _, cell in net.cells_and_names():
         if hasattr(cell, "as_primitive"):
             cell.as_primitive = True
 
     def write(mindir: str, target: str) -> int:
-        model = onnx_export.to_onnx(mindir, [form.input_name], [form.output_name])
+        model = translate.to_onnx(mindir, [form.input_name], [form.output_name])
         with open(target, "wb") as file:
             file.write(model.SerializeToString())
         return len(model.graph.node)
 
     return _export(net, description, _with_suffix(path, ".onnx"), batch_size, form, write,
-                   lambda file, images: onnx_export.load_onnx(file)(images))
+                   lambda file, images: onnx.load_onnx(file)(images))
 
 
 def _export(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form,
@@ -153,7 +152,7 @@ def count_operators(net: nn.Cell, description: Description, batch_size: int,
 
     Writes nothing.
     """
-    from ghost_ms.deploy.mindir_graph import count_operations
+    from ghost_ms.graph.mindir_graph import count_operations
 
     counts = {}
     for moment in ("before", "after"):
@@ -161,33 +160,6 @@ def count_operators(net: nn.Cell, description: Description, batch_size: int,
         with mindir_of(deployed, description, batch_size, form) as path:
             counts[moment] = count_operations(path)
     return counts
-
-
-def load_mindir(path: str) -> nn.GraphCell:
-    """The network in a MINDIR file, loaded into this process; a stranger's file is better run by `MindirModel`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged; MindSpore never sees what `check_mindir` refuses.
-    """
-    from ghost_ms.deploy.mindir_check import check_mindir
-
-    check_mindir(path)
-    try:
-        return nn.GraphCell(ms.load(path))
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"'{path}' is no whole MINDIR file: {str(error).strip().splitlines()[0]}") from None
-
-
-def run_mindir(path: str, images: np.ndarray) -> np.ndarray:
-    """What a MINDIR file gives for images of its form."""
-    return load_mindir(path)(ms.Tensor(images)).asnumpy()
-
-
-def checkpoint_of_run(folder: str) -> Optional[str]:
-    """The best checkpoint of a run's folder, else the last one, or None."""
-    paths = [os.path.join(folder, "checkpoints", name) for name in ("best.ckpt", "last.ckpt")]
-    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _with_suffix(path: str, suffix: str) -> str:

@@ -5,7 +5,6 @@ from ghost_ms.layers.conv import conv2d, depthwise_conv2d, make_divisible
 from ghost_ms.layers.drop import DropPath, drop_path_rates
 from ghost_ms.layers.dynamic_conv import DynamicConv2d
 from ghost_ms.layers.ghost import DfcAttention, GhostModule, GhostModuleV2, GhostModuleV3, GhostModuleV3Dfc
-from ghost_ms.layers.ghostify import GhostConv2d, ghostify
 from ghost_ms.layers.graph import GraphFeedForward, Grapher, bounded_neighbours, nearest_neighbours
 from ghost_ms.layers.group_norm import SingleGroupNorm
 from ghost_ms.layers.initialize import init_dense, initialize_convolutions, kaiming_fan_out
@@ -24,11 +23,11 @@ from ghost_ms.layers.versatile import VConv2d
 
 __all__ = [
     "AdaptiveAveragePool", "BranchMix", "ConvBnAct", "ConvMlp", "DepthwiseSeparable", "DfcAttention", "DropPath",
-    "DynamicConv2d", "GhostConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc",
+    "DynamicConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc",
     "GraphFeedForward", "Grapher", "InvertedResidual", "LeakyIntegrateFire", "LegoConv2d", "Mlp", "OverlapPatchEmbed",
     "ReparamConv2d", "ScaledDotProductAttention", "SingleGroupNorm", "SizeGuard", "SparseLegoConv2d", "SqueezeExcite",
     "VConv2d", "bounded_neighbours", "conv2d", "cut_patches", "depthwise_conv2d", "drop_path_rates", "fuse_branches",
-    "fuse_cells", "gelu", "ghostify", "init_dense", "initialize_convolutions", "kaiming_fan_out", "layer_norm",
+    "fuse_cells", "gelu", "init_dense", "initialize_convolutions", "kaiming_fan_out", "layer_norm",
     "make_divisible", "map_to_tokens", "nearest_neighbours", "patch_grid", "resize_attention_bias", "resize_table",
     "resize_tokens", "same_conv2d", "split_heads", "token_table", "tokens_to_map", "upsample_nearest",
 ]

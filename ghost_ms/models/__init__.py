@@ -1,11 +1,12 @@
-"""Every backbone family; a module of this package is imported, and so registered, by being here."""
+"""Networks: cards and constructors by name; a module of `backbones` is registered by being there."""
 import importlib
 import pkgutil
 
+from ghost_ms.models import backbones
 from ghost_ms.models.backbone import Backbone, FeatureInfo
-from ghost_ms.models.registry import ModelCard, create_model, list_models, model_card, register
+from ghost_ms.models.registry import ModelCard, build_model, list_models, model_card, register
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.iter_modules(backbones.__path__):
+    importlib.import_module(f"{backbones.__name__}.{_module.name}")
 
-__all__ = ["Backbone", "FeatureInfo", "ModelCard", "create_model", "list_models", "model_card", "register"]
+__all__ = ["Backbone", "FeatureInfo", "ModelCard", "build_model", "list_models", "model_card", "register"]

@@ -5,7 +5,7 @@ A family file registers its variants with `@register(ModelCard(...))`; the funct
 import dataclasses
 import difflib
 import fnmatch
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ghost_ms.core.text import printable
 
@@ -129,46 +129,29 @@ def list_models(pattern: str = "*") -> List[str]:
     return sorted(fnmatch.filter(_CARDS, pattern))
 
 
-def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size: Optional[Tuple[int, int]] = None,
-                 classes: Optional[Sequence[str]] = None, **kwargs):
-    """Build a registered variant, freshly initialised or with released weights.
-
-    A file that this package wrote says what its network was built with. What is not given here is taken from it; what
-    is given and would make the same weights compute something else is refused.
+def build_model(name: str, *, input_size: Optional[Tuple[int, int]] = None, **kwargs):
+    """Build a registered variant, freshly initialised.
 
     Args:
         name: a name from `list_models()`.
-        pretrained: True for the released weights (fetched once, then kept in the cache), or a path of a PyTorch,
-            safetensors or MindSpore file. The classifier of another class count is left fresh, with a warning; the
-            first convolution is summed or repeated for another number of channels, with a warning. This is the only
-            step that needs `ghost_ms.weights`, which is imported for it alone.
         input_size: (height, width) the network will see. Networks with position tables are built for it; purely
             convolutional ones take any size as they are and need nothing.
-        classes: names of the classes it is to tell, in their order. A file that names as many but other classes
-            leaves the classifier fresh; the same names in another order have its rows exchanged; both with a warning.
         kwargs: `num_classes`, `in_channels`, `drop_rate`, `drop_path_rate` and what the family adds.
 
     Returns:
         the network; its `card` says what is published, its `arguments` what it was built with.
 
     Raises:
-        ValueError: unknown name, with the nearest ones; no weights are released, or they do not fit, or are of
-            another network than asked for.
-        OSError: the weights cannot be fetched or opened.
+        ValueError: unknown name, with the nearest ones.
         TypeError: an argument that the family does not have.
     """
-    card, file, arguments = model_card(name), None, kwargs
-    if pretrained:
-        from ghost_ms.weights.load import open_pretrained
+    card = model_card(name)
+    return build(card, sized(card, kwargs, input_size))
 
-        file = open_pretrained(card, pretrained)
-        arguments, input_size = file.settle(card, kwargs, input_size)
-    if input_size is not None and card.sized:
-        arguments = {**arguments, "input_size": tuple(input_size)}
-    net = build(card, arguments)
-    if file is not None:
-        file.fill(net, kwargs, classes)
-    return net
+
+def sized(card: ModelCard, arguments: Dict[str, Any], input_size: Optional[Tuple[int, int]]) -> Dict[str, Any]:
+    """The arguments with the input size in them, where the network is built for one."""
+    return arguments if input_size is None or not card.sized else {**arguments, "input_size": tuple(input_size)}
 
 
 def build(card: ModelCard, arguments: Dict[str, Any]):

@@ -6,10 +6,11 @@ import json
 import pathlib
 from typing import Any, Dict, List, Optional, Sequence
 
-from ghost_ms.core.files import write_text
+from ghost_ms.core.tables import size_text
 from ghost_ms.models.registry import ModelCard, model_card
 
-#: Activations of every variant at its published size; written by `python -m ghost_ms.analysis.complexity [MODEL ...]`.
+#: Activations of every variant at its published size; written by
+#: `python -m ghost_ms.analysis.measure.complexity [MODEL ...]`.
 ACTIVATIONS = pathlib.Path(__file__).parent / "activations.json"
 MARKDOWN_COLUMNS = ("model", "params (M)", "MACs (M)", "input", "top-1 published", "weights", "arXiv")
 COLUMNS = MARKDOWN_COLUMNS[:3] + ("activations (M)",) + MARKDOWN_COLUMNS[3:]
@@ -51,12 +52,6 @@ def arrange(names: Sequence[str], order: str = "name", family: Optional[str] = N
     return [row["name"] for row in rows]
 
 
-def size_text(size: Sequence[int]) -> str:
-    """224, or 160x192 where the sides differ."""
-    height, width = size
-    return str(height) if height == width else f"{height}x{width}"
-
-
 def _cells(card: ModelCard) -> Dict[str, str]:
     activations = _activations().get(card.name)
     return {"model": card.name, "params (M)": f"{card.params / 1e6:.2f}", "MACs (M)": f"{card.macs / 1e6:,.0f}",
@@ -81,27 +76,3 @@ def as_csv(names: Sequence[str]) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return file.getvalue()
-
-
-def as_text(rows: List[List[str]]) -> str:
-    """Aligned columns for a terminal; the first row is the header."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
-
-
-def as_markdown(rows: List[List[str]]) -> str:
-    """The same as a Markdown table."""
-    header, *body = rows
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *body])
-
-
-def update(path: str, mark: str, text: str) -> None:
-    """Put a text between `<!-- MARK -->` and `<!-- /MARK -->` of a file; ValueError where it has no such pair."""
-    start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
-    with open(path, encoding="utf-8") as file:
-        old = file.read()
-    if old.count(start) != 1 or old.count(end) != 1:
-        raise ValueError(f"'{path}' has no pair of marks {start.strip()} and {end}")
-    before, rest = old.split(start)
-    after = rest.split(end)[1]
-    write_text(path, f"{before}{start}\n{text}\n\n{end}{after}")

@@ -6,17 +6,17 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
+from ghost_ms.checkpoints.checkpoint import Description
 from ghost_ms.config import Config
-from ghost_ms.device import World
 from ghost_ms.config import TrainConfig
-from ghost_ms.training.checkpoint import Description
+from ghost_ms.core.device import World
+from ghost_ms.surgery.replayable_dropout import make_restorable
+from ghost_ms.tasks.classification.loss import create_loss
 from ghost_ms.training.clip import create_clip
-from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.distillation import Distillation, load_teacher
+from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.groups import classifier_names, freeze
-from ghost_ms.training.loss import create_loss
-from ghost_ms.training.masks import make_restorable
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.precision import create_scaler, mixed, synchronize_batch_norm
 from ghost_ms.training.step import TrainStep

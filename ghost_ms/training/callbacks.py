@@ -8,8 +8,8 @@ from mindspore import Tensor
 
 from ghost_ms.config import Config
 from ghost_ms.config.checks import duration
+from ghost_ms.core.device import World
 from ghost_ms.core.files import whole_file
-from ghost_ms.device import World
 from ghost_ms.training.score import best_row
 
 

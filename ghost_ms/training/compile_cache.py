@@ -16,10 +16,10 @@ from typing import Any, Iterator, Optional, Sequence
 import mindspore as ms
 
 import ghost_ms
+from ghost_ms.checkpoints.checkpoint import Description
 from ghost_ms.config import Config
+from ghost_ms.core.device import World
 from ghost_ms.core.files import write_text
-from ghost_ms.device import World
-from ghost_ms.training.checkpoint import Description
 from ghost_ms.training.resume import FREE, flat
 
 #: Keys that may change during a training, and yet are in the graph.

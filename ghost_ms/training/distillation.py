@@ -7,13 +7,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from ghost_ms.checkpoints.checkpoint import Description, restore
 from ghost_ms.config import DataConfig, DistillConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data.classes import match
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
-from ghost_ms.models import create_model, model_card
-from ghost_ms.training.checkpoint import Description, restore
-from ghost_ms.weights.files import class_names, open_file
+from ghost_ms.factory import create_model
+from ghost_ms.models import model_card
+from ghost_ms.models.imagenet import class_names
+from ghost_ms.weights.files import open_file
 from ghost_ms.weights.load import load_pretrained
 
 #: Shares of red, green and blue in grey (ITU-R BT.601), as Pillow converts.
@@ -247,9 +249,9 @@ def _checkpoint(path: str) -> _Known:
 
 def _exported(path: str) -> _Known:
     # Exporting builds on checkpoints; importing it first would close a circle.
-    from ghost_ms.deploy.export import load_mindir
-    from ghost_ms.deploy.form import Form
-    from ghost_ms.deploy.sidecar import read_sidecar
+    from ghost_ms.runtime.mindir import load_mindir
+    from ghost_ms.runtime.sidecar import read_sidecar
+    from ghost_ms.runtime.signature import Form
 
     sidecar = read_sidecar(path)
     if sidecar.form != Form():

@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, nn, ops
 
-from ghost_ms.device import World
+from ghost_ms.core.device import World
 
 
 def _sum(values: np.ndarray) -> np.ndarray:

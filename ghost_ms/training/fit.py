@@ -6,32 +6,32 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mindspore import nn
 
-from ghost_ms import device
 from ghost_ms.checkpoints import reconcile
+from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.manager import States, states_in
+from ghost_ms.checkpoints.own_folder import run_folder
 from ghost_ms.config import Config
+from ghost_ms.core import device
+from ghost_ms.core.device import World
 from ghost_ms.core.files import write_link
 from ghost_ms.core.streams import unbreakable
 from ghost_ms.data.check import cache_file, check_split
 from ghost_ms.data.datasets import Source, open_source
 from ghost_ms.data.loader import Shard, steps_per_epoch
-from ghost_ms.device import World
+from ghost_ms.tasks.classification.class_weights import class_weights
+from ghost_ms.tasks.classification.multilabel import DEFAULT_THRESHOLD, check_sets
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.callbacks import Callback, of_recipe
-from ghost_ms.training.checkpoint import Description
-from ghost_ms.training.class_weights import class_weights
 from ghost_ms.training.compile_cache import CompileCache, step_folder
 from ghost_ms.training.curves import write_course
 from ghost_ms.training.facts import device_line, first_lines
-from ghost_ms.training.folder import run_folder
 from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.loop import Training
-from ghost_ms.training.multilabel import DEFAULT_THRESHOLD, check_sets
 from ghost_ms.training.precision import check_precision
 from ghost_ms.training.progress import Reporter
 from ghost_ms.training.resume import Found, Progress, check_unchanged, find, flat, load_state, passed_over
 from ghost_ms.training.schedule import learning_rates, scaled
 from ghost_ms.training.score import best_row
-from ghost_ms.training.states import States, states_in
 from ghost_ms.training.step import TrainStep
 
 

@@ -8,23 +8,23 @@ from typing import Callable, Dict, Iterator, Optional, Sequence
 
 from mindspore import Tensor
 
+from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
+from ghost_ms.checkpoints.manager import States
 from ghost_ms.config import Config, TrainConfig
+from ghost_ms.core.device import World
 from ghost_ms.data.datasets import Source
 from ghost_ms.data.loader import Shard, TrainingBatches, evaluation_batches, steps_per_epoch, training_batches
-from ghost_ms.device import World
+from ghost_ms.tasks.classification.evaluate import NotFinite, evaluate, evaluate_sets
 from ghost_ms.training import memory
 from ghost_ms.training.build import activation_slope
 from ghost_ms.training.callbacks import Callback
-from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.compile_cache import CompileCache
 from ghost_ms.training.curves import write_course
 from ghost_ms.training.distributed import Vote, average_statistics, sum_over_ranks
-from ghost_ms.training.evaluate import NotFinite, evaluate, evaluate_sets
 from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.progress import Reporter, Waiting, peak_memory
 from ghost_ms.training.resume import Progress, whole_state
 from ghost_ms.training.score import EMA, FIGURES, HOLDS_EMA, RAW, accuracy_text, best_row, holds_ema
-from ghost_ms.training.states import States
 from ghost_ms.training.step import Health, TrainStep
 from ghost_ms.training.unreadable import Unreadable
 from ghost_ms.training.watch import trace

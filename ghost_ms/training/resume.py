@@ -18,13 +18,13 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import mindspore as ms
 from mindspore import Parameter
 
+from ghost_ms.checkpoints.checkpoint import Description, read_state
+from ghost_ms.checkpoints.manager import no_states_in, states_in
 from ghost_ms.config import Config
 from ghost_ms.core import strict_json
+from ghost_ms.core.device import World
 from ghost_ms.core.text import printable
-from ghost_ms.device import World
-from ghost_ms.training.checkpoint import Description, read_state
 from ghost_ms.training.distributed import from_main, gather, is_statistic
-from ghost_ms.training.states import no_states_in, states_in
 from ghost_ms.training.step import TrainStep
 
 #: Keys of the recipe that may be others when a training goes on: none decides what is learned from here on, or what

@@ -6,10 +6,10 @@ from mindspore import Parameter, Tensor, amp, nn, ops
 
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.layers import tokens_to_map
+from ghost_ms.tasks.classification.loss import hits
 from ghost_ms.training.clip import ClipNorm
 from ghost_ms.training.distillation import Distillation
 from ghost_ms.training.ema import Ema
-from ghost_ms.training.loss import hits
 from ghost_ms.training.optimizer import FlatOptimizer
 
 # Maps over gradients: a loop in `construct` over hundreds of them compiles in minutes.

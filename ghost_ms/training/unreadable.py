@@ -4,10 +4,10 @@ from typing import List, Sequence
 
 import numpy as np
 
+from ghost_ms.core.device import World
 from ghost_ms.core.files import write_text
 from ghost_ms.core.text import printable
 from ghost_ms.data.datasets import Source
-from ghost_ms.device import World
 from ghost_ms.training.distributed import sum_over_ranks
 
 #: Images that a line names.

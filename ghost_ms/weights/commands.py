@@ -7,10 +7,11 @@ from mindspore import nn
 
 from ghost_ms.core.text import printable
 from ghost_ms.models import model_card
+from ghost_ms.models.imagenet import class_names
 from ghost_ms.models.registry import ModelCard, build
 from ghost_ms.weights import agreement
 from ghost_ms.weights.convert import torch_state
-from ghost_ms.weights.files import WeightFile, class_names, describe, open_file, write
+from ghost_ms.weights.files import WeightFile, describe, open_file, write
 from ghost_ms.weights.load import load_weights, settle
 from ghost_ms.weights.report import Report
 

@@ -3,7 +3,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -11,13 +11,13 @@ from safetensors.numpy import save_file
 
 from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.core.text import printable
+from ghost_ms.models.imagenet import class_names
 from ghost_ms.models.registry import ModelCard
 from ghost_ms.weights import agreement, ckpt_file, described
 from ghost_ms.weights.torch_file import read
 
-#: Key under which a file of this package describes its network, as `training.checkpoint` reads it.
+#: Key under which a file of this package describes its network, as `checkpoints.checkpoint` reads it.
 DESCRIPTION = "ghost_ms"
-CLASSES = pathlib.Path(__file__).parent.parent / "data" / "imagenet_classes.txt"
 
 
 @dataclasses.dataclass
@@ -73,21 +73,9 @@ def read_ckpt(path) -> Tuple[Dict[str, np.ndarray], Optional[dict]]:
         raise ValueError(f"cannot read {path}: {reason}") from None
 
 
-def imagenet_classes() -> List[str]:
-    """The names of ImageNet-1K's 1000 classes, in their order."""
-    return CLASSES.read_text(encoding="utf-8").splitlines()
-
-
-def class_names(card: ModelCard, num_classes: int) -> List[str]:
-    """Names of ImageNet-1K's classes for a network that has those; 'class 0', 'class 1', ... for any other."""
-    if num_classes == card.num_classes == 1000:
-        return imagenet_classes()
-    return [f"class {index}" for index in range(num_classes)]
-
-
 def describe(card: ModelCard, num_classes: int, input_size: Optional[Tuple[int, int]] = None,
              in_channels: Optional[int] = None) -> str:
-    """What a file says of itself: the JSON form of `training.checkpoint.Description`."""
+    """What a file says of itself: the JSON form of `checkpoints.checkpoint.Description`."""
     channels = in_channels or len(card.mean)
     mean, std = (values if channels == len(values) else [float(np.mean(values))] * channels
                  for values in (card.mean, card.std))

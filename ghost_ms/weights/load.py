@@ -7,13 +7,14 @@ import numpy as np
 from mindspore import nn
 
 from ghost_ms.core.text import printable
+from ghost_ms.models.imagenet import imagenet_names
 from ghost_ms.models.registry import ModelCard, build
 from ghost_ms.weights import agreement
 from ghost_ms.weights import fetch
 from ghost_ms.weights.averaged import WEIGHTS, averaged
 from ghost_ms.weights.channels import other_channels, said
 from ghost_ms.weights.convert import Difference, fitted, load_torch_state, torch_names
-from ghost_ms.weights.files import WeightFile, imagenet_classes, open_file
+from ghost_ms.weights.files import WeightFile, open_file
 from ghost_ms.weights.manifest import releases
 from ghost_ms.weights.nearest import classifier, proposal, shapes_only, wanted
 from ghost_ms.weights.pick import pick, prefix_hint, shown, without_prefix
@@ -142,7 +143,7 @@ class _Filling:
         """Row in the file of each class; [] where one of the two does not name its classes, None for other classes."""
         if self.file.described is None or self.choice.classes is None:
             return []
-        return agreement.class_order(self.file.described["classes"], self.choice.classes, imagenet_classes())
+        return agreement.class_order(self.file.described["classes"], self.choice.classes, imagenet_names())
 
     def why_fresh(self, names: Sequence[str], order: Optional[List[int]]) -> Optional[str]:
         """'' where it was asked for, None where the file's classifier is taken."""

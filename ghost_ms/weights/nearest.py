@@ -6,7 +6,7 @@ from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.models.registry import create_model, list_models, model_card, nearest
+from ghost_ms.models.registry import build_model, list_models, model_card, nearest
 from ghost_ms.weights.convert import BOOKKEEPING, Difference, fitted, is_spare, torch_names
 from ghost_ms.weights.pick import Wanted, without_prefix
 
@@ -46,7 +46,7 @@ def _difference(model: str, state: Mapping[str, np.ndarray]) -> Tuple[Difference
     """
     card = model_card(model)
     with shapes_only():
-        net = create_model(model)
+        net = build_model(model)
         heads = classifier(net, card.num_classes)
         names = torch_names(net)
         if all(name in state for name in names):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghost_ms.analysis import bench_worker, benchmark, plots
+from ghost_ms.analysis.measure import bench_worker, benchmark, plots
 from ghost_ms.cli import main
-from ghost_ms.deploy import lite
-from ghost_ms.models import model_card, table
+from ghost_ms.core import tables
+from ghost_ms.models import model_card
+from ghost_ms.runtime import lite
 from tests.tiny import registered
 
 #: Speaks the worker's protocol with times that are known: 1 ms, 2 ms, ... for the calls of a round.
@@ -47,7 +48,7 @@ def test_statistics_are_of_the_times_that_the_process_reports():
 def test_a_process_that_dies_leaves_its_last_words(script, words):
     worker = benchmark._Worker(_result(), [sys.executable, "-c", script])
     assert worker.time(1) == [] and words in worker.finish().error
-    assert words in table.as_text(benchmark.rows([worker.result]))
+    assert words in tables.as_text(benchmark.rows([worker.result]))
 
 
 def test_tables_hold_every_figure():

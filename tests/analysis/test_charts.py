@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from ghost_ms.analysis import charts
-from ghost_ms.analysis.charts import Point, Series
+from ghost_ms.analysis.report import charts
+from ghost_ms.analysis.report.charts import Point, Series
 
 SVG = "{http://www.w3.org/2000/svg}"
 

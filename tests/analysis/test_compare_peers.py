@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ghost_ms.analysis.benchmark import Result
+from ghost_ms.analysis.measure.benchmark import Result
 from ghost_ms.core import interpreter
 from ghost_ms.models import list_models
 from tests.analysis.test_benchmark import PEER
@@ -47,7 +47,7 @@ def test_a_peer_is_asked_only_for_what_it_has_and_by_its_own_name(compare, optio
 def test_every_backend_runs_in_its_own_environment(compare, options):
     command = {result.backend: compare.command_of(result, options)
                for result in compare.results_of("ghostnet_100", compare.BACKENDS, options)}
-    assert command["lite"] == interpreter.command("ghost_ms.analysis.bench_worker")
+    assert command["lite"] == interpreter.command("ghost_ms.analysis.measure.bench_worker")
     assert command["timm onnx"] == ["/torch/python", str(SCRIPTS / "peer_worker.py")]
     assert command["mindcv"][0] == sys.executable and "/peers/mindcv" in command["mindcv"][2]
 

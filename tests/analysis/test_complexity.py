@@ -7,7 +7,7 @@ import pytest
 from mindspore import nn, ops
 
 from ghost_ms import create_model, list_models, model_card
-from ghost_ms.analysis.complexity import count_layers, part_of, total
+from ghost_ms.analysis.measure.complexity import count_layers, part_of, total
 from ghost_ms.cli import main
 from ghost_ms.layers import ScaledDotProductAttention, split_heads
 from ghost_ms.layers.pool import AdaptiveAveragePool
@@ -90,7 +90,7 @@ def test_the_counter_agrees_with_the_card(name):
     counted = total(count_layers(create_model(name, input_size=card.input_size), 3, card.input_size))
     assert counted.macs == pytest.approx(card.macs, rel=5e-3)
     assert counted.params + card.unused_params == card.params
-    assert counted.activations == read_activations()[name], "run python -m ghost_ms.analysis.complexity " + name
+    assert counted.activations == read_activations()[name], "run python -m ghost_ms.analysis.measure.complexity " + name
 
 
 def test_activations_of_every_variant_are_known():

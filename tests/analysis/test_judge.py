@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghost_ms.analysis import judge, measures
+from ghost_ms.tasks.classification import judge, measures
 
 LABELS = np.array([0, 0, 1, 1, 2], np.int32)
 SHARES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05], [0.4, 0.3, 0.3]])

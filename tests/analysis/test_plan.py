@@ -8,7 +8,7 @@ import sys
 import pytest
 from mindspore import nn
 
-from ghost_ms.analysis import plan
+from ghost_ms.analysis.measure import plan
 from ghost_ms.cli import main
 
 ROOT = pathlib.Path(__file__).parents[2]

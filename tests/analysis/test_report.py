@@ -10,15 +10,17 @@ import pytest
 from PIL import Image
 
 from ghost_ms import list_models, model_card
-from ghost_ms.analysis import judge, mistakes, report, run_folder
-from ghost_ms.analysis.benchmark import Result, as_csv
-from ghost_ms.analysis.html_parts import row_of_cards
-from ghost_ms.analysis.report_models import read_bench
-from ghost_ms.analysis.report_runs import MISTAKES, JudgedRun, judged
-from ghost_ms.analysis.run_folder import read_run
+from ghost_ms.analysis.measure import verify
+from ghost_ms.analysis.measure.benchmark import Result, as_csv
+from ghost_ms.analysis.report import mistakes, page
+from ghost_ms.analysis.report.html_parts import row_of_cards
+from ghost_ms.analysis.report.models import read_bench
+from ghost_ms.analysis.report.trainings import MISTAKES, JudgedRun, judged
+from ghost_ms.checkpoints import run_folder
+from ghost_ms.checkpoints.run_folder import read_run
 from ghost_ms.cli import main
 from ghost_ms.data.datasets import Source
-from ghost_ms.deploy import verify
+from ghost_ms.tasks.classification import judge
 from tests.tiny import registered
 
 #: Registered while the page is made.
@@ -70,7 +72,7 @@ def test_results_of_verify_are_read_too(tmp_path):
     network, file = read_bench(path)
     assert (network.backend, network.values["compile_s"], network.values["images_per_second"]) == ("mindspore", 30, 2.5)
     assert (file.backend, file.values["median_ms"], file.values["size_mb"]) == ("onnx", 250, 113.4)
-    assert "Latency, onnx, batch 1" in report.page([], [network, file])
+    assert "Latency, onnx, batch 1" in page.page([], [network, file])
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +128,7 @@ def test_without_predictions_or_data_the_page_says_why(finished, tmp_path, capsy
     with registered():
         run = judged(read_run(str(copy)))
         assert run.judgement is None and "there is no checkpoint" in run.missing
-        assert "There are no predictions" in report.page([run], [])
+        assert "There are no predictions" in page.page([run], [])
     assert "no predictions" in capsys.readouterr().err
 
 
@@ -225,13 +227,13 @@ def test_many_classes_are_a_list_of_the_weakest():
     outputs[3] = outputs[4]
     told = judge.judge(lambda images: images, [(outputs, labels)], [f"name {label}" for label in labels])
     run = run_folder.Run("x", [{"epoch": 1.0}], {}, "")
-    text = report.page([JudgedRun(run, told)], [])
+    text = page.page([JudgedRun(run, told)], [])
     assert "Most frequent confusions" in text and "<td>name 3</td>" in text
     assert "The weakest of 60 classes" in text and text.count('class="bar-cell"') == 20
     assert "Worst of 1 mistakes on 60" in text
     outputs = np.eye(60)
     told = judge.judge(lambda images: images, [(outputs, labels)], [f"name {label}" for label in labels])
-    assert "All of 60 test images are recognised." in report.page([JudgedRun(run, told)], [])
+    assert "All of 60 test images are recognised." in page.page([JudgedRun(run, told)], [])
 
 
 @pytest.mark.parametrize("count, columns", [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3), (7, 4)])

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from ghost_ms.analysis import run_folder
-from ghost_ms.analysis.run_folder import best, read_run, recipe_of
+from ghost_ms.checkpoints import run_folder
+from ghost_ms.checkpoints.run_folder import best, read_run, recipe_of
 from ghost_ms.cli import main
 
 HEADER = "epoch,train_loss,test_loss,test_top1,test_top5"

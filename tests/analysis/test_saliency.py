@@ -5,13 +5,13 @@ from mindspore import Tensor, nn, ops
 from PIL import Image
 
 from ghost_ms import create_model, list_models, model_card
-from ghost_ms.analysis import explain, saliency
+from ghost_ms.analysis.explain import explain, saliency
+from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
 from ghost_ms.cli import main
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.layers.graph import DynamicGraphConv
 from ghost_ms.models.backbone import Backbone, FeatureInfo
-from ghost_ms.models.tnt import TNT
-from ghost_ms.training.checkpoint import Description, save_checkpoint
+from ghost_ms.models.backbones.tnt import TNT
 from tests.tiny import Tiny, registered
 
 RNG = np.random.default_rng(0)

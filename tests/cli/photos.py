@@ -2,10 +2,10 @@
 import numpy as np
 from PIL import Image
 
+from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
 from ghost_ms.config import DataConfig
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
-from ghost_ms.training.checkpoint import Description, save_checkpoint
 from tests.tiny import Tiny
 
 CLASSES = ["ant", "bee", "cow", "dog"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghost_ms.analysis import data_show, data_stats
+from ghost_ms.analysis.data import show, stats
 from ghost_ms.cli import main
 from ghost_ms.config import AugmentConfig, Config, DataConfig
 
@@ -124,7 +124,7 @@ def config(root):
 def test_what_the_network_sees(config, erase):
     """The pixels of the step's images, undone to bytes, and of the evaluation's; with their classes."""
     config.augment.random_erasing = erase
-    train, val = data_show.panels(config, 6)
+    train, val = show.panels(config, 6)
     assert train.images.shape == (6, 12, 16, 3) and val.images.shape == (2, 12, 16, 3)
     assert train.images.dtype == val.images.dtype == np.uint8
     for image, name in zip(train.images, train.names):
@@ -136,10 +136,10 @@ def test_what_the_network_sees(config, erase):
 
 def test_mixed_labels_and_sets_have_their_shares():
     classes, mixed = ["cat", "dog", "x" * 50], np.array([0.7, 0.3, 0.0], np.float32)
-    assert data_show._label(np.int32(1), classes) == "dog"
-    assert data_show._label(mixed * 0.9 + 0.1 / 3, classes, 0.1) == "cat 70 %\ndog 30 %"
-    assert data_show._label(np.array([1, 0, 1], np.uint8), classes) == "cat, " + "x" * 22 + "…"
-    assert data_show._label(np.array([0, 0, 0], np.uint8), classes) == "no label"
+    assert show._label(np.int32(1), classes) == "dog"
+    assert show._label(mixed * 0.9 + 0.1 / 3, classes, 0.1) == "cat 70 %\ndog 30 %"
+    assert show._label(np.array([1, 0, 1], np.uint8), classes) == "cat, " + "x" * 22 + "…"
+    assert show._label(np.array([0, 0, 0], np.uint8), classes) == "no label"
 
 
 def test_show_writes_a_picture(root, capsys, tmp_path):
@@ -177,6 +177,6 @@ def test_help(argv, code, capsys):
 
 
 def test_twins_of_data_in_memory():
-    source = data_stats.open_source(DataConfig("embedded"), "val")
+    source = stats.open_source(DataConfig("embedded"), "val")
     doubled = source.subset(np.array([0, 1, 0]))
-    assert data_stats.twins({"train": source.subset(np.arange(2, 9)), "val": doubled}) == [[("val", 0), ("val", 2)]]
+    assert stats.twins({"train": source.subset(np.arange(2, 9)), "val": doubled}) == [[("val", 0), ("val", 2)]]

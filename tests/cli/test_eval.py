@@ -150,7 +150,7 @@ def test_a_file_in_the_folder_of_a_run_takes_its_data(here, files, tmp_path, cap
 
 def test_outputs_that_are_no_numbers_are_no_accuracy(here, capsys):
     """Each weight is a number, and their sum is none."""
-    from ghost_ms.training.checkpoint import load_weights, read_checkpoint, save_checkpoint
+    from ghost_ms.checkpoints.checkpoint import load_weights, read_checkpoint, save_checkpoint
 
     values, description = read_checkpoint("tiny.ckpt")
     net = description.build()

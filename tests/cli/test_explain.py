@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghost_ms.analysis import explain
+from ghost_ms.analysis.explain import explain
 from ghost_ms.cli import main
 from tests.cli import photos
 from tests.tiny import registered
@@ -63,7 +63,7 @@ def test_nothing_is_left_behind_where_it_cannot_be_explained(here, capsys):
 
 
 def test_a_name_is_no_formula_and_no_escape_sequence(here, capsys):
-    from ghost_ms.training.checkpoint import read_checkpoint, save_checkpoint
+    from ghost_ms.checkpoints.checkpoint import read_checkpoint, save_checkpoint
     from tests.tiny import Tiny
 
     _, description = read_checkpoint("tiny.ckpt")

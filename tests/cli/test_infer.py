@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ghost_ms.cli import main
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.predict import BATCH, Classifier
-from ghost_ms.deploy.sidecar import Sidecar
+from ghost_ms.runtime.sidecar import Sidecar
+from ghost_ms.runtime.signature import Form
+from ghost_ms.tasks.classification.predict import BATCH, Classifier
 from tests.cli import photos
 from tests.tiny import registered
 

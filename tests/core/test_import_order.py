@@ -20,7 +20,7 @@ def _run(code, **environment):
 
 @pytest.mark.parametrize("code, culprit", [
     ("import onnx, ghost_ms; ghost_ms.create_model", "onnx"),
-    ("import onnx; from ghost_ms.models import create_model", "onnx"),
+    ("import onnx; from ghost_ms import create_model", "onnx"),
     ("import google.protobuf.message, google.protobuf.descriptor_pb2, ghost_ms.layers", "a module with protobuf")])
 def test_protobuf_first_is_an_import_error(code, culprit):
     returned, said = _run(code)

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghost_ms.config.policy import RAND_WEIGHTS
 from ghost_ms.data.auto_augment import (BILINEAR, IMAGENET_POLICY, LEVELS, NEAREST, OPERATIONS, RAND_OPERATIONS,
-                                        TRIVIAL, WEIGHTS, Canvas, Operation, parse_auto_augment)
+                                        TRIVIAL, Canvas, Operation, parse_auto_augment)
 
 CANVAS = Canvas((9, 8, 7), (NEAREST,))
 
@@ -139,7 +140,7 @@ def test_grammar_of_rand_augment():
     assert policy.layers == 3 and [o.name for o in policy.operations] == list(RAND_OPERATIONS)
     assert {(o.magnitude, o.deviation, o.probability, o.maximum) for o in policy.operations} == {
         (10, float("inf"), 0.7, 12)}
-    np.testing.assert_allclose(policy.weights, np.array(WEIGHTS) / sum(WEIGHTS))
+    np.testing.assert_allclose(policy.weights, np.array(RAND_WEIGHTS) / sum(RAND_WEIGHTS))
     assert policy.weights[RAND_OPERATIONS.index("Invert")] == 0 < policy.weights[RAND_OPERATIONS.index("Rotate")]
     assert policy.weights[RAND_OPERATIONS.index("Rotate")] == max(policy.weights)
 

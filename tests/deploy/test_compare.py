@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ghost_ms.deploy.compare import MARGIN, NUDGES, compare, sensitivity
+from ghost_ms.runtime.compare import MARGIN, NUDGES, compare, sensitivity
 
 IMAGES = np.array([[1.0, 2.0]], np.float32)
 

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghost_ms.analysis.measure.verify_worker import randomize_statistics
+from ghost_ms.checkpoints.checkpoint import Description
 from ghost_ms.cli import main
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.deploy import lite
 from ghost_ms.deploy.export import export_onnx
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.sidecar import write_sidecar
-from ghost_ms.deploy.verify_worker import randomize_statistics
-from ghost_ms.training.checkpoint import Description
+from ghost_ms.deploy.lite import convert
+from ghost_ms.runtime import lite
+from ghost_ms.runtime.sidecar import write_sidecar
+from ghost_ms.runtime.signature import Form
 from tests import tiny
 from tests.data.test_decode import LARGE
 from tests.deploy.test_export import _description
@@ -146,7 +147,7 @@ def networks(program, tmp_path_factory):
             path = str(folder / f"{name}.onnx")
             export_onnx(net, description, path, 1, form)
             paths[name] = str(folder / f"{name}.ms")
-            lite.convert(path, paths[name])
+            convert.convert(path, paths[name])
     return paths
 
 
@@ -210,7 +211,7 @@ def _pixels_network(folder, spec, *kinds):
     description = Description("pixels", {"num_classes": size, "in_channels": spec.channels}, [], spec)
     write_sidecar(path, description, 1, Form(True, True))
     target = str(folder / "pixels.ms")
-    lite.convert(path, target)
+    convert.convert(path, target)
     return target
 
 
@@ -400,7 +401,7 @@ def test_without_lite_cmake_names_the_remedy(program, tmp_path):
 def test_a_network_of_full_size(program, images, tmp_path, capsys):
     description, path = _description("ghostnet_050", (224, 224), num_classes=1000), str(tmp_path / "net.onnx")
     export_onnx(randomize_statistics(description.build()).set_train(False), description, path)
-    lite.convert(path, str(tmp_path / "net.ms"))
+    convert.convert(path, str(tmp_path / "net.ms"))
     (answer,) = _classify(program, tmp_path / "net.ms", images["colour.jpg"])
     capsys.readouterr()
     assert main(["lite", "run", str(tmp_path / "net.ms"), "--image", images["colour.jpg"], "--json"]) == 0

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from ghost_ms import create_model
+from ghost_ms.analysis.measure.verify_worker import randomize_statistics
+from ghost_ms.checkpoints.checkpoint import Description
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import export
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.fuse import count_cells, fold_batchnorm, to_deploy_form
-from ghost_ms.deploy.verify_worker import randomize_statistics
-from ghost_ms.models import create_model
-from ghost_ms.training.checkpoint import Description
+from ghost_ms.runtime import mindir
+from ghost_ms.runtime.sidecar import read_sidecar
+from ghost_ms.runtime.signature import Form
+from ghost_ms.surgery.fold_norms import count_cells, fold_batchnorm, to_deploy_form
 
 
 def _description(name, size=(64, 64), **args):
@@ -55,12 +57,12 @@ def test_mindir_is_written_checked_and_described(batch_size, tmp_path):
     assert report["comparison"].relative < 1e-5 and report["batchnorms"] == 0
     assert sorted(os.listdir(tmp_path / "new folder")) == ["net.json", "net.mindir"]
     assert os.stat(path).st_mode & 0o644 == 0o644
-    np.testing.assert_allclose(export.run_mindir(path, _images().asnumpy()), expected, atol=1e-4)
+    np.testing.assert_allclose(mindir.run_mindir(path, _images().asnumpy()), expected, atol=1e-4)
     sidecar = json.load(open(tmp_path / "new folder" / "net.json"))
     assert sidecar["inputs"] == [{"name": "image", "shape": [batch_size or -1, 3, 64, 64], "dtype": "float32",
                                   "layout": "NCHW"}]
     assert sidecar["outputs"][0] == {"name": "logits", "shape": [batch_size or -1, 10], "dtype": "float32"}
-    assert export.read_sidecar(path) == (description.preprocessing, description.classes, Form(), batch_size, None)
+    assert read_sidecar(path) == (description.preprocessing, description.classes, Form(), batch_size, None)
 
 
 def test_names_in_the_file_are_those_of_the_sidecar(tmp_path):
@@ -74,8 +76,8 @@ def test_names_in_the_file_are_those_of_the_sidecar(tmp_path):
 
 
 def test_a_file_that_differs_is_not_left_behind(tmp_path, monkeypatch):
-    real = export.run_mindir
-    monkeypatch.setattr(export, "run_mindir", lambda path, images: real(path, images) * 1.01)
+    real = mindir.run_mindir
+    monkeypatch.setattr(mindir, "run_mindir", lambda path, images: real(path, images) * 1.01)
     description = _description("ghostnet_050")
     with pytest.raises(ValueError, match="differs from the network"):
         export.export_mindir(description.build(), description, str(tmp_path / "net.mindir"))
@@ -87,10 +89,10 @@ def test_damaged_files_are_refused(tmp_path):
     export.export_mindir(_description("ghostnet_050").build(), _description("ghostnet_050"), str(path))
     path.write_bytes(path.read_bytes()[:10000])
     with pytest.raises(ValueError, match="no whole MINDIR"):
-        export.load_mindir(str(path))
+        mindir.load_mindir(str(path))
     (tmp_path / "net.json").write_text("{}")
     with pytest.raises(ValueError, match="no sidecar of an export"):
-        export.read_sidecar(str(path))
+        read_sidecar(str(path))
     os.remove(tmp_path / "net.json")
     with pytest.raises(FileNotFoundError, match="has no sidecar"):
-        export.read_sidecar(str(path))
+        read_sidecar(str(path))

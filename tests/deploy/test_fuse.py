@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from ghost_ms.deploy.fuse import count_cells, fold_final_norm, to_deploy_form
-from ghost_ms.deploy.verify_worker import randomize_statistics
+from ghost_ms.analysis.measure.verify_worker import randomize_statistics
 from ghost_ms.layers import LegoConv2d
 from ghost_ms.layers.reparam import affine_of, biased_conv, fold_affine_ahead, takes_no_padding
-from ghost_ms.models.cmt import CMT
-from ghost_ms.models.hire_mlp import HireMlp
-from ghost_ms.models.wavemlp import WaveMlp, phase_by_channel, phase_by_depthwise
+from ghost_ms.models.backbones.cmt import CMT
+from ghost_ms.models.backbones.hire_mlp import HireMlp
+from ghost_ms.models.backbones.wavemlp import WaveMlp, phase_by_channel, phase_by_depthwise
+from ghost_ms.surgery.fold_norms import count_cells, fold_final_norm, to_deploy_form
 from tests.deploy.test_onnx import ShortParameterNet
 
 WIDTHS = (16, 24, 32, 48)

@@ -7,11 +7,15 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from ghost_ms.analysis.measure.verify_worker import randomize_statistics
 from ghost_ms.cli import main
-from ghost_ms.deploy import export, mindir_process, onnx_export, predict, quantize
-from ghost_ms.deploy.mindir_check import check_mindir
-from ghost_ms.deploy.mindir_graph import read_graph
-from ghost_ms.deploy.verify_worker import randomize_statistics
+from ghost_ms.deploy import export
+from ghost_ms.deploy.quantize import int8
+from ghost_ms.graph.mindir_check import check_mindir
+from ghost_ms.graph.mindir_graph import read_graph
+from ghost_ms.runtime import onnx as onnx_runtime
+from ghost_ms.runtime import mindir
+from ghost_ms.tasks.classification import predict
 from tests import tiny
 from tests.deploy.test_export import _description, _images
 
@@ -75,7 +79,7 @@ def test_a_mindir_file_that_cannot_be_is_refused(change, reason, exported, tmp_p
     change(model)
     path = tmp_path / "net.mindir"
     path.write_bytes(model.SerializePartialToString())
-    for use in (check_mindir, export.load_mindir, read_graph, predict.run_file):
+    for use in (check_mindir, mindir.load_mindir, read_graph, predict.run_file):
         with pytest.raises(ValueError, match=f"^'.*net.mindir' is no whole MINDIR file: it .*{reason}") as caught:
             use(str(path))
         assert "\n" not in str(caught.value)
@@ -92,7 +96,7 @@ def test_a_field_given_twice_is_refused(exported, tmp_path):
 def test_what_is_no_mindir_file(content, tmp_path):
     (tmp_path / "net.mindir").write_bytes(content)
     with pytest.raises(ValueError, match="'.*net.mindir' is no whole MINDIR file: it "):
-        export.load_mindir(str(tmp_path / "net.mindir"))
+        mindir.load_mindir(str(tmp_path / "net.mindir"))
 
 
 def _lacking_input(exported, path):
@@ -107,7 +111,7 @@ def _lacking_input(exported, path):
 def test_a_file_that_crashes_mindspore_is_one_sentence(exported, tmp_path, capsys):
     path = _lacking_input(exported, tmp_path / "net.mindir")
     check_mindir(path)
-    alone = subprocess.run([sys.executable, "-m", "ghost_ms.deploy.mindir_process", path], input='{"input": "x"}',
+    alone = subprocess.run([sys.executable, "-m", "ghost_ms.runtime.mindir", path], input='{"input": "x"}',
                            capture_output=True, text=True)
     with pytest.raises(ValueError, match="^MindSpore cannot run '.*net.mindir': its process died by SIGSEGV$"):
         predict.run_file(path)(_images((32, 32), 1).asnumpy())
@@ -116,8 +120,8 @@ def test_a_file_that_crashes_mindspore_is_one_sentence(exported, tmp_path, capsy
 
 def test_a_mindir_file_in_a_process_of_its_own_gives_the_same(exported):
     images = _images((32, 32), 1).asnumpy()
-    expected = export.run_mindir(str(exported / "net.mindir"), images)
-    with mindir_process.MindirModel(str(exported / "net.mindir")) as model:
+    expected = mindir.run_mindir(str(exported / "net.mindir"), images)
+    with mindir.MindirModel(str(exported / "net.mindir")) as model:
         np.testing.assert_array_equal(model(images), expected)
         with pytest.raises(ValueError, match="MindSpore cannot run '.*net.mindir': [^\n]*$"):
             model(images[:, :2])
@@ -174,7 +178,7 @@ def _first(model):
     (lambda m: m.graph.node[0].input.__setitem__(0, "nothing"), "no whole ONNX")])
 def test_an_onnx_file_that_cannot_be_is_refused(change, reason, exported, tmp_path):
     path = _change(onnx.ModelProto(), exported / "net.onnx", tmp_path / "net.onnx", change)
-    for use in (onnx_export.load_onnx, quantize.read_float, predict.run_file):
+    for use in (onnx_runtime.load_onnx, int8.read_float, predict.run_file):
         with pytest.raises(ValueError, match=f"^'.*net.onnx' is no whole ONNX file: .*({reason})|{reason}") as caught:
             use(path)
         assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
@@ -184,7 +188,7 @@ def test_an_onnx_file_that_cannot_be_is_refused(change, reason, exported, tmp_pa
 def test_what_is_no_onnx_file(content, tmp_path):
     (tmp_path / "net.onnx").write_bytes(content)
     with pytest.raises(ValueError, match="'.*net.onnx' is no whole ONNX file: it "):
-        onnx_export.load_onnx(str(tmp_path / "net.onnx"))
+        onnx_runtime.load_onnx(str(tmp_path / "net.onnx"))
 
 
 def test_outputs_of_an_exported_file_that_are_no_numbers(exported, tmp_path, capsys):
@@ -211,7 +215,7 @@ def test_outputs_of_an_exported_file_that_are_no_numbers(exported, tmp_path, cap
 
 def test_images_of_another_size_are_one_sentence(exported):
     with pytest.raises(ValueError, match="'.*net.onnx' takes other images: [^\n]*$"):
-        onnx_export.load_onnx(str(exported / "net.onnx"))(np.zeros((1, 3, 9, 9), np.float32))
+        onnx_runtime.load_onnx(str(exported / "net.onnx"))(np.zeros((1, 3, 9, 9), np.float32))
     with pytest.raises(ValueError, match=r"takes 1 arrays \(image\), not 2"):
-        onnx_export.load_onnx(str(exported / "net.onnx"))(np.zeros(1), np.zeros(1))
+        onnx_runtime.load_onnx(str(exported / "net.onnx"))(np.zeros(1), np.zeros(1))
     assert ms.get_context("device_target") == "CPU"

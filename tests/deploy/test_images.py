@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghost_ms.analysis import explain, mistakes
+from ghost_ms.analysis.explain import explain
+from ghost_ms.analysis.report import mistakes
 from ghost_ms.config import AugmentConfig, Config, DataConfig
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.decode import turned
 from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.deploy import calibration, predict
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.sidecar import Sidecar
+from ghost_ms.deploy.quantize import calibration
+from ghost_ms.runtime.sidecar import Sidecar
+from ghost_ms.runtime.signature import Form
+from ghost_ms.tasks.classification import predict
 from tests.data.test_decode import LARGE
 
 WAYS = ("training", "evaluation", "inference", "raw inference", "calibration", "explanation", "report")

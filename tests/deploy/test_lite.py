@@ -10,18 +10,20 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from ghost_ms.analysis.measure.verify_worker import randomize_statistics
 from ghost_ms.cli import main
-from ghost_ms.deploy import lite, predict
 from ghost_ms.deploy.export import export_onnx
-from ghost_ms.deploy.verify_worker import randomize_statistics
+from ghost_ms.deploy.lite import convert
 from ghost_ms.layers import graph as graph_layers
+from ghost_ms.runtime import lite
+from ghost_ms.tasks.classification import predict
 from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
 pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from ghost_ms.deploy.onnx_lite import lower_for_lite  # noqa: E402
+from ghost_ms.deploy.lite.lower import lower_for_lite  # noqa: E402
 
 installed = pytest.mark.skipif(lite.lite_python() is None, reason="no MindSpore Lite: bash scripts/setup_lite.sh")
 ROOT = pathlib.Path(__file__).parents[2]
@@ -110,7 +112,7 @@ def test_groups_with_a_few_channels_on_one_side_become_depthwise(outputs, inputs
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """(checkpoint, ONNX file with its sidecar) of a small network."""
-    from ghost_ms.training.checkpoint import save_checkpoint
+    from ghost_ms.checkpoints.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp("lite")
     description = _description("mobilenetv3_small_100")
@@ -146,10 +148,10 @@ def test_a_file_for_servers_and_other_batches(exported, tmp_path):
     description, source, target = _description("mobilenetv3_small_100"), *(
         str(tmp_path / name) for name in ("net.onnx", "lite.mindir"))
     export_onnx(randomize_statistics(description.build()).set_train(False), description, source, 0)
-    lite.convert(source, str(tmp_path / "four.ms"), batch_size=4)
+    convert.convert(source, str(tmp_path / "four.ms"), batch_size=4)
     assert json.load(open(tmp_path / "four.json"))["inputs"][0]["shape"] == [4, 3, 64, 64]
     assert json.load(open(tmp_path / "net.json"))["inputs"][0]["shape"] == [-1, 3, 64, 64]
-    lite.convert(source, target, "none", 0)
+    convert.convert(source, target, "none", 0)
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
     expected = predict.run_file(source)(images)
     with lite.LiteModel(target) as model:
@@ -172,10 +174,10 @@ def _fails(capsys, argv, *words):
 
 @installed
 def test_another_network_is_told_apart(exported, tmp_path, capsys):
-    from ghost_ms.training.checkpoint import save_checkpoint
+    from ghost_ms.checkpoints.checkpoint import save_checkpoint
 
     target, other = str(tmp_path / "net.ms"), str(tmp_path / "other.ckpt")
-    lite.convert(exported[1], target)
+    convert.convert(exported[1], target)
     description = _description("mobilenetv3_small_100")
     save_checkpoint(description.build(), other, description)
     _fails(capsys, ["lite", "check", target, "--against", other], "differs from", "of the largest output")
@@ -184,7 +186,7 @@ def test_another_network_is_told_apart(exported, tmp_path, capsys):
 @installed
 def test_damaged_models_are_refused(exported, tmp_path, capsys):
     whole = tmp_path / "net.ms"
-    lite.convert(exported[1], str(whole))
+    convert.convert(exported[1], str(whole))
     for keep in (0, 1000, 500_000):
         (tmp_path / "cut.ms").write_bytes(whole.read_bytes()[:keep])
         shutil.copy(tmp_path / "net.json", tmp_path / "cut.json")
@@ -209,7 +211,7 @@ def test_a_target_that_needs_cann_says_so(exported, tmp_path, capsys):
 
 @installed
 def test_a_runtime_without_atlas_says_so(exported, tmp_path, capsys):
-    lite.convert(exported[1], str(tmp_path / "net.ms"))
+    convert.convert(exported[1], str(tmp_path / "net.ms"))
     _fails(capsys, ["lite", "run", tmp_path / "net.ms", "--target", "ascend", "--image", BOOT],
            "MindSpore Lite cannot run", "net.ms")
 
@@ -266,7 +268,7 @@ def test_the_vendor_program_is_driven_where_it_is_installed(exported, tmp_path, 
     monkeypatch.setattr(lite, "lite_python", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     target = tmp_path / "net.mindir"
-    lite.convert(exported[1], str(target), "ascend_oriented:Ascend310P3")
+    convert.convert(exported[1], str(target), "ascend_oriented:Ascend310P3")
     flags = dict(eval(target.read_text()))
     assert flags.pop("modelFile").endswith(".onnx") and flags.pop("outputFile")
     assert flags == {"fmk": "ONNX", "saveType": "MINDIR", "optimize": "ascend_oriented:Ascend310P3",
@@ -276,12 +278,12 @@ def test_the_vendor_program_is_driven_where_it_is_installed(exported, tmp_path, 
 @installed
 def test_a_graph_network_for_one_image(tmp_path):
     """What a graph network with an open batch is refused for holds with a fixed one."""
-    from ghost_ms.models.vig import ViG
+    from ghost_ms.models.backbones.vig import ViG
 
     description, path = _description("vig_ti"), str(tmp_path / "net.onnx")
     export_onnx(randomize_statistics(ViG(32, 4, num_classes=10, input_size=(64, 64))).set_train(False), description,
                 path)
-    lite.convert(path, str(tmp_path / "net.ms"))
+    convert.convert(path, str(tmp_path / "net.ms"))
     images = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
     expected = predict.run_file(path)(images)
     with lite.LiteModel(str(tmp_path / "net.ms")) as model:
@@ -303,7 +305,7 @@ def test_full_size(name, tmp_path, monkeypatch):
     description = _description(name, size=(224, 224), num_classes=1000)
     path, images = str(tmp_path / "net.onnx"), np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)
     export_onnx(randomize_statistics(description.build()).set_train(False), description, path)
-    lite.convert(path, str(tmp_path / "net.ms"))
+    convert.convert(path, str(tmp_path / "net.ms"))
     expected = predict.run_file(path)(images)
     with lite.LiteModel(str(tmp_path / "net.ms")) as model:
         np.testing.assert_allclose(model(images), expected, atol=1e-4 * np.abs(expected).max())

@@ -9,19 +9,23 @@ from mindspore import nn, ops
 from PIL import Image
 
 from ghost_ms import create_model, list_models, model_card
+from ghost_ms.analysis.measure.verify_worker import randomize_statistics
 from ghost_ms.cli import main
-from ghost_ms.deploy import export, lite, onnx_export, predict
-from ghost_ms.deploy.compare import TOLERANCE
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.verify_worker import randomize_statistics
-from ghost_ms.models.cmt import CMT
-from ghost_ms.models.hire_mlp import HireMlp
-from ghost_ms.models.parameternet import ParameterNet
-from ghost_ms.models.pyramid_tnt import PyramidTNT
-from ghost_ms.models.pyramid_vig import PyramidViG
-from ghost_ms.models.snnmlp import SnnMlp
-from ghost_ms.models.vig import ViG
-from ghost_ms.models.wavemlp import WaveMlp
+from ghost_ms.deploy import export
+from ghost_ms.deploy.lite import convert
+from ghost_ms.deploy.onnx import translate
+from ghost_ms.models.backbones.cmt import CMT
+from ghost_ms.models.backbones.hire_mlp import HireMlp
+from ghost_ms.models.backbones.parameternet import ParameterNet
+from ghost_ms.models.backbones.pyramid_tnt import PyramidTNT
+from ghost_ms.models.backbones.pyramid_vig import PyramidViG
+from ghost_ms.models.backbones.snnmlp import SnnMlp
+from ghost_ms.models.backbones.vig import ViG
+from ghost_ms.models.backbones.wavemlp import WaveMlp
+from ghost_ms.runtime import lite, onnx as onnx_runtime
+from ghost_ms.runtime.compare import TOLERANCE
+from ghost_ms.runtime.signature import Form
+from ghost_ms.tasks.classification import predict
 from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
@@ -68,7 +72,7 @@ def check_open_batch(net, description, path):
     onnx.checker.check_model(path, full_check=True)
     model = onnx.load(path)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
-    run = onnx_export.load_onnx(path)
+    run = onnx_runtime.load_onnx(path)
     for count in (3, 1):
         logits = run(images(3)[:count])
         np.testing.assert_allclose(logits, expected[:count], atol=TOLERANCE * np.abs(expected).max())
@@ -83,9 +87,9 @@ def check_lite(path, pixels, expected, fix_batch):
     target = path.replace(".onnx", ".ms")
     if os.path.basename(path) in FIXED_IN_LITE:
         with pytest.raises(ValueError, match="export with --batch_size 1"):
-            lite.convert(path, target)
+            convert.convert(path, target)
         fix_batch()
-    lite.convert(path, target)
+    convert.convert(path, target)
     with lite.LiteModel(target, threads=1) as model:
         logits = [model(pixels[index:index + 1]) for index in range(2)]
         np.testing.assert_allclose(np.concatenate(logits), expected[:2], atol=TOLERANCE * np.abs(expected).max())
@@ -188,8 +192,8 @@ def test_air_and_absent_packages_are_one_sentence(monkeypatch, capsys):
 @pytest.mark.parametrize("wrong", [lambda logits: logits * 1.001,
                                    lambda logits: logits if len(logits) == 1 else logits * np.nan])
 def test_a_file_that_differs_is_not_left_behind(wrong, tmp_path, monkeypatch):
-    real = onnx_export.load_onnx
-    monkeypatch.setattr(onnx_export, "load_onnx", lambda path: lambda x: wrong(real(path)(x)))
+    real = onnx_runtime.load_onnx
+    monkeypatch.setattr(onnx_runtime, "load_onnx", lambda path: lambda x: wrong(real(path)(x)))
     description = _description("ghostnet_050", (32, 32))
     with pytest.raises(ValueError, match="differs from the network"):
         export.export_onnx(description.build(), description, str(tmp_path / "net.onnx"), 0)
@@ -200,9 +204,9 @@ def test_other_images_are_refused(tmp_path):
     description = _description("ghostnet_050", (32, 32))
     export.export_onnx(create_model("ghostnet_050", num_classes=10), description, str(tmp_path / "net.onnx"))
     with pytest.raises(ValueError, match="takes other images"):
-        onnx_export.load_onnx(str(tmp_path / "net.onnx"))(images(1))
+        onnx_runtime.load_onnx(str(tmp_path / "net.onnx"))(images(1))
     with pytest.raises(FileNotFoundError, match="there is no file"):
-        onnx_export.load_onnx(str(tmp_path / "none.onnx"))
+        onnx_runtime.load_onnx(str(tmp_path / "none.onnx"))
 
 
 class SeveralOutputs(nn.Cell):
@@ -237,9 +241,9 @@ def test_several_outputs(shape, names, tmp_path):
     ms.export(net, ms.Tensor(shape=[None, 3, 16, 16], dtype=ms.float32), file_name=mindir, file_format="MINDIR")
     for wrong in (names[1:], [*names, "more"]):
         with pytest.raises(ValueError, match=f"the network has {len(names)} outputs, and {len(wrong)} names are given"):
-            onnx_export.to_onnx(mindir, ["image"], wrong)
-    path.write_bytes(onnx_export.to_onnx(mindir, ["image"], names).SerializeToString())
-    run = onnx_export.load_onnx(str(path))
+            translate.to_onnx(mindir, ["image"], wrong)
+    path.write_bytes(translate.to_onnx(mindir, ["image"], names).SerializeToString())
+    run = onnx_runtime.load_onnx(str(path))
     assert (run.inputs, run.outputs) == (["image"], names)
     found = run(images(2, (16, 16)))
     if len(names) == 1:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, mint, nn, ops
 
-from ghost_ms.deploy.mindir_graph import count_operations
-from ghost_ms.deploy.onnx_export import to_onnx
-from ghost_ms.deploy.onnx_operators import OPERATORS
+from ghost_ms.deploy.onnx.operators import OPERATORS
+from ghost_ms.deploy.onnx.translate import to_onnx
+from ghost_ms.graph.mindir_graph import count_operations
 from ghost_ms.layers import DynamicConv2d, SingleGroupNorm, upsample_nearest
 from ghost_ms.layers.graph import DynamicGraphConv
 

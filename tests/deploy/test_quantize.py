@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 from ghost_ms.cli import main
-from ghost_ms.deploy import calibration, lite, predict, quantize
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.sidecar import read_sidecar, sidecar_path, write_sidecar
+from ghost_ms.deploy.lite import convert
+from ghost_ms.deploy.quantize import calibration, int8
+from ghost_ms.runtime import lite
+from ghost_ms.runtime.sidecar import read_sidecar, sidecar_path, write_sidecar
+from ghost_ms.runtime.signature import Form
+from ghost_ms.tasks.classification import predict
 from tests import tiny
 from tests.deploy.test_export import _description
 
@@ -121,8 +124,8 @@ def test_weights_are_int8_per_channel_and_the_outputs_stay(tmp_path, pictures, c
     assert sidecar["quantised"]["images"] == 24 and sidecar["quantised"]["left in float"] == []
     images = calibration.draw(calibration.open_images(pictures), 24, read_sidecar(path))
     found, expected = (calibration.run_all(predict.run_file(name), images, 1) for name in (target, path))
-    assert sidecar["quantised"]["same class"] == quantize.agreement(found, expected).same
-    exact = quantize.agreement(_exact(target, images), expected)
+    assert sidecar["quantised"]["same class"] == int8.agreement(found, expected).same
+    exact = int8.agreement(_exact(target, images), expected)
     assert 0 < exact.error < 0.05 and exact.same >= 23
     assert main(["infer", "--file", target, "--image", os.path.join(pictures, "0.png"), "--json"]) == 0
     assert sorted(os.listdir(tmp_path / "out")) == ["net_int8.json", "net_int8.onnx"]
@@ -133,8 +136,8 @@ def test_ranges_come_from_the_calibration_images(tmp_path, pictures):
     path = network(tmp_path, batch=4)
     images = calibration.draw(calibration.open_images(pictures), 6, read_sidecar(path))
     assert images.shape == (6, 3, *SIZE)
-    quantizer = quantize.Quantizer(path, images)
-    quantize.save(quantizer.quantize(["stem"]), str(tmp_path / "int8.onnx"))
+    quantizer = int8.Quantizer(path, images)
+    int8.save(quantizer.quantize(["stem"]), str(tmp_path / "int8.onnx"))
     nodes, arrays, makers = _parts(tmp_path / "int8.onnx")
     scale, zero = (arrays[name] for name in makers[nodes["stem"].input[0]].input[1:])
     assert zero.dtype == np.uint8 and scale == pytest.approx((images.max() - images.min()) / 255, rel=1e-5)
@@ -187,9 +190,9 @@ def test_the_analysis_finds_a_spoiled_layer(spoiled, pictures, tmp_path, capsys)
     assert main([*command, "--exclude-worst", "1", "-o", target]) == 0
     assert json.load(open(tmp_path / "net_int8.json"))["quantised"]["left in float"] == ["wide"]
     source = calibration.open_images(pictures)
-    quantizer = quantize.Quantizer(spoiled, calibration.draw(source, 24, read_sidecar(spoiled)))
+    quantizer = int8.Quantizer(spoiled, calibration.draw(source, 24, read_sidecar(spoiled)))
     whole = quantizer.quantize([node.name for node in quantizer.layers])
-    found, everything = (quantize.agreement(_exact(model, quantizer.images), quantizer.expected).error
+    found, everything = (int8.agreement(_exact(model, quantizer.images), quantizer.expected).error
                          for model in (target, whole))
     assert found < 0.05 < everything
 
@@ -219,8 +222,8 @@ def test_accuracy_on_the_recipes_test_split(tmp_path, capsys):
 
 
 def test_a_checkpoint_is_exported_first_and_raw_pixels_work(tmp_path, monkeypatch, pictures, capsys):
+    from ghost_ms.checkpoints.checkpoint import save_checkpoint
     from ghost_ms.deploy.export import export_onnx
-    from ghost_ms.training.checkpoint import save_checkpoint
 
     monkeypatch.chdir(tmp_path)
     with tiny.registered():
@@ -298,10 +301,10 @@ def test_no_room_leaves_nothing(tmp_path, pictures, capsys, room):
     """Neither for the calibration's copy of the float file nor for the int8 one, as a limit on the size of files."""
     path, soft = network(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
     target = tmp_path / "out" / "int8.onnx"
-    quantizer = quantize.Quantizer(path, calibration.draw(calibration.open_images(pictures), 4, read_sidecar(path)))
+    quantizer = int8.Quantizer(path, calibration.draw(calibration.open_images(pictures), 4, read_sidecar(path)))
     with pytest.MonkeyPatch.context() as patch:
         if room == 1_000:  # The calibration is done.
-            patch.setattr("ghost_ms.deploy.quantize_command.Quantizer", lambda *_: quantizer)
+            patch.setattr("ghost_ms.deploy.quantize.command.Quantizer", lambda *_: quantizer)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, soft[1]))
         try:
             _fails(capsys, ["quantize", path, "--calibrate", pictures, "-o", target], "File too large")
@@ -320,6 +323,6 @@ def test_the_vendor_program_is_told_which_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(lite, "lite_python", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     target = tmp_path / "net.ms"
-    assert lite.convert(network(tmp_path), str(target), weight_bits=8, skip=["wide"]) == ["deep", "stem", "wide"]
+    assert convert.convert(network(tmp_path), str(target), weight_bits=8, skip=["wide"]) == ["deep", "stem", "wide"]
     assert target.read_text().splitlines() == ["[common_quant_param]", "quant_type=WEIGHT_QUANT", "bit_num=8",
                                                "skip_quant_node=deep,stem,wide"]

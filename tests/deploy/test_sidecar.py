@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from ghost_ms.cli import main
-from ghost_ms.deploy import checksums, export, lite, quantize_command, sidecar
-from ghost_ms.deploy.form import Form
-from ghost_ms.deploy.sidecar import copy_sidecar, read_json, read_sidecar, write_sidecar
+from ghost_ms.deploy import export
+from ghost_ms.deploy.lite import convert
+from ghost_ms.deploy.quantize import command
+from ghost_ms.runtime import checksums, sidecar
+from ghost_ms.runtime.sidecar import copy_sidecar, read_json, read_sidecar, write_sidecar
+from ghost_ms.runtime.signature import Form
 from tests import tiny
 from tests.deploy.test_export import _description
 
@@ -224,13 +227,13 @@ def test_a_converted_file_is_vouched_for(tmp_path, monkeypatch):
         pathlib.Path(target).write_bytes(b"converted")
         return ""
 
-    monkeypatch.setattr(lite, "_run_converter", write)
-    monkeypatch.setattr("ghost_ms.deploy.onnx_lite.lower_file", lambda *_: None)
+    monkeypatch.setattr(convert, "_run_converter", write)
+    monkeypatch.setattr("ghost_ms.deploy.lite.lower.lower_file", lambda *_: None)
     source = str(tmp_path / "net.onnx")
     pathlib.Path(source).write_bytes(b"exported")
     write_sidecar(source, _description("tiny", (32, 32)), 0)
     for target in (tmp_path / "net.ms", tmp_path / "out" / "other.ms"):
-        lite.convert(source, str(target))
+        convert.convert(source, str(target))
         read_sidecar(str(target))
         assert read_json(str(target))["sha256"][target.name] == checksums.digest(str(target))
     read_sidecar(source)
@@ -246,7 +249,7 @@ def test_the_ranking_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", cut)
     with pytest.raises(OSError, match="cannot write '.*ranking.csv': No space left"):
-        quantize_command.write_csv([], path)
+        command.write_csv([], path)
     assert pathlib.Path(path).read_text() == "old" and os.listdir(tmp_path) == ["ranking.csv"]
 
 

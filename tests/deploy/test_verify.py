@@ -5,10 +5,11 @@ import sys
 
 import pytest
 
+from ghost_ms.analysis.measure import verify
+from ghost_ms.analysis.measure.verify import FORMATS, Row
 from ghost_ms.cli import main
-from ghost_ms.deploy import lite, verify
-from ghost_ms.deploy.verify import FORMATS, Row
 from ghost_ms.models import list_models, model_card
+from ghost_ms.runtime import lite
 
 GOOD = Row("tinynet_e", "106", 10.5, 9.0, 1e-6, 8.1, 2e-6, 8.2, 7.5, 3e-6, 8.3, 4.25, taken="a machine")
 FILE = "<!-- formats -->\n<!-- /formats -->\n"

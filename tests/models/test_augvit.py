@@ -5,7 +5,8 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import create_model, model_card
-from ghost_ms.models.augvit import AugmentedBlock, AugViT, Block, Circulant, DoublyAugmentedBlock, circulant_index
+from ghost_ms.models.backbones.augvit import (AugViT, AugmentedBlock, Block, Circulant, DoublyAugmentedBlock,
+                                              circulant_index)
 
 
 def _draw(*shape):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 
-from ghost_ms.models.cmt import CMT, Block, InvertedResidualFeedForward, PatchEmbed, cmt_b
+from ghost_ms.models.backbones.cmt import CMT, Block, InvertedResidualFeedForward, PatchEmbed, cmt_b
 
 
 def _identity(conv):

@@ -10,10 +10,10 @@ from mindspore import nn, ops
 from mindspore.nn.utils import no_init_parameters
 
 from ghost_ms import create_model, list_models, model_card
-from ghost_ms.deploy.compare import compare
-from ghost_ms.deploy.fuse import count_cells, to_deploy_form
-from ghost_ms.deploy.verify_worker import randomize_statistics
+from ghost_ms.analysis.measure.verify_worker import randomize_statistics
 from ghost_ms.models.stages import layer_of_parameters, stage_of_parameters
+from ghost_ms.runtime.compare import compare
+from ghost_ms.surgery.fold_norms import count_cells, to_deploy_form
 from ghost_ms.training.groups import classifier_names
 
 #: Small sizes keep the suite quick; every network takes them.

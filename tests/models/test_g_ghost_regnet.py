@@ -3,7 +3,7 @@ import pytest
 from mindspore.nn.utils import no_init_parameters
 
 from ghost_ms import create_model
-from ghost_ms.models.g_ghost_regnet import GGhostStage
+from ghost_ms.models.backbones.g_ghost_regnet import GGhostStage
 
 #: Channels of the inner path of layer2, layer3 and layer4 in the released code; None where the stage is plain.
 RAW = {"002": (None, 72, 180), "004": (None, 72, 192), "006": (36, 108, 252), "008": (60, 144, 336),

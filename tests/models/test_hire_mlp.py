@@ -5,7 +5,7 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import create_model
-from ghost_ms.models.hire_mlp import HireModule, circular_window, join_regions, split_regions
+from ghost_ms.models.backbones.hire_mlp import HireModule, circular_window, join_regions, split_regions
 
 
 def _map(rows, columns, channels=3):

@@ -8,14 +8,15 @@ import pytest
 from mindspore import ops
 
 from ghost_ms import create_model, model_card
+from ghost_ms.checkpoints.checkpoint import read_checkpoint
+from ghost_ms.checkpoints.manager import states_in
 from ghost_ms.config import (Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig, RunConfig,
                              TrainConfig)
-from ghost_ms.models import legonet, registry
-from ghost_ms.models.legonet import LegoVgg
+from ghost_ms.models import registry
+from ghost_ms.models.backbones import legonet
+from ghost_ms.models.backbones.legonet import LegoVgg
 from ghost_ms.models.registry import ModelCard
-from ghost_ms.training.checkpoint import read_checkpoint
 from ghost_ms.training.fit import fit
-from ghost_ms.training.states import states_in
 from ghost_ms.weights.convert import load_torch_state
 from tests import golden
 from tests.same import assert_same_runs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from ghost_ms.models.pyramid_tnt import Attention, Block, PyramidTNT, Stage, WordAggregation
+from ghost_ms.models.backbones.pyramid_tnt import Attention, Block, PyramidTNT, Stage, WordAggregation
 
 
 def _merge(values, tap):

@@ -6,7 +6,7 @@ from mindspore import nn
 
 from ghost_ms import create_model
 from ghost_ms.layers import GhostModule, VConv2d
-from ghost_ms.models.resnet import MaxPool
+from ghost_ms.models.backbones.resnet import MaxPool
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 10), (9, 5)])

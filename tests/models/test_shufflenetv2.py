@@ -5,7 +5,7 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import create_model
-from ghost_ms.models.shufflenetv2 import ShuffleUnit, max_pool, shuffle_channels
+from ghost_ms.models.backbones.shufflenetv2 import ShuffleUnit, max_pool, shuffle_channels
 
 
 def test_shuffle_interleaves_the_halves():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ghost_ms import create_model
-from ghost_ms.models.snnmlp import LifModule, PatchMerging
+from ghost_ms.models.backbones.snnmlp import LifModule, PatchMerging
 
 
 def _map(rows, columns, channels=3):

@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 
 from ghost_ms import create_model, list_models, model_card
-from ghost_ms.analysis.saliency import stage_cell
-from ghost_ms.models import legonet, tnt
-from ghost_ms.models.augvit import AugViT
+from ghost_ms.analysis.explain.saliency import stage_cell
 from ghost_ms.models.backbone import Backbone, FeatureInfo
-from ghost_ms.models.cmt import CMT
-from ghost_ms.models.g_ghost_regnet import GGhostRegNet
-from ghost_ms.models.ghostnet import GhostNet
-from ghost_ms.models.hire_mlp import HireMlp
-from ghost_ms.models.legonet import LegoVgg
-from ghost_ms.models.mobilenetv3 import LARGE, MobileNetV3
-from ghost_ms.models.pyramid_tnt import PyramidTNT
-from ghost_ms.models.pyramid_vig import PyramidViG
-from ghost_ms.models.repghost import RepGhostNet
-from ghost_ms.models.shufflenetv2 import ShuffleNetV2
-from ghost_ms.models.snnmlp import SnnMlp
+from ghost_ms.models.backbones import legonet, tnt
+from ghost_ms.models.backbones.augvit import AugViT
+from ghost_ms.models.backbones.cmt import CMT
+from ghost_ms.models.backbones.g_ghost_regnet import GGhostRegNet
+from ghost_ms.models.backbones.ghostnet import GhostNet
+from ghost_ms.models.backbones.hire_mlp import HireMlp
+from ghost_ms.models.backbones.legonet import LegoVgg
+from ghost_ms.models.backbones.mobilenetv3 import LARGE, MobileNetV3
+from ghost_ms.models.backbones.pyramid_tnt import PyramidTNT
+from ghost_ms.models.backbones.pyramid_vig import PyramidViG
+from ghost_ms.models.backbones.repghost import RepGhostNet
+from ghost_ms.models.backbones.shufflenetv2 import ShuffleNetV2
+from ghost_ms.models.backbones.snnmlp import SnnMlp
+from ghost_ms.models.backbones.tnt import TNT
+from ghost_ms.models.backbones.vanillanet import VanillaNet
+from ghost_ms.models.backbones.vig import ViG
+from ghost_ms.models.backbones.wavemlp import WaveMlp
 from ghost_ms.models.stages import layer_of_parameters, stage_of_parameters
-from ghost_ms.models.tnt import TNT
-from ghost_ms.models.vanillanet import VanillaNet
-from ghost_ms.models.vig import ViG
-from ghost_ms.models.wavemlp import WaveMlp
 
 #: Families whose layers are declared in another's class, which runs: theirs are looked at with --slow.
 HEIRS = ("augvit", "efficientnet", "ghost_resnet", "ghostnet", "ghostnetv2", "ghostnetv3", "hire_mlp", "parameternet",

@@ -3,7 +3,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from ghost_ms.models.tnt import Block, WordEmbedding
+from ghost_ms.models.backbones.tnt import Block, WordEmbedding
 
 
 def _draw(*shape):

@@ -5,7 +5,7 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import create_model
-from ghost_ms.models.vanillanet import HalvingMaxPool
+from ghost_ms.models.backbones.vanillanet import HalvingMaxPool
 from ghost_ms.weights.convert import torch_names
 from tests.layers.test_reparam import images, randomise
 

@@ -6,8 +6,8 @@ from mindspore import nn
 
 from ghost_ms import create_model, list_models
 from ghost_ms.layers import graph, resize_table
-from ghost_ms.models.pyramid_vig import relative_positions
-from ghost_ms.models.vig import ViG
+from ghost_ms.models.backbones.pyramid_vig import relative_positions
+from ghost_ms.models.backbones.vig import ViG
 from ghost_ms.weights.convert import load_torch_state, torch_names
 from tests import golden
 from tests.models import vision_graph_numpy

@@ -6,7 +6,7 @@ from mindspore import nn
 
 from ghost_ms import create_model
 from ghost_ms.layers import SingleGroupNorm
-from ghost_ms.models.wavemlp import PhaseAwareTokenMixing, phase_by_channel, phase_by_depthwise
+from ghost_ms.models.backbones.wavemlp import PhaseAwareTokenMixing, phase_by_channel, phase_by_depthwise
 
 CHANNELS, ROWS, COLUMNS = 4, 5, 6
 

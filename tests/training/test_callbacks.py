@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from ghost_ms.checkpoints.manager import states_in
 from ghost_ms.cli import main
 from ghost_ms.config import TrainConfig
 from ghost_ms.config.checks import duration
@@ -13,7 +14,6 @@ from ghost_ms.training import callbacks, curves, loop
 from ghost_ms.training.callbacks import Callback, EarlyStopping
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped
-from ghost_ms.training.states import states_in
 from tests.same import assert_same_runs
 from tests.tiny import registered
 from tests.training.recipes import small
@@ -305,7 +305,7 @@ def test_values_without_a_meaning(changes):
 
 def test_a_state_of_an_earlier_version_still_resumes(tmp_path):
     """Its recipe has keys that are gone and lacks those that are new."""
-    from ghost_ms.training.checkpoint import read_state, save_checkpoint
+    from ghost_ms.checkpoints.checkpoint import read_state, save_checkpoint
 
     fit(small(tmp_path, checkpoint_every=2))
     path = tmp_path / "checkpoints" / "step-00000004.ckpt"

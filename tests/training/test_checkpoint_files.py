@@ -7,11 +7,11 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from ghost_ms.deploy.resolve import resolve
-from ghost_ms.training import checkpoint
-from ghost_ms.training.checkpoint import Description, read_checkpoint, read_state, restore, save_checkpoint
+from ghost_ms.checkpoints import checkpoint
+from ghost_ms.checkpoints.checkpoint import Description, read_checkpoint, read_state, restore, save_checkpoint
+from ghost_ms.checkpoints.manager import States
+from ghost_ms.checkpoints.resolve import resolve
 from ghost_ms.training.resume import Progress, _read
-from ghost_ms.training.states import States
 from ghost_ms.weights import ckpt_file, described
 from tests.deploy.test_export import _description
 from tests.tiny import registered

@@ -6,8 +6,8 @@ import pytest
 from ghost_ms import config as recipes
 from ghost_ms.config import LossConfig
 from ghost_ms.data.datasets import Source
-from ghost_ms.training.class_weights import class_weights
-from ghost_ms.training.loss import create_loss
+from ghost_ms.tasks.classification.class_weights import class_weights
+from ghost_ms.tasks.classification.loss import create_loss
 
 LOGITS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32) * 3
 LABELS = np.array([0, 2, 2, 1, 0], np.int32)

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 import ghost_ms
+from ghost_ms.checkpoints.checkpoint import Description, read_checkpoint
 from ghost_ms.config import Config
+from ghost_ms.core.device import World
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.device import World
-from ghost_ms.training.checkpoint import Description, read_checkpoint
 from ghost_ms.training.compile_cache import CompileCache, step_folder
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ghost_ms import config
+from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
 from ghost_ms.models import list_models, model_card
 from ghost_ms.training.build import begin_activation, create_step
-from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.schedule import learning_rates, scaled
 from tests.training.test_fit import preprocessing_of_size
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from ghost_ms import device
+from ghost_ms.core import device
 from ghost_ms.training import distributed
 from ghost_ms.training.distributed import average_statistics, gradient_reducer, sum_over_ranks
 from ghost_ms.training.ema import Ema

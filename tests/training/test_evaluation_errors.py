@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghost_ms.checkpoints.checkpoint import read_checkpoint
+from ghost_ms.checkpoints.manager import states_in
 from ghost_ms.cli import main
 from ghost_ms.config import EmaConfig
 from ghost_ms.training import curves, loop
-from ghost_ms.training.checkpoint import read_checkpoint
 from ghost_ms.training.fit import fit
-from ghost_ms.training.states import states_in
 from tests.same import assert_same_runs
 from tests.tiny import Tiny, registered
 from tests.training.recipes import small

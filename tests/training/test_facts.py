@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mindspore import Parameter
 
-from ghost_ms import device
 from ghost_ms.config import Config, EmaConfig, PrecisionConfig
+from ghost_ms.core import device
 from ghost_ms.training import curves
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.facts import (classes_line, device_line, ema_line, initial_share, precision_line, rate_line,

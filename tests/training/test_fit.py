@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from ghost_ms import create_model
+from ghost_ms.checkpoints.checkpoint import Description, load_weights, read_checkpoint, restore, save_checkpoint
 from ghost_ms.config import Config, DataConfig, ModelConfig, OptimizerConfig, RunConfig, ScheduleConfig, TrainConfig
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.models import create_model
-from ghost_ms.training.checkpoint import Description, load_weights, read_checkpoint, restore, save_checkpoint
-from ghost_ms.training.evaluate import NotFinite, evaluate
+from ghost_ms.tasks.classification.evaluate import NotFinite, evaluate
 from ghost_ms.training.fit import fit
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep

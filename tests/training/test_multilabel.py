@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from ghost_ms.training.multilabel import average_precision, best_threshold, binary_cross_entropy, probabilities, score
+from ghost_ms.tasks.classification.multilabel import (average_precision, best_threshold, binary_cross_entropy,
+                                                      probabilities, score)
 
 
 @pytest.mark.parametrize("labels, scores, expected", [

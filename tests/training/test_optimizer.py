@@ -8,12 +8,12 @@ import pytest
 from mindspore import Parameter, Tensor, nn
 from mindspore.nn.utils import no_init_parameters
 
-from ghost_ms.models import create_model
-from ghost_ms.models.backbone import FeatureInfo
+from ghost_ms import create_model
 from ghost_ms.config import OptimizerConfig
+from ghost_ms.models.backbone import FeatureInfo
+from ghost_ms.models.stages import stage_of_parameters
 from ghost_ms.training import flat
 from ghost_ms.training import optimizer as optimizer_module
-from ghost_ms.models.stages import stage_of_parameters
 from ghost_ms.training.clip import create_clip
 from ghost_ms.training.groups import classifier_names, freeze, parameter_groups
 from ghost_ms.training.optimizer import create_optimizer

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
+from ghost_ms.checkpoints.checkpoint import read_checkpoint, restore, save_checkpoint
 from ghost_ms.config import Config, DataConfig, ModelConfig, RunConfig
-from ghost_ms.deploy.export import export_mindir
-from ghost_ms.deploy.form import Form
-from ghost_ms.layers.drop import DropPath
 from ghost_ms.config import (DistillConfig, EmaConfig, LossConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig,
                              TrainConfig)
+from ghost_ms.deploy.export import export_mindir
+from ghost_ms.layers.drop import DropPath
+from ghost_ms.runtime.signature import Form
+from ghost_ms.surgery.replayable_dropout import StepDropout, make_restorable
 from ghost_ms.training.build import activation_slope
-from ghost_ms.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from ghost_ms.training.fit import describe, fit
-from ghost_ms.training.masks import StepDropout, make_restorable
 from ghost_ms.training.precision import mixed, synchronize_batch_norm
 from tests.tiny import Tiny, registered
 

@@ -8,15 +8,15 @@ import signal
 
 import pytest
 
+from ghost_ms.checkpoints.checkpoint import read_state, save_checkpoint
+from ghost_ms.checkpoints.manager import states_in
 from ghost_ms.cli import main
 from ghost_ms.config import AugmentConfig, Config, DataConfig, ModelConfig, RunConfig
 from ghost_ms.config import EmaConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig, TrainConfig
 from ghost_ms.core.files import PREFIX
 from ghost_ms.training import curves, interrupt, loop, resume
-from ghost_ms.training.checkpoint import read_state, save_checkpoint
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped
-from ghost_ms.training.states import states_in
 from ghost_ms.training.step import TrainStep
 from tests.same import assert_same_runs
 from tests.tiny import registered

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
+from ghost_ms.checkpoints.manager import States, no_states_in, states_in
+from ghost_ms.checkpoints.own_folder import FILES, run_folder
 from ghost_ms.cli import main
 from ghost_ms.core.lock import Locked
 from ghost_ms.training import curves, fit as fitting
 from ghost_ms.training.fit import fit
-from ghost_ms.training.folder import FILES, run_folder
 from ghost_ms.training.progress import Reporter
-from ghost_ms.training.states import States, no_states_in, states_in
 from tests.tiny import registered
 from tests.training.recipes import small
 
@@ -31,7 +31,7 @@ def test_a_second_training_is_refused_and_the_first_goes_on(tmp_path):
     (tmp_path / "other").symlink_to(folder)
     before = {name: (folder / name).read_bytes() for name in ("config.yaml", "metrics.csv", "log.txt")}
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys, time; from ghost_ms.training.folder import run_folder\n"
+        [sys.executable, "-c", "import sys, time; from ghost_ms.checkpoints.own_folder import run_folder\n"
          "with run_folder(sys.argv[1]): print('held', flush=True); time.sleep(60)", str(folder)],
         stdout=subprocess.PIPE, text=True)
     try:

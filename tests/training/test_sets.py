@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghost_ms.checkpoints.checkpoint import read_checkpoint, read_state
 from ghost_ms.cli import main
-from ghost_ms.deploy.predict import Classifier, as_table
-from ghost_ms.deploy.sidecar import read_sidecar
-from ghost_ms.training.checkpoint import read_checkpoint, read_state
-from ghost_ms.training.multilabel import probabilities, score
+from ghost_ms.runtime.sidecar import read_sidecar
+from ghost_ms.tasks.classification.multilabel import probabilities, score
+from ghost_ms.tasks.classification.predict import Classifier, as_table
 from ghost_ms.training.score import accuracy_text, best_accuracy, best_row
 from tests.tiny import registered
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, amp, nn
 
+from ghost_ms.config import DistillConfig, LossConfig, OptimizerConfig
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.config import DistillConfig, LossConfig, OptimizerConfig
+from ghost_ms.tasks.classification.loss import create_loss
 from ghost_ms.training.clip import create_clip
 from ghost_ms.training.distillation import Distillation, Teacher
 from ghost_ms.training.ema import Ema
-from ghost_ms.training.loss import create_loss
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
 

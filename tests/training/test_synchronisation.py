@@ -12,7 +12,7 @@ import pytest
 from mindspore import Tensor, amp, nn, ops
 
 from ghost_ms.config import EmaConfig
-from ghost_ms.device import World
+from ghost_ms.core.device import World
 from ghost_ms.training import distributed, loop
 from ghost_ms.training.fit import fit
 from ghost_ms.training.step import TrainStep

@@ -5,9 +5,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
 from ghost_ms.config import DistillConfig
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.training.distillation import load_teacher
 from tests.tiny import registered
 

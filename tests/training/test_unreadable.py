@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghost_ms.core.device import World
 from ghost_ms.data.datasets import Source
-from ghost_ms.device import World
 from ghost_ms.training import curves, unreadable
 from ghost_ms.training.callbacks import Callback
 from ghost_ms.training.fit import fit

@@ -6,9 +6,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms import device
+from ghost_ms.checkpoints.checkpoint import Description, read_checkpoint, save_checkpoint
 from ghost_ms.config import OptimizerConfig
-from ghost_ms.training.checkpoint import Description, read_checkpoint, save_checkpoint
+from ghost_ms.core import device
 from ghost_ms.training.distributed import Vote, average_statistics, from_main, gradient_reducer, sum_over_ranks
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.resume import Found, Progress, load_state, whole_state

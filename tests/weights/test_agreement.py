@@ -12,13 +12,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from ghost_ms import create_model
+from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.training.checkpoint import Description, save_checkpoint
 from ghost_ms.models import registry
+from ghost_ms.models.imagenet import imagenet_names
 from ghost_ms.weights import agreement, load
 from ghost_ms.weights.commands import convert_file, to_torch
 from ghost_ms.weights.convert import torch_state
-from ghost_ms.weights.files import describe, imagenet_classes, open_file, write
+from ghost_ms.weights.files import describe, open_file, write
 from ghost_ms.weights.load import load_pretrained, load_weights
 from ghost_ms.weights.nearest import shapes_only
 from ghost_ms.weights.torch_file import read
@@ -231,7 +232,7 @@ def test_as_many_other_classes_leave_the_classifier_fresh(classes, own, caplog):
 
 
 def test_order_of_classes():
-    order, names = agreement.class_order, imagenet_classes()
+    order, names = agreement.class_order, imagenet_names()
     assert order(CLASSES, CLASSES) == [0, 1, 2] and order(CLASSES, CLASSES[::-1]) == [2, 1, 0]
     assert order(CLASSES, ["ant", "bee"]) is None and order(["a", "a"], ["a", "a"]) == [0, 1]
     assert order(["a", "a"], ["a", "b"]) is None

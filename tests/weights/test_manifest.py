@@ -4,7 +4,7 @@ import re
 import pytest
 
 from ghost_ms import list_models, model_card
-from ghost_ms.weights.files import CLASSES
+from ghost_ms.models.imagenet import imagenet_names
 from ghost_ms.weights.manifest import manifest, releases
 
 
@@ -40,7 +40,7 @@ def test_unknown_model():
 
 
 def test_class_names_stand_at_their_indices():
-    names = CLASSES.read_text(encoding="utf-8").splitlines()
+    names = imagenet_names()
     known = {0: "tench", 1: "goldfish", 207: "golden retriever", 258: "Samoyed", 281: "tabby", 285: "Egyptian cat",
              291: "lion", 340: "zebra", 388: "giant panda", 404: "airliner", 504: "coffee mug", 954: "banana",
              967: "espresso", 968: "cup", 999: "toilet tissue"}

@@ -13,9 +13,9 @@ import pytest
 
 from ghost_ms import create_model
 from ghost_ms.cli import main
-from ghost_ms.deploy.lite import lite_python
+from ghost_ms.models.imagenet import imagenet_names
+from ghost_ms.runtime.lite import lite_python
 from ghost_ms.weights.commands import convert_file, to_torch
-from ghost_ms.weights.files import CLASSES
 from ghost_ms.weights.torch_file import read
 from tests import golden
 from tests.weights.make_lite0 import picture
@@ -62,7 +62,7 @@ PHOTOGRAPHS = {"chelsea": {"tabby", "tiger cat", "Egyptian cat"}, "coffee": {"es
 def test_photograph(name, wanted, net, expected):
     logits = net(ms.Tensor(picture(name)[None])).asnumpy()[0]
     np.testing.assert_allclose(logits, expected[name], atol=1e-4)
-    names = [line.split(",")[0] for line in CLASSES.read_text(encoding="utf-8").splitlines()]
+    names = [line.split(",")[0] for line in imagenet_names()]
     assert wanted <= {names[index] for index in logits.argsort()[::-1][:5]}
 
 

@@ -1,0 +1,1 @@
+"""What networks cost, and whether their files agree with them."""

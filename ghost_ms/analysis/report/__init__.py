@@ -1,0 +1,1 @@
+"""Runs, and the report of them as one page."""

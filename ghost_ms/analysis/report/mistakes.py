@@ -1,0 +1,61 @@
+"""The worst mistakes of a network, with their pictures."""
+import base64
+import io
+import os
+from typing import List, NamedTuple, Tuple
+
+from ghost_ms import config as recipes
+from ghost_ms.checkpoints.reconcile import Wish
+from ghost_ms.data.datasets import Source
+from ghost_ms.data.decode import to_pillow
+from ghost_ms.tasks.classification.evaluation import of_checkpoint
+from ghost_ms.tasks.classification.judge import Judgement
+from ghost_ms.tasks.classification.judge_sets import SetJudgement
+
+#: Longer side of a picture in the report, in pixels.
+PICTURE = 128
+
+
+class Mistake(NamedTuple):
+    """A wrongly classified image: its name, true and predicted class, how sure the network was, and the picture."""
+
+    name: str
+    true: str
+    predicted: str
+    confidence: float
+    picture: str
+
+
+def picture(source: Source, sample: int, orient: bool = False) -> str:
+    """An image as a data URI: PNG where it is small, JPEG otherwise; as upright (`orient`) as the network saw it."""
+    image = to_pillow(source.read(sample), source.channels, orient)
+    small = max(image.size) <= PICTURE
+    if not small:
+        image.thumbnail((PICTURE, PICTURE))
+    file, kind = io.BytesIO(), "png" if small else "jpeg"
+    image.save(file, kind, **({} if small else {"quality": 80}))
+    return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def mistakes_of(judgement: Judgement, source: Source, count: int, orient: bool = False) -> List[Mistake]:
+    """The worst mistakes with their pictures; `orient` as in the network's preprocessing."""
+    names = judgement.classes
+    return [Mistake(os.path.basename(source.name(sample)), names[judgement.labels[sample]],
+                    names[judgement.predicted[sample]], float(judgement.confidence[sample]),
+                    picture(source, sample, orient))
+            for sample in judgement.worst(count)]
+
+
+def judge_run(folder: str, count: int) -> Tuple[Judgement, List[Mistake]]:
+    """Predictions of a run's best checkpoint on its own test data, and its worst mistakes.
+
+    Raises:
+        FileNotFoundError, ValueError: recipe, checkpoint or data are not there or damaged.
+    """
+    recipe = recipes.load(os.path.join(folder, "config.yaml"))
+    path = os.path.join(folder, "config.yaml")
+    found = of_checkpoint(os.path.join(folder, "checkpoints", "best.ckpt"), Wish(recipe, file=path, beside=True))
+    if isinstance(found.judgement, SetJudgement):
+        raise ValueError("an image of this run's data may have several labels, so that there is no confusion matrix; "
+                         f"of its best checkpoint: {found.judgement.headline()}")
+    return found.judgement, mistakes_of(found.judgement, found.source, count, found.preprocessing.orient)

@@ -1,0 +1,223 @@
+"""Checkpoints: atomic, checksummed, and telling which network they are of."""
+import dataclasses
+import json
+import math
+import os
+from typing import Any, Dict, List, Optional, Union
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+from mindspore.nn.utils import no_init_parameters
+
+from ghost_ms.core.files import whole_file
+from ghost_ms.core.text import printable
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.factory import create_model
+from ghost_ms.weights import ckpt_file, described
+from ghost_ms.weights.load import load_pretrained
+from ghost_ms.weights.torch_file import read
+
+KEY = "ghost_ms"
+#: What `create_model` takes beside the arguments of a network, and what no file may hand to it through these.
+RESERVED = frozenset(("name", "pretrained", "input_size", "classes"))
+#: What only a training that goes on wants to know.
+PROGRESS = "ghost_ms_progress"
+
+
+@dataclasses.dataclass
+class Description:
+    """What a checkpoint knows of itself, so that it can be used without the recipe.
+
+    Args:
+        model, args: name and constructor arguments of the network.
+        classes: names of the classes.
+        preprocessing: from an image file to the network's input.
+        metrics: of the epoch it was written after; `epoch` among them. None in place of what was not finite.
+        thresholds: of a network that gives an image several labels: of each class the probability from which on it is
+            one of them. None for a network that gives one.
+    """
+
+    model: str
+    args: Dict[str, Any]
+    classes: List[str]
+    preprocessing: Preprocessing
+    metrics: Dict[str, Optional[float]] = dataclasses.field(default_factory=dict)
+    thresholds: Optional[List[float]] = None
+
+    def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
+        """The described network, freshly initialised or with the weights that `create_model` takes.
+
+        Weights of a network with other arguments are refused; classes of other names leave the classifier fresh.
+        """
+        reserved = RESERVED & set(self.args)
+        if reserved:
+            raise ValueError(f"'{min(reserved)}' is no argument of a network (model.args)")
+        net = create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
+        if pretrained:
+            load_pretrained(net, pretrained, self.args, self.classes)
+        return net
+
+    def to_json(self) -> str:
+        values = dataclasses.asdict(self)
+        values["metrics"] = finite_metrics(self.metrics)
+        if self.thresholds is None:
+            # Earlier versions refuse a field that they do not know, and without thresholds have no need of it.
+            del values["thresholds"]
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Description":
+        """As `to_json` wrote it; ValueError (half a sentence) where a field is absent, not known or cannot be."""
+        values = described.parse(text)
+        return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+
+
+def finite_metrics(metrics: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:
+    """The metrics with None in place of what is not finite, for which JSON has no word."""
+    return {key: value if value is not None and math.isfinite(value) else None for key, value in metrics.items()}
+
+
+def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: Description,
+                    progress: Optional[str] = None) -> None:
+    """Write a new file and rename it over the old one, which stays valid until then.
+
+    Args:
+        what: a network, or parameters by name such as the state of a training step.
+        progress: text that `read_state` gives back.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; the old file is untouched.
+    """
+    texts = {KEY: description.to_json(), **({} if progress is None else {PROGRESS: progress})}
+    if isinstance(what, nn.Cell):
+        what.init_parameters_data()
+        what = what.parameters_dict()
+    try:
+        with whole_file(path) as temporary:
+            ckpt_file.write(temporary, ((name, _values(parameter)) for name, parameter in what.items()), texts)
+    except OSError as error:
+        raise OSError(str(error).replace("cannot write '", "cannot write the checkpoint '", 1)) from None
+
+
+def _values(parameter: ms.Parameter) -> np.ndarray:
+    """NumPy has no bfloat16; float32 holds the same values, which are cast again when they are loaded."""
+    return (parameter.astype(ms.float32) if parameter.dtype == ms.bfloat16 else parameter).asnumpy()
+
+
+def read_checkpoint(path: str) -> tuple:
+    """(parameters by name, description or None for a file of another tool).
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file; it is truncated, damaged or no checkpoint.
+    """
+    return _read(path)[:2]
+
+
+def read_state(path: str) -> tuple:
+    """(parameters by name, description, text of the progress) of a checkpoint that a training can go on from.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_checkpoint`; or it holds a network alone.
+    """
+    values, description, progress = _read(path)
+    if progress is None:
+        # MindSpore loads a file that is cut between two parameters; the progress is the last entry.
+        raise ValueError(f"'{path}' does not say where its training stood: it holds a network alone (as best.ckpt "
+                         "does), or is cut")
+    return values, description, progress
+
+
+def _read(path: str) -> tuple:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no checkpoint '{path}'")
+    if path.endswith(".safetensors"):
+        arrays, texts = read(path)
+    elif path.endswith(".ckpt"):
+        try:
+            arrays, texts = ckpt_file.read(path)
+        except ValueError as error:
+            raise ValueError(f"'{path}' is no whole checkpoint: it {error}") from None
+    else:
+        raise ValueError(f"'{path}' ends neither in .ckpt nor in .safetensors; `ghost-ms weights convert` makes a "
+                         "checkpoint of a PyTorch file")
+    try:
+        description = Description.from_json(texts[KEY]) if KEY in texts else None
+    except ValueError as error:
+        raise ValueError(f"'{path}' cannot be used: {error}") from None
+    # A parameter of its own memory, and of the file nothing.
+    values = {name: ms.Parameter(ms.Tensor(array), name=name) for name, array in arrays.items()}
+    return values, description, texts.get(PROGRESS)
+
+
+def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> None:
+    """Fill every parameter of `net` from the parameters of a checkpoint; those of an optimizer are passed over.
+
+    Raises:
+        ValueError: the checkpoint is of another network, cut short, or holds numbers that are not finite; nothing was
+            loaded.
+    """
+    wanted = net.parameters_dict()
+    missing = [name for name in wanted if name not in values]
+    wrong = [name for name in wanted if name in values and wanted[name].shape != values[name].shape]
+    if missing or wrong:
+        first = f"it lacks {missing[0]}" if missing else f"{wrong[0]} has the shape {tuple(values[wrong[0]].shape)}"
+        raise ValueError(f"'{path}' is not a checkpoint of this {type(net).__name__} ({len(wanted)} parameters): "
+                         f"{first} ({len(missing)} missing, {len(wrong)} of another shape); it is of another network, "
+                         "or cut")
+    ckpt_file.refuse_not_finite(((name, _values(values[name])) for name in wanted), path)
+    ms.load_param_into_net(net, {name: values[name] for name in wanted})
+
+
+def network_of(description: Description, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
+    """The described network in evaluation mode with the weights of a checkpoint.
+
+    A parameter gets memory only after its shape is known to be that of the file, so that a description cannot ask for
+    more than the file holds. Nothing is drawn at random.
+
+    Args:
+        values: of `read_checkpoint(path)`.
+
+    Raises:
+        ValueError: there is no such network, or the weights are of another one.
+    """
+    try:
+        described.check_sizes(description.args, values)
+        with no_init_parameters():
+            net = description.build().set_train(False)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"cannot build the network of '{path}': {_first_line(error)}") from None
+    return _filled(net, description, values, path)
+
+
+def _filled(net: nn.Cell, description: Description, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
+    load_weights(net, values, path)
+    slope = description.metrics.get("activation_slope")
+    if slope is not None and slope != 1 and hasattr(net, "set_activation_slope"):
+        # Saved while VanillaNet's activations were still being made linear: the slope is no weight.
+        net.set_activation_slope(slope)
+    return net
+
+
+def restore(path: str, description: Optional[Description] = None) -> tuple:
+    """(network in evaluation mode, description) of a checkpoint.
+
+    Args:
+        description: of the network; needed for a file that does not describe itself, otherwise it overrides.
+    """
+    values, own = read_checkpoint(path)
+    if own is not None and description is not None and own.model != description.model:
+        raise ValueError(f"'{path}' is a checkpoint of {own.model}, not of {description.model}; give the recipe it was "
+                         f"trained by (--config), or --model.name {own.model}")
+    if description is None and own is None:
+        raise ValueError(f"'{path}' does not say which network it is of; name it with --model or --config")
+    if description is None:
+        # Only to be refused: what a training builds after its teacher goes on with the random numbers that the
+        # initialisation below leaves.
+        network_of(own, values, path)
+    description = description or own
+    return _filled(description.build().set_train(False), description, values, path), description
+
+
+def _first_line(error: Exception) -> str:
+    return printable(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__

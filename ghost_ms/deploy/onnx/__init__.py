@@ -1,0 +1,1 @@
+"""MINDIR to ONNX."""

@@ -1,0 +1,45 @@
+"""Networks by name, with released weights where they are asked for."""
+from typing import Optional, Sequence, Tuple, Union
+
+from ghost_ms.models import build_model, model_card
+from ghost_ms.models.registry import build, sized
+
+
+def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size: Optional[Tuple[int, int]] = None,
+                 classes: Optional[Sequence[str]] = None, **kwargs):
+    """Build a registered variant, freshly initialised or with released weights.
+
+    A file that this package wrote says what its network was built with. What is not given here is taken from it; what
+    is given and would make the same weights compute something else is refused.
+
+    Args:
+        name: a name from `list_models()`.
+        pretrained: True for the released weights (fetched once, then kept in the cache), or a path of a PyTorch,
+            safetensors or MindSpore file. The classifier of another class count is left fresh, with a warning; the
+            first convolution is summed or repeated for another number of channels, with a warning.
+        input_size: (height, width) the network will see. Networks with position tables are built for it; purely
+            convolutional ones take any size as they are and need nothing.
+        classes: names of the classes it is to tell, in their order. A file that names as many but other classes
+            leaves the classifier fresh; the same names in another order have its rows exchanged; both with a warning.
+        kwargs: `num_classes`, `in_channels`, `drop_rate`, `drop_path_rate` and what the family adds.
+
+    Returns:
+        the network; its `card` says what is published, its `arguments` what it was built with.
+
+    Raises:
+        ValueError: unknown name, with the nearest ones; no weights are released, or they do not fit, or are of
+            another network than asked for.
+        OSError: the weights cannot be fetched or opened.
+        TypeError: an argument that the family does not have.
+    """
+    if not pretrained:
+        return build_model(name, input_size=input_size, **kwargs)
+    # Reading weight files is imported for this step alone.
+    from ghost_ms.weights.load import open_pretrained
+
+    card = model_card(name)
+    file = open_pretrained(card, pretrained)
+    arguments, input_size = file.settle(card, kwargs, input_size)
+    net = build(card, sized(card, arguments, input_size))
+    file.fill(net, kwargs, classes)
+    return net

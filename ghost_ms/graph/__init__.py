@@ -1,0 +1,1 @@
+"""An exported graph, looked through and read back."""

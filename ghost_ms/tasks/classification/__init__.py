@@ -1,0 +1,1 @@
+"""One label, or several, for an image."""
