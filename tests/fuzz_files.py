@@ -71,9 +71,9 @@ def _network():
 
 def _make_ckpt(folder):
     from ghost_ms.checkpoints.checkpoint import save_checkpoint
-    from ghost_ms.training.resume import Progress
+    from ghost_ms.training.resume import TrainerState
 
-    progress = Progress(1, 2, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0}], {"train.epochs": 3}, 1, 40)
+    progress = TrainerState(1, 2, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0}], {"train.epochs": 3}, 1, 40)
     save_checkpoint(_network(), str(folder / "seed-network.ckpt"), _description())
     save_checkpoint(_network(), str(folder / "seed-state.ckpt"), _description(), progress.to_json())
     # Without a checksum damage gets further.
@@ -99,10 +99,10 @@ def _run_ckpt(path):
 
 def _exported(folder, kind):
     from ghost_ms.deploy import export
-    from ghost_ms.runtime.signature import Form
+    from ghost_ms.runtime.signature import ExportSignature
 
     write = export.export_onnx if kind == "onnx" else export.export_mindir
-    for name, form in (("seed-plain", Form()), ("seed-raw", Form(True, True))):
+    for name, form in (("seed-plain", ExportSignature()), ("seed-raw", ExportSignature(True, True))):
         write(_network(), _description(), str(folder / f"{name}.{kind}"), 1, form)
         # Its sidecar is another format.
         os.remove(folder / f"{name}.json")
@@ -110,9 +110,9 @@ def _exported(folder, kind):
 
 def _images():
     """What the plain file and the raw one take."""
-    from ghost_ms.runtime.signature import Form
+    from ghost_ms.runtime.signature import ExportSignature
 
-    return [form.example(_description().preprocessing, 1) for form in (Form(), Form(True, True))]
+    return [form.example(_description().preprocessing, 1) for form in (ExportSignature(), ExportSignature(True, True))]
 
 
 def _try_both(run):
@@ -171,9 +171,9 @@ def _use_mindir(path):
 
 def _make_sidecar(folder):
     from ghost_ms.runtime.sidecar import write_sidecar
-    from ghost_ms.runtime.signature import Form
+    from ghost_ms.runtime.signature import ExportSignature
 
-    for name, form in (("plain", Form()), ("raw", Form(True, True))):
+    for name, form in (("plain", ExportSignature()), ("raw", ExportSignature(True, True))):
         (folder / f"{name}.onnx").write_bytes(b"exported")
         write_sidecar(str(folder / f"{name}.onnx"), _description(), 1, form)
         os.rename(folder / f"{name}.json", folder / f"seed-{name}.json")

@@ -26,7 +26,7 @@ PROGRESS = "ghost_ms_progress"
 
 
 @dataclasses.dataclass
-class Description:
+class ModelSpec:
     """What a checkpoint knows of itself, so that it can be used without the recipe.
 
     Args:
@@ -67,7 +67,7 @@ class Description:
         return json.dumps(values, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> "Description":
+    def from_json(cls, text: str) -> "ModelSpec":
         """As `to_json` wrote it; ValueError (half a sentence) where a field is absent, not known or cannot be."""
         values = described.parse(text)
         return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
@@ -78,7 +78,7 @@ def finite_metrics(metrics: Dict[str, Optional[float]]) -> Dict[str, Optional[fl
     return {key: value if value is not None and math.isfinite(value) else None for key, value in metrics.items()}
 
 
-def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: Description,
+def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: ModelSpec,
                     progress: Optional[str] = None) -> None:
     """Write a new file and rename it over the old one, which stays valid until then.
 
@@ -142,7 +142,7 @@ def _read(path: str) -> tuple:
         raise ValueError(f"'{path}' ends neither in .ckpt nor in .safetensors; `ghost-ms weights convert` makes a "
                          "checkpoint of a PyTorch file")
     try:
-        description = Description.from_json(texts[KEY]) if KEY in texts else None
+        description = ModelSpec.from_json(texts[KEY]) if KEY in texts else None
     except ValueError as error:
         raise ValueError(f"'{path}' cannot be used: {error}") from None
     # A parameter of its own memory, and of the file nothing.
@@ -169,7 +169,7 @@ def load_weights(net: nn.Cell, values: Dict[str, ms.Parameter], path: str) -> No
     ms.load_param_into_net(net, {name: values[name] for name in wanted})
 
 
-def network_of(description: Description, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
+def network_of(description: ModelSpec, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
     """The described network in evaluation mode with the weights of a checkpoint.
 
     A parameter gets memory only after its shape is known to be that of the file, so that a description cannot ask for
@@ -190,7 +190,7 @@ def network_of(description: Description, values: Dict[str, ms.Parameter], path: 
     return _filled(net, description, values, path)
 
 
-def _filled(net: nn.Cell, description: Description, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
+def _filled(net: nn.Cell, description: ModelSpec, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
     load_weights(net, values, path)
     slope = description.metrics.get("activation_slope")
     if slope is not None and slope != 1 and hasattr(net, "set_activation_slope"):
@@ -199,7 +199,7 @@ def _filled(net: nn.Cell, description: Description, values: Dict[str, ms.Paramet
     return net
 
 
-def restore(path: str, description: Optional[Description] = None) -> tuple:
+def restore(path: str, description: Optional[ModelSpec] = None) -> tuple:
     """(network in evaluation mode, description) of a checkpoint.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Dict, List, Tuple
 
 from mindspore import Parameter
 
-from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.core.files import remove_leftovers, write_link
 
 #: More steps than any training has; a larger number in a file's name is none of ours.
@@ -49,7 +49,7 @@ def _look(folder: str) -> Tuple[Dict[int, str], List[str]]:
     return {steps: found[steps] for steps in sorted(found)}, sorted(others)
 
 
-class States:
+class CheckpointManager:
     """Writes the states of a run and removes those that are no longer wanted.
 
     Args:
@@ -75,7 +75,7 @@ class States:
     def best(self) -> str:
         return os.path.join(self.folder, "best.ckpt")
 
-    def save(self, parameters: Dict[str, Parameter], steps: int, description: Description, progress: str) -> None:
+    def save(self, parameters: Dict[str, Parameter], steps: int, description: ModelSpec, progress: str) -> None:
         """Write a state, point last.ckpt to it, and remove all but the newest of this run.
 
         Raises:

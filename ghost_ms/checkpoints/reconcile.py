@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from typing import AbstractSet, Any, Dict, List, Optional, Sequence, Tuple
 
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
@@ -41,7 +41,7 @@ class Wish:
         return any(name == key or name.startswith(f"{key}.") for name in self.explicit)
 
 
-def describe(wish: Wish, channels: int, classes: Sequence[str]) -> Description:
+def describe(wish: Wish, channels: int, classes: Sequence[str]) -> ModelSpec:
     """The network and preprocessing of a recipe and its model's card, without a checkpoint.
 
     Args:
@@ -60,10 +60,10 @@ def describe(wish: Wish, channels: int, classes: Sequence[str]) -> Description:
     if count < len(classes):
         raise ValueError(f"model.num_classes is {count}, but the data has {len(classes)} classes")
     args = {"num_classes": count, "in_channels": channels, **model.args}
-    return Description(model.name, args, list(classes), preprocessing_of(card, wish.recipe.data, channels))
+    return ModelSpec(model.name, args, list(classes), preprocessing_of(card, wish.recipe.data, channels))
 
 
-def reconcile(own: Description, path: str, wish: Wish) -> Tuple[Description, List[str]]:
+def reconcile(own: ModelSpec, path: str, wish: Wish) -> Tuple[ModelSpec, List[str]]:
     """The network that is meant by a checkpoint that describes itself, and a sentence for whatever differs.
 
     Args:
@@ -79,7 +79,7 @@ def reconcile(own: Description, path: str, wish: Wish) -> Tuple[Description, Lis
     return dataclasses.replace(own, args=args, preprocessing=preprocessing), notes + more
 
 
-def _check_model(own: Description, path: str, wish: Wish) -> None:
+def _check_model(own: ModelSpec, path: str, wish: Wish) -> None:
     named = wish.recipe.model.name
     if own.model != named and (wish.gives(NAME) or wish.file and not wish.beside):
         source = "" if wish.gives(NAME) else f", which {printable(wish.file)} names"
@@ -87,7 +87,7 @@ def _check_model(own: Description, path: str, wish: Wish) -> None:
                          f"the recipe it was trained by (--config), or --model.name {printable(own.model)}")
 
 
-def _arguments(own: Description, path: str, wish: Wish) -> Tuple[Dict[str, Any], List[str]]:
+def _arguments(own: ModelSpec, path: str, wish: Wish) -> Tuple[Dict[str, Any], List[str]]:
     """Arguments of the network: the checkpoint's, with those of the command line over them."""
     model = wish.recipe.model
     asked = {**model.args, **{key: getattr(model, key) for key in ("num_classes", "in_channels")

@@ -3,7 +3,7 @@ import sys
 from typing import Optional, Sequence
 
 from ghost_ms import config as recipes
-from ghost_ms.checkpoints.checkpoint import Description, network_of, read_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, network_of, read_checkpoint
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, say, wish_of
 from ghost_ms.checkpoints.run_folder import checkpoint_of_run
 from ghost_ms.core.text import printable
@@ -43,7 +43,7 @@ def resolve(model: Optional[str], config: Optional[str], ckpt: Optional[str], fa
     return description.build(wish.recipe.model.pretrained).set_train(False), description
 
 
-def by_name(wish: Wish, ckpt: str = "") -> Description:
+def by_name(wish: Wish, ckpt: str = "") -> ModelSpec:
     """A network by name or recipe, without its data at hand.
 
     Args:

@@ -15,7 +15,7 @@ from ghost_ms.config import DataConfig
 from ghost_ms.core.files import home, write_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import decode as decoding
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.data.decode import check_size, decode, open_image, read_image_file, regular_file
 
 #: Bytes that are read from a file's beginning, which hold all up to the pixels of most files, and from its end.
@@ -36,7 +36,7 @@ def cache_file() -> str:
     return os.path.join(home(), "checked_images.json")
 
 
-def check_split(source: Source, split: str, config: DataConfig, cache: Optional[str] = None) -> List[str]:
+def check_split(source: Dataset, split: str, config: DataConfig, cache: Optional[str] = None) -> List[str]:
     """Look at all images of a split; returns what is to be said of them, nothing where all is well.
 
     Args:
@@ -61,7 +61,7 @@ def check_split(source: Source, split: str, config: DataConfig, cache: Optional[
     return [f"{counted} and will be replaced by others: {named}{more}"]
 
 
-def check_images(source: Source, workers: int = 16, progress: bool = True,
+def check_images(source: Dataset, workers: int = 16, progress: bool = True,
                  cache: Optional[str] = None) -> List[Tuple[str, str]]:
     """[(name, reason)] of the images of a source that cannot be read, in their order; nothing for data in memory.
 

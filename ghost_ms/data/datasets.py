@@ -18,10 +18,10 @@ from ghost_ms.core.text import printable
 from ghost_ms.data import folders, label_files
 from ghost_ms.data.classes import match
 from ghost_ms.data.decode import MAX_BYTES, read_image_file
-from ghost_ms.data.source import Source
+from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.splits import hold_out, train_share
 
-__all__ = ["SPLITS", "Source", "open_source", "read_idx"]
+__all__ = ["SPLITS", "Dataset", "open_source", "read_idx"]
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -41,13 +41,13 @@ class _Parts(NamedTuple):
         notes: sentences about how they were found.
     """
 
-    readers: Dict[str, Callable[[], Source]]
+    readers: Dict[str, Callable[[], Dataset]]
     absent: Callable[[str], Exception]
     val: str = ""
     notes: Sequence[str] = ()
 
 
-def open_source(config: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Source:
+def open_source(config: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Dataset:
     """One split of the data set that a recipe names.
 
     'train' is what is trained on, of which `data.train_share` takes a part. 'val' is what a training evaluates on: the
@@ -108,7 +108,7 @@ def class_list(config: DataConfig) -> Optional[List[str]]:
     return names
 
 
-def _shared(parts: _Parts, share: float) -> Dict[str, Source]:
+def _shared(parts: _Parts, share: float) -> Dict[str, Dataset]:
     """The training split without the share that is held out, and that share."""
     if "val" in parts.readers:
         raise ValueError(f"data.val_share is {share:g}, but the data set has images to evaluate on of its own "
@@ -136,7 +136,7 @@ def _parts(config: DataConfig, order: Optional[Sequence[str]], own: Optional[Seq
     return _two(functools.partial(_mnist, root, config.dataset))
 
 
-def _two(read: Callable[[str], Source]) -> _Parts:
+def _two(read: Callable[[str], Dataset]) -> _Parts:
     """A data set that comes with images to train with and to test with, and always has both."""
     return _Parts({split: functools.partial(read, split) for split in ("train", "test")}, ValueError)
 
@@ -155,7 +155,7 @@ def _root(config: DataConfig) -> pathlib.Path:
 def _folder_parts(root: pathlib.Path, config: DataConfig, order: Optional[Sequence[str]]) -> _Parts:
     paths, notes = folders.data_folders(root, config.val_share)
 
-    def read(split: str) -> Source:
+    def read(split: str) -> Dataset:
         if split != "train" and "train" in paths and order is None:
             folders.check_same_classes(paths["train"], paths[split])
         return folders.read_folder(paths[split], order)
@@ -197,7 +197,7 @@ def read_idx(root: pathlib.Path, name: str, rank: int) -> np.ndarray:
         raise ValueError(f"{printable(path)} is not a whole IDX file: {error}") from None
 
 
-def _mnist(root: pathlib.Path, kind: str, split: str) -> Source:
+def _mnist(root: pathlib.Path, kind: str, split: str) -> Dataset:
     names = FASHION if kind == "fashion_mnist" else [str(digit) for digit in range(10)]
     prefix = "train" if split == "train" else "t10k"
     images = read_idx(root, f"{prefix}-images-idx3-ubyte", 3)
@@ -209,23 +209,23 @@ def _opened(path: pathlib.Path) -> BinaryIO:
     return gzip.GzipFile(fileobj=content) if path.suffix == ".gz" else content
 
 
-def _arrays(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Source:
+def _arrays(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Dataset:
     """Images (N, H, W, C) uint8 and labels (N,) that lie in memory; ValueError where they do not belong together."""
     if len(images) != len(labels):
         raise ValueError(f"the data set has {len(images)} images and {len(labels)} labels")
     if len(labels) and int(labels.max()) >= len(classes):
         raise ValueError(f"the data set has the label {int(labels.max())}, but its {len(classes)} classes are counted "
                          "from 0")
-    return Source(list(classes), labels.astype(np.int32), images.shape[-1], False, images.__getitem__)
+    return Dataset(list(classes), labels.astype(np.int32), images.shape[-1], False, images.__getitem__)
 
 
-def _embedded(split: str) -> Source:
+def _embedded(split: str) -> Dataset:
     """8,000 images of Fashion-MNIST that come with the package: 700 a class to train, 100 a class to test."""
     with np.load(pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_8k.npz") as arrays:
         return _arrays(arrays[f"{split}_images"][..., None], arrays[f"{split}_labels"], FASHION)
 
 
-def _synthetic(config: DataConfig, split: str) -> Source:
+def _synthetic(config: DataConfig, split: str) -> Dataset:
     """Noise around one random coarse picture a class: learnable, and of any size."""
     height, width = config.input_size or (224, 224)
     classes, size = config.synthetic_classes, config.synthetic_size
@@ -240,7 +240,7 @@ def _synthetic(config: DataConfig, split: str) -> Source:
     return _arrays(images, labels, [f"class {label}" for label in range(classes)])
 
 
-def _cifar(root: pathlib.Path, kind: str, split: str) -> Source:
+def _cifar(root: pathlib.Path, kind: str, split: str) -> Dataset:
     """The binary version of CIFAR, as its authors distribute it."""
     files, label_bytes = {
         ("cifar10", "train"): ([f"data_batch_{i}.bin" for i in range(1, 6)], 1),

@@ -10,7 +10,7 @@ from ghost_ms.core.text import printable
 from ghost_ms.data import classes as naming
 from ghost_ms.data.decode import read_image_file
 from ghost_ms.data.images import Found, class_folders, find_images, natural, passed_over_line, some
-from ghost_ms.data.source import Source
+from ghost_ms.data.dataset import Dataset
 
 #: Names of the folders of a split, in lower case; the first that is there is taken.
 FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "eval")}
@@ -91,7 +91,7 @@ def _near(root: pathlib.Path, below: Sequence[str]) -> Optional[pathlib.Path]:
     return None
 
 
-def read_folder(folder: Union[str, os.PathLike], order: Optional[Sequence[str]] = None) -> Source:
+def read_folder(folder: Union[str, os.PathLike], order: Optional[Sequence[str]] = None) -> Dataset:
     """The images FOLDER/CLASS/IMAGE, those in folders within a class included.
 
     Args:
@@ -122,7 +122,7 @@ def read_folder(folder: Union[str, os.PathLike], order: Optional[Sequence[str]] 
     if poor:
         notes.append(f"half of the files or more were passed over of {len(poor)} of {len(names)} classes: "
                      f"{some(poor, 5)}")
-    return Source(names if order is None else list(order), labels, 3, True,
+    return Dataset(names if order is None else list(order), labels, 3, True,
                   lambda sample: read_image_file(paths[sample]), paths, os.fspath(folder), notes)
 
 

@@ -9,7 +9,7 @@ A file that somebody else wrote: read up to a limit, and no image outside of the
 - `.json`: a list of {"path": ..., "label": ...}, or a mapping from path to label.
 
 Several labels of an image are separated by `|` or `;`, or are a list in JSON; a cell that is a name in `data.classes`
-as it stands is one label. As soon as one image has several or none, all labels are sets (`Source.multi_label`).
+as it stands is one label. As soon as one image has several or none, all labels are sets (`Dataset.multi_label`).
 """
 import collections
 import csv
@@ -27,7 +27,7 @@ from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable
 from ghost_ms.data.decode import read_image_file
 from ghost_ms.data.images import is_image, natural, some
-from ghost_ms.data.source import Source
+from ghost_ms.data.dataset import Dataset
 
 #: Ending -> bytes of the largest file. A value of JSON takes many times its text while it is read.
 MOST_BYTES = {".csv": 1 << 28, ".tsv": 1 << 28, ".txt": 1 << 28, ".json": 1 << 26}
@@ -56,7 +56,7 @@ def given(config: DataConfig) -> Dict[str, str]:
 
 
 def read_split(root: pathlib.Path, files: Dict[str, str], split: str, own: Optional[Sequence[str]],
-               config: DataConfig) -> Source:
+               config: DataConfig) -> Dataset:
     """The images that a label file names.
 
     Args:
@@ -87,7 +87,7 @@ def read_split(root: pathlib.Path, files: Dict[str, str], split: str, own: Optio
         notes.append(_about_several([row for _, row in found], named[split], several[0]))
     labels = _labels([row for _, row in found], classes, bool(several), named[split])
     paths = [path for path, _ in found]
-    return Source(classes, labels, 3, True, lambda sample: read_image_file(paths[sample]), paths, os.fspath(root),
+    return Dataset(classes, labels, 3, True, lambda sample: read_image_file(paths[sample]), paths, os.fspath(root),
                   notes)
 
 
@@ -290,7 +290,7 @@ def _about_several(rows: Sequence[Row], file: str, first: Row) -> str:
 
 
 def _labels(rows: Sequence[Row], classes: Sequence[str], several: bool, file: str) -> np.ndarray:
-    """As `Source.labels`; ValueError for a label that is no class."""
+    """As `Dataset.labels`; ValueError for a label that is no class."""
     places = {name: place for place, name in enumerate(classes)}
     unknown = sorted({label for row in rows for label in row.labels if label not in places}, key=natural)
     if unknown:

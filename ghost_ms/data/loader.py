@@ -1,4 +1,4 @@
-"""Pipelines: order, shards, augmentation and batches of a `Source`.
+"""Pipelines: order, shards, augmentation and batches of a `Dataset`.
 
 What a training step sees is a function of (seed, epoch, place in the epoch's order) and of nothing else: not of the
 number of workers or devices, nor of what came before. So an epoch can start at any step, and a resumed run sees what
@@ -16,7 +16,7 @@ import numpy as np
 
 from ghost_ms.config import Config
 from ghost_ms.core.text import printable
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.data.decode import decode, to_pillow
 from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch, set_targets
 from ghost_ms.data.transforms import Preprocessing, TrainingTransform
@@ -87,7 +87,7 @@ def balanced_order(labels: np.ndarray, seed: int, epoch: int, repeated: int = 1)
     return np.repeat(order, repeated)[:len(labels)]
 
 
-def _order(source: Source, config: Config, epoch: int) -> np.ndarray:
+def _order(source: Dataset, config: Config, epoch: int) -> np.ndarray:
     """The order of an epoch that the recipe asks for."""
     seed, repeated = config.run.seed, config.augment.repeated
     if config.data.sampler != "balanced":
@@ -98,7 +98,7 @@ def _order(source: Source, config: Config, epoch: int) -> np.ndarray:
     return balanced_order(source.labels, seed, epoch, repeated)
 
 
-def steps_per_epoch(source: Source, config: Config, shard: Shard = Shard()) -> int:
+def steps_per_epoch(source: Dataset, config: Config, shard: Shard = Shard()) -> int:
     """Full global batches of an epoch.
 
     Raises:
@@ -112,7 +112,7 @@ def steps_per_epoch(source: Source, config: Config, shard: Shard = Shard()) -> i
     return source.size // batch
 
 
-def training_batches(source: Source, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
+def training_batches(source: Dataset, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
                      skip: int = 0) -> "TrainingBatches":
     """The shuffled, augmented, full batches of one epoch; see `TrainingBatches`."""
     return TrainingBatches(source, config, spec, epoch, shard, skip)
@@ -140,7 +140,7 @@ class TrainingBatches:
         ValueError: more than `data.max_corrupt_share` of the images cannot be read, or reading fails altogether.
     """
 
-    def __init__(self, source: Source, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
+    def __init__(self, source: Dataset, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
                  skip: int = 0):
         self.source, self.batch, self.shard = source, config.data.batch_size, shard
         self.seed, self.epoch, self.share = config.run.seed, epoch, config.data.max_corrupt_share
@@ -232,7 +232,7 @@ class TrainingBatches:
                              "it, or raise the share")
 
 
-def _mixing(config: Config, source: Source) -> Optional[Mixing]:
+def _mixing(config: Config, source: Dataset) -> Optional[Mixing]:
     augment = config.augment
     if not (augment.mixup or augment.cutmix) or not augment.mix_probability:
         return None
@@ -240,12 +240,12 @@ def _mixing(config: Config, source: Source) -> Optional[Mixing]:
                   _outputs(config, source), config.loss.label_smoothing)
 
 
-def _outputs(config: Config, source: Source) -> int:
+def _outputs(config: Config, source: Dataset) -> int:
     """Length of the network's logits."""
     return config.model.num_classes or len(source.classes)
 
 
-def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
+def evaluation_batches(source: Dataset, config: Config, spec: Preprocessing,
                        shard: Shard = Shard()) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
     """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once over all shards; where an image may
     have several labels, they are uint8 (b, classes).
@@ -280,7 +280,7 @@ def evaluation_batches(source: Source, config: Config, spec: Preprocessing,
         yield pixels, labels
 
 
-def _reason(source: Source, sample: int) -> str:
+def _reason(source: Dataset, sample: int) -> str:
     """What is wrong with an unreadable image."""
     try:
         to_pillow(source.read(sample), source.channels)

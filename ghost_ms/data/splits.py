@@ -8,16 +8,16 @@ from typing import List, Tuple
 import numpy as np
 
 from ghost_ms.data.images import natural, some
-from ghost_ms.data.source import Source
+from ghost_ms.data.dataset import Dataset
 
 
-def train_share(source: Source, share: float) -> Source:
+def train_share(source: Dataset, share: float) -> Dataset:
     """The same share of every class, at least one image of each."""
     groups = _groups(_strata(source), np.random.default_rng(0).permutation(source.size))
     return source.subset(np.sort(np.concatenate([group[:max(1, round(share * len(group)))] for group in groups])))
 
 
-def hold_out(source: Source, share: float) -> Tuple[Source, Source]:
+def hold_out(source: Dataset, share: float) -> Tuple[Dataset, Dataset]:
     """(the rest, the images held out) of a data set of which no part is set aside to evaluate on.
 
     Of each class its share is held out: of two images or more at least one, and never all. The images' names decide
@@ -48,7 +48,7 @@ def _held(share: float, count: int) -> int:
     return min(max(int(share * count + 0.5), 1), count - 1)
 
 
-def _strata(source: Source) -> np.ndarray:
+def _strata(source: Dataset) -> np.ndarray:
     """The class that decides an image's place, int (images,): of several the rarest, -1 for an image without any."""
     if not source.multi_label:
         return source.labels

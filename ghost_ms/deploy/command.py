@@ -6,13 +6,13 @@ from typing import Dict
 import mindspore as ms
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.checkpoints.resolve import resolve
 from ghost_ms.core import device
 from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.deploy import export
 from ghost_ms.runtime.sidecar import seal, sidecar_path, write_sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 
 WRITERS = {"MINDIR": export.export_mindir, "ONNX": export.export_onnx}
 
@@ -37,7 +37,7 @@ def run_export(options: argparse.Namespace, fallback: str) -> int:
         raise ValueError(f"--softmax makes the classes exclude each other, and this {description.model} was trained to "
                          "give an image several labels; leave it out: the sidecar says from which probability, the "
                          "logistic function of a logit, a class counts")
-    form = Form(options.preprocess == "in-graph", options.softmax)
+    form = ExportSignature(options.preprocess == "in-graph", options.softmax)
     if options.dry_run:
         print(operator_table(export.count_operators(net, description, options.batch_size, form)))
         return 0
@@ -77,7 +77,7 @@ def require_ascend() -> None:
                          "--format MINDIR and --format ONNX work everywhere") from None
 
 
-def write_air(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form) -> None:
+def write_air(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, form: ExportSignature) -> None:
     """Write the deploy form as AIR and its sidecar; OSError where that fails. The file is not run."""
     deployed = export.deploy_form(net, description, form)
     try:

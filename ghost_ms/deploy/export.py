@@ -9,19 +9,19 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.core import scores
 from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.runtime import mindir, onnx
 from ghost_ms.runtime.compare import TOLERANCE, compare
 from ghost_ms.runtime.sidecar import refuse_foreign_sidecar, seal, write_sidecar
-from ghost_ms.runtime.signature import DeployedNetwork, Form
+from ghost_ms.runtime.signature import DeployedNetwork, ExportSignature
 from ghost_ms.surgery.fold_norms import count_cells, fold_final_norm, to_deploy_form
 
 
 
-def export_mindir(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
-                  form: Form = Form()) -> Dict[str, Any]:
+def export_mindir(net: nn.Cell, description: ModelSpec, path: str, batch_size: int = 1,
+                  form: ExportSignature = ExportSignature()) -> Dict[str, Any]:
     """Write `path` (.mindir) and its sidecar (.json), run the file, and compare it with the network.
 
     Args:
@@ -48,8 +48,8 @@ def export_mindir(net: nn.Cell, description: Description, path: str, batch_size:
                    lambda file, images: mindir.run_mindir(file, images))
 
 
-def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: int = 1,
-                form: Form = Form()) -> Dict[str, Any]:
+def export_onnx(net: nn.Cell, description: ModelSpec, path: str, batch_size: int = 1,
+                form: ExportSignature = ExportSignature()) -> Dict[str, Any]:
     """Write `path` (.onnx) and its sidecar, check it, run it in ONNX Runtime; otherwise as `export_mindir`."""
     from ghost_ms.deploy.onnx import translate
 
@@ -69,7 +69,7 @@ def export_onnx(net: nn.Cell, description: Description, path: str, batch_size: i
                    lambda file, images: onnx.load_onnx(file)(images))
 
 
-def _export(net: nn.Cell, description: Description, path: str, batch_size: int, form: Form,
+def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, form: ExportSignature,
             write: Callable[[str, str], int], run: Callable[[str, np.ndarray], np.ndarray]) -> Dict[str, Any]:
     start = time.perf_counter()
     for _, cell in net.cells_and_names():
@@ -102,19 +102,19 @@ def _export(net: nn.Cell, description: Description, path: str, batch_size: int, 
             "batchnorms": count_cells(net, nn.BatchNorm2d), "nodes": nodes}
 
 
-def _float_probe(net: nn.Cell, description: Description, form: Form) -> tuple:
+def _float_probe(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> tuple:
     """(function, images) for `compare`: pixels that are whole numbers cannot change by a bit."""
     form = form._replace(in_graph=False)
     probe = _between_ends(net, description, form)
     return lambda images: _eager(probe, images), form.example(description.preprocessing, 1)
 
 
-def deploy_form(net: nn.Cell, description: Description, form: Form) -> DeployedNetwork:
+def deploy_form(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> DeployedNetwork:
     """The network, brought into its deploy form in place, between what the form puts before and behind it."""
     return _between_ends(fold_final_norm(to_deploy_form(net)), description, form)
 
 
-def _between_ends(net: nn.Cell, description: Description, form: Form) -> DeployedNetwork:
+def _between_ends(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> DeployedNetwork:
     return DeployedNetwork(net, description.preprocessing, form).set_train(False)
 
 
@@ -129,7 +129,7 @@ def _eager(net: nn.Cell, images: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def mindir_of(deployed: nn.Cell, description: Description, batch_size: int, form: Form) -> Iterator[str]:
+def mindir_of(deployed: nn.Cell, description: ModelSpec, batch_size: int, form: ExportSignature) -> Iterator[str]:
     """Path of the MINDIR of a network as MindSpore writes it, in a folder that is removed afterwards."""
     symbols: dict = {np.float32: ms.float32, np.uint8: ms.uint8}
     shape = [None if extent < 0 else extent for extent in form.input_shape(description.preprocessing, batch_size)]
@@ -146,8 +146,8 @@ def mindir_of(deployed: nn.Cell, description: Description, batch_size: int, form
         yield path
 
 
-def count_operators(net: nn.Cell, description: Description, batch_size: int,
-                    form: Form = Form()) -> Dict[str, Dict[str, int]]:
+def count_operators(net: nn.Cell, description: ModelSpec, batch_size: int,
+                    form: ExportSignature = ExportSignature()) -> Dict[str, Dict[str, int]]:
     """How many operators of each kind the graph holds 'before' and 'after' the deploy form, which `net` is brought to.
 
     Writes nothing.

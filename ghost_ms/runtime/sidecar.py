@@ -4,12 +4,12 @@ import json
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ghost_ms.checkpoints.checkpoint import Description, finite_metrics
+from ghost_ms.checkpoints.checkpoint import ModelSpec, finite_metrics
 from ghost_ms.core import strict_json
 from ghost_ms.core.files import write_text
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime import checksums
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.weights.described import check_classes, check_metrics, check_thresholds
 
 #: Where the normalisation happens, as the sidecar states it.
@@ -25,7 +25,7 @@ class Sidecar(NamedTuple):
 
     preprocessing: Preprocessing
     classes: List[str]
-    form: Form
+    form: ExportSignature
     batch_size: int
     thresholds: Optional[List[float]] = None
 
@@ -35,7 +35,8 @@ def sidecar_path(path: str) -> str:
     return os.path.splitext(path)[0] + ".json"
 
 
-def write_sidecar(path: str, description: Description, batch_size: int, form: Form = Form()) -> None:
+def write_sidecar(path: str, description: ModelSpec, batch_size: int,
+                  form: ExportSignature = ExportSignature()) -> None:
     """Write classes, preprocessing, names, shapes and checksum beside an exported file, which is there already.
 
     Whoever is killed before this leaves a file that its old sidecar does not know, and that no reader takes.
@@ -90,7 +91,7 @@ def _as_text(content: Dict[str, Any]) -> str:
     return json.dumps(content, indent=1, allow_nan=False)
 
 
-def refuse_foreign_sidecar(path: str, description: Description, batch_size: int, form: Form) -> None:
+def refuse_foreign_sidecar(path: str, description: ModelSpec, batch_size: int, form: ExportSignature) -> None:
     """ValueError where the sidecar to be written belongs to another exported file that lies there and differs."""
     refuse_other_sidecar(path, json.loads(json.dumps(_content(path, description, batch_size, form))))
 
@@ -162,7 +163,7 @@ def _parts(content: Any) -> Sidecar:
     if normalisation not in (IN_GRAPH, OUTSIDE):
         raise ValueError(f"normalisation is neither {IN_GRAPH} nor {OUTSIDE}")
     taken, given = _end(content, "inputs", 4), _end(content, "outputs", 2)
-    form = Form(normalisation == IN_GRAPH, given["name"] == "probabilities")
+    form = ExportSignature(normalisation == IN_GRAPH, given["name"] == "probabilities")
     batch_size = max(taken["shape"][0], 0)
     if tuple(taken["shape"]) != form.input_shape(spec, batch_size):
         raise ValueError(f"the input's shape {taken['shape']} is not that of its preprocessing")
@@ -187,7 +188,7 @@ def _end(content: Dict[str, Any], key: str, axes: int) -> Dict[str, Any]:
     return ends[0]
 
 
-def _content(path: str, description: Description, batch_size: int, form: Form) -> Dict[str, Any]:
+def _content(path: str, description: ModelSpec, batch_size: int, form: ExportSignature) -> Dict[str, Any]:
     spec = description.preprocessing
     return {
         "model": description.model, "file": os.path.basename(path), "metrics": finite_metrics(description.metrics),

@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from ghost_ms.data.transforms import Preprocessing
 
 
-class Form(NamedTuple):
+class ExportSignature(NamedTuple):
     """Args:
         in_graph: images are uint8 (B, H, W, C) as they are decoded, and the file normalises; otherwise they are
             float32 (B, C, H, W), normalised before.
@@ -54,7 +54,7 @@ class DeployedNetwork(nn.Cell):
     (B, H, W, C) uint8 or (B, C, H, W) float32 -> (B, classes).
     """
 
-    def __init__(self, net: nn.Cell, spec: Preprocessing, form: Form):
+    def __init__(self, net: nn.Cell, spec: Preprocessing, form: ExportSignature):
         super().__init__(auto_prefix=False)
         self.network, self.form = net, form
         self.softmax = nn.Softmax(-1)

@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.config import TrainConfig
 from ghost_ms.core.device import World
@@ -22,7 +22,7 @@ from ghost_ms.training.precision import create_scaler, mixed, synchronize_batch_
 from ghost_ms.training.step import TrainStep
 
 
-def create_step(net: nn.Cell, config: Config, rates: Sequence[float], description: Description,
+def create_step(net: nn.Cell, config: Config, rates: Sequence[float], description: ModelSpec,
                 world: World = World(), class_weights: Optional[np.ndarray] = None) -> TrainStep:
     """The compiled step of a recipe; `net` is changed in place where the recipe wants that.
 

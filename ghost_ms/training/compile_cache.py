@@ -16,7 +16,7 @@ from typing import Any, Iterator, Optional, Sequence
 import mindspore as ms
 
 import ghost_ms
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core.device import World
 from ghost_ms.core.files import write_text
@@ -26,7 +26,7 @@ from ghost_ms.training.resume import FREE, flat
 IN_GRAPH = frozenset(("train.epochs", "train.on_nan"))
 
 
-def step_folder(config: Config, description: Description, rates: Sequence[float], target: str,
+def step_folder(config: Config, description: ModelSpec, rates: Sequence[float], target: str,
                 world: World, of_data: Sequence[Any] = ()) -> Optional[str]:
     """The folder of a recipe's step under `run.compile_cache`; None where that is not set.
 

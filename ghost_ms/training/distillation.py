@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ghost_ms.checkpoints.checkpoint import Description, restore
+from ghost_ms.checkpoints.checkpoint import ModelSpec, restore
 from ghost_ms.config import DataConfig, DistillConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data.classes import match
@@ -153,7 +153,7 @@ class Distillation(nn.Cell):
         return ((features - wanted) ** 2).mean()
 
 
-def load_teacher(config: DistillConfig, student: Description) -> Teacher:
+def load_teacher(config: DistillConfig, student: ModelSpec) -> Teacher:
     """The teacher of a recipe: a registered network, or a checkpoint or an exported file of this project.
 
     Its logits are put into the order of the student's classes, by name.
@@ -192,7 +192,7 @@ class _Known(NamedTuple):
     classes: List[str]
 
 
-def _places(path: str, known: _Known, student: Description) -> Optional[List[int]]:
+def _places(path: str, known: _Known, student: ModelSpec) -> Optional[List[int]]:
     """Where the student's classes are among the teacher's logits; None where neither has names."""
     count = student.args["num_classes"]
     if known.count != count:
@@ -207,7 +207,7 @@ def _places(path: str, known: _Known, student: Description) -> Optional[List[int
         raise ValueError(f"distill.teacher '{path}' was trained on other classes: {error}") from None
 
 
-def _registered(config: DistillConfig, student: Description) -> _Known:
+def _registered(config: DistillConfig, student: ModelSpec) -> _Known:
     if not config.weights:
         raise ValueError("distill.weights is false: an untrained teacher teaches nothing; give true or a file")
     card = model_card(config.teacher)
@@ -251,10 +251,10 @@ def _exported(path: str) -> _Known:
     # Exporting builds on checkpoints; importing it first would close a circle.
     from ghost_ms.runtime.mindir import load_mindir
     from ghost_ms.runtime.sidecar import read_sidecar
-    from ghost_ms.runtime.signature import Form
+    from ghost_ms.runtime.signature import ExportSignature
 
     sidecar = read_sidecar(path)
-    if sidecar.form != Form():
+    if sidecar.form != ExportSignature():
         raise ValueError(f"distill.teacher is '{path}', which was exported with --softmax or --preprocess in-graph; a "
                          "teacher takes normalised images and gives logits")
     return _Known(load_mindir(path), sidecar.preprocessing, len(sidecar.classes), sidecar.classes)

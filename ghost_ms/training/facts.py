@@ -71,7 +71,7 @@ def initial_share(ema: EmaConfig, updates: int) -> float:
 
 def classes_line(classes: Sequence[str], labels: np.ndarray) -> str:
     """The training images of each class, or of the smallest and the largest."""
-    # As `Source.counts` has them.
+    # As `Dataset.counts` has them.
     counts = labels.sum(0, dtype=np.int64) if labels.ndim == 2 else np.bincount(labels, minlength=len(classes))
     low, high = int(counts.argmin()), int(counts.argmax())
     if counts[low] == counts[high]:

@@ -7,8 +7,8 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 from mindspore import nn
 
 from ghost_ms.checkpoints import reconcile
-from ghost_ms.checkpoints.checkpoint import Description
-from ghost_ms.checkpoints.manager import States, states_in
+from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.manager import CheckpointManager, states_in
 from ghost_ms.checkpoints.own_folder import run_folder
 from ghost_ms.config import Config
 from ghost_ms.core import device
@@ -16,7 +16,7 @@ from ghost_ms.core.device import World
 from ghost_ms.core.files import write_link
 from ghost_ms.core.streams import unbreakable
 from ghost_ms.data.check import cache_file, check_split
-from ghost_ms.data.datasets import Source, open_source
+from ghost_ms.data.datasets import Dataset, open_source
 from ghost_ms.data.loader import Shard, steps_per_epoch
 from ghost_ms.tasks.classification.class_weights import class_weights
 from ghost_ms.tasks.classification.multilabel import DEFAULT_THRESHOLD, check_sets
@@ -29,13 +29,13 @@ from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.loop import Training
 from ghost_ms.training.precision import check_precision
 from ghost_ms.training.progress import Reporter
-from ghost_ms.training.resume import Found, Progress, check_unchanged, find, flat, load_state, passed_over
+from ghost_ms.training.resume import ResumePoint, TrainerState, check_unchanged, find, flat, load_state, passed_over
 from ghost_ms.training.schedule import learning_rates, scaled
 from ghost_ms.training.score import best_row
 from ghost_ms.training.step import TrainStep
 
 
-def describe(config: Config, source: Source) -> Description:
+def describe(config: Config, source: Dataset) -> ModelSpec:
     """The network and preprocessing that a recipe and its data ask for; errors as `reconcile.describe`, and ValueError
     where the recipe cannot learn sets of labels and the data has them."""
     description = reconcile.describe(reconcile.Wish(config), source.channels, source.classes)
@@ -56,9 +56,9 @@ class Job:
     """
 
     config: Config
-    train: Source
-    test: Source
-    description: Description
+    train: Dataset
+    test: Dataset
+    description: ModelSpec
     target: str
     world: World
     steps: int
@@ -71,7 +71,7 @@ class Job:
         peak, schedule = scaled(config.optimizer, config.schedule, batch)
         return learning_rates(peak, schedule, epochs, self.steps / config.train.accumulate, config.run.seed)
 
-    def find(self) -> Optional[Found]:
+    def find(self) -> Optional[ResumePoint]:
         """The state to go on from, which the recipe fits; None to start anew."""
         found, config = find(self.config, self.world), self.config
         if found is None:
@@ -84,7 +84,7 @@ class Job:
                              f"{self.steps}")
         return found
 
-    def _follow(self, own: Description) -> None:
+    def _follow(self, own: ModelSpec) -> None:
         """Number the classes, and turn the images, as the training did that is gone on with: an older version may have
         done either otherwise."""
         if list(own.classes) != self.train.classes and sorted(own.classes) == sorted(self.train.classes):
@@ -155,7 +155,7 @@ def prepare(config: Config) -> Job:
     return Job(config, train, test, description, target, world, steps, list(dict.fromkeys(notes)))
 
 
-def build(job: Job, found: Optional[Found]) -> Tuple[TrainStep, CompileCache]:
+def build(job: Job, found: Optional[ResumePoint]) -> Tuple[TrainStep, CompileCache]:
     """The step, with its state where a training goes on, and the cache of its graph."""
     config, description, rates = job.config, job.description, job.rates(job.config.train.epochs)
     weights = class_weights(config.loss, job.train, description.args["num_classes"])
@@ -170,8 +170,8 @@ def build(job: Job, found: Optional[Found]) -> Tuple[TrainStep, CompileCache]:
     return step, cache
 
 
-def _progress(job: Job, found: Optional[Found]) -> Progress:
-    progress = Progress() if found is None else found.progress
+def _progress(job: Job, found: Optional[ResumePoint]) -> TrainerState:
+    progress = TrainerState() if found is None else found.progress
     progress.recipe, progress.ranks, progress.images = flat(job.config), job.world.size, job.train.size
     return progress
 
@@ -198,7 +198,7 @@ def _reporter(job: Job, lost: Sequence[str]) -> Iterator[Reporter]:
             raise
 
 
-def _finished(job: Job, found: Found, reporter: Reporter) -> Dict[str, float]:
+def _finished(job: Job, found: ResumePoint, reporter: Reporter) -> Dict[str, float]:
     rows = found.progress.rows
     reporter.line(f"'{found.path}' is of a finished training ({found.progress.epoch} epochs): nothing is left to do")
     if job.world.is_main:
@@ -218,7 +218,7 @@ def _introduction(job: Job, step: TrainStep) -> Iterator[str]:
     yield from first_lines(config, job.steps, job.train.size, job.train.classes, job.train.labels, world.size)
 
 
-def _beginning(job: Job, found: Optional[Found], step: TrainStep) -> Iterator[str]:
+def _beginning(job: Job, found: Optional[ResumePoint], step: TrainStep) -> Iterator[str]:
     """What to say of where the training starts."""
     config = job.config
     yield from passed_over(config)
@@ -237,16 +237,16 @@ def _beginning(job: Job, found: Optional[Found], step: TrainStep) -> Iterator[st
                "bits; train.restorable_masks true makes it so")
 
 
-def _states(job: Job, found: Optional[Found]) -> States:
+def _states(job: Job, found: Optional[ResumePoint]) -> CheckpointManager:
     """The states of this run; where it goes on from another folder, that one's best network comes along."""
     config, folder = job.config, os.path.join(job.config.run.dir, "checkpoints")
     if found is None:
-        return States(folder, config.train.keep)
+        return CheckpointManager(folder, config.train.keep)
     write_course(config.run.dir, found.progress.rows)
     source = os.path.dirname(os.path.abspath(found.path))
     if source == os.path.abspath(folder):
-        return States(folder, config.train.keep, found.progress.steps(job.steps))
-    states, beside = States(folder, config.train.keep), os.path.join(source, "best.ckpt")
+        return CheckpointManager(folder, config.train.keep, found.progress.steps(job.steps))
+    states, beside = CheckpointManager(folder, config.train.keep), os.path.join(source, "best.ckpt")
     if found.progress.rows and os.path.exists(beside):
         write_link(states.best, beside)
     return states

@@ -8,11 +8,11 @@ from typing import Callable, Dict, Iterator, Optional, Sequence
 
 from mindspore import Tensor
 
-from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
-from ghost_ms.checkpoints.manager import States
+from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.manager import CheckpointManager
 from ghost_ms.config import Config, TrainConfig
 from ghost_ms.core.device import World
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.data.loader import Shard, TrainingBatches, evaluation_batches, steps_per_epoch, training_batches
 from ghost_ms.tasks.classification.evaluate import NotFinite, evaluate, evaluate_sets
 from ghost_ms.training import memory
@@ -23,9 +23,9 @@ from ghost_ms.training.curves import write_course
 from ghost_ms.training.distributed import Vote, average_statistics, sum_over_ranks
 from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.progress import Reporter, Waiting, peak_memory
-from ghost_ms.training.resume import Progress, whole_state
+from ghost_ms.training.resume import TrainerState, whole_state
 from ghost_ms.training.score import EMA, FIGURES, HOLDS_EMA, RAW, accuracy_text, best_row, holds_ema
-from ghost_ms.training.step import Health, TrainStep
+from ghost_ms.training.step import StepStats, TrainStep
 from ghost_ms.training.unreadable import Unreadable
 from ghost_ms.training.watch import trace
 
@@ -48,8 +48,8 @@ class Training:
         callbacks: what happens beside it.
     """
 
-    def __init__(self, config: Config, description: Description, train: Source, test: Source, world: World,
-                 step: TrainStep, rates: Sequence[float], progress: Progress, states: Optional[States],
+    def __init__(self, config: Config, description: ModelSpec, train: Dataset, test: Dataset, world: World,
+                 step: TrainStep, rates: Sequence[float], progress: TrainerState, states: Optional[CheckpointManager],
                  reporter: Reporter, interruption: Interruption, cache: CompileCache,
                  callbacks: Sequence[Callback] = ()):
         self.config, self.description, self.train, self.test = config, description, train, test
@@ -306,7 +306,7 @@ class Training:
         raise Stopped(message, number)
 
 
-def _save_best(step: TrainStep, path: str, description: Description) -> None:
+def _save_best(step: TrainStep, path: str, description: ModelSpec) -> None:
     """The network alone, with its weights or their running means, whichever did better."""
     means = holds_ema(description.metrics)
     if step.ema is not None:
@@ -326,7 +326,7 @@ def _summary(row: Dict[str, float], epochs: int, best: bool) -> str:
             f"{row['images_per_second']:.0f} images/s{skipped}" + (", best so far" if best else ""))
 
 
-def check_health(health: Health, train: TrainConfig, steps: int, rates: Sequence[float],
+def check_health(health: StepStats, train: TrainConfig, steps: int, rates: Sequence[float],
                  names: Callable[[int], Sequence[str]]) -> None:
     """Stop at a loss that is not finite, or at too many of them in a row.
 

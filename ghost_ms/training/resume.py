@@ -1,8 +1,8 @@
 """Going on with a training that was broken off: where it stood, whether the recipe is still its own, what to load.
 
 Everything that the next step depends on lies in one checkpoint file, written whole or not at all: the parameters of the
-step (`TrainStep.state`), and the `Progress` that only Python knows. Order, augmentation and masks need no state: they
-are functions of the seed and of the place in the training.
+step (`TrainStep.state`), and the `TrainerState` that only Python knows. Order, augmentation and masks need no state:
+they are functions of the seed and of the place in the training.
 
 On several ranks, what differs between them (BatchNorm statistics, which are averaged at the end of an epoch alone, and
 sums over a rank's own images) is saved for each: averaging at a checkpoint instead would make the result depend on when
@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import mindspore as ms
 from mindspore import Parameter
 
-from ghost_ms.checkpoints.checkpoint import Description, read_state
+from ghost_ms.checkpoints.checkpoint import ModelSpec, read_state
 from ghost_ms.checkpoints.manager import no_states_in, states_in
 from ghost_ms.config import Config
 from ghost_ms.core import strict_json
@@ -38,7 +38,7 @@ RANKS = "ranks."
 
 
 @dataclasses.dataclass
-class Progress:
+class TrainerState:
     """Where a training stands, beside its parameters.
 
     Args:
@@ -65,7 +65,7 @@ class Progress:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Progress":
+    def from_json(cls, text: str) -> "TrainerState":
         """As `to_json` wrote it; ValueError (half a sentence) where a field is not known, or no training can have stood
         there.
         """
@@ -118,14 +118,14 @@ def _is_recipe(value: Any) -> bool:
     return isinstance(value, dict) and _is_count(value.get("train.epochs")) and value["train.epochs"] <= 10 ** 6
 
 
-#: Whether a value can be that of a field of `Progress`.
+#: Whether a value can be that of a field of `TrainerState`.
 _IS: Dict[str, Callable[[Any], bool]] = {
     "epoch": _is_count, "step": _is_count, "seconds": _is_duration, "waited": _is_duration, "rows": _is_rows,
     "recipe": _is_recipe, "ranks": lambda value: _is_count(value) and value > 0, "images": _is_count}
 
 
 @dataclasses.dataclass
-class Found:
+class ResumePoint:
     """A state to go on from.
 
     Args:
@@ -137,8 +137,8 @@ class Found:
 
     path: str
     values: Dict[str, Parameter]
-    description: Description
-    progress: Progress
+    description: ModelSpec
+    progress: TrainerState
     notes: List[str]
 
 
@@ -148,7 +148,7 @@ def flat(config: Config) -> Dict[str, Any]:
     return {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
 
 
-def find(config: Config, world: World) -> Optional[Found]:
+def find(config: Config, world: World) -> Optional[ResumePoint]:
     """The state that `train.resume` asks for, the same on all ranks; None to start anew.
 
     Raises:
@@ -187,13 +187,13 @@ def passed_over(config: Config) -> List[str]:
             for name in no_states_in(folder)]
 
 
-def _read(path: str) -> Found:
+def _read(path: str) -> ResumePoint:
     """A state in a file; ValueError, OSError where there is none."""
     values, description, text = read_state(path)
     if description is None:
         raise ValueError(f"'{path}' does not say of which network it is")
     try:
-        return Found(path, values, description, Progress.from_json(text), [])
+        return ResumePoint(path, values, description, TrainerState.from_json(text), [])
     except ValueError as error:
         raise ValueError(f"'{path}' cannot be gone on from: {error}") from None
 
@@ -231,8 +231,8 @@ def _check_same_file(path: Optional[str], folder: str, world: World) -> None:
                          "all ranks must see the same run.dir")
 
 
-def check_unchanged(found: Found, config: Config, world: World, images: int, classes: Sequence[str],
-                    rates: Callable[[int], Sequence[float]], updates: Callable[[Progress], int]) -> None:
+def check_unchanged(found: ResumePoint, config: Config, world: World, images: int, classes: Sequence[str],
+                    rates: Callable[[int], Sequence[float]], updates: Callable[[TrainerState], int]) -> None:
     """Nothing that decides the result differs from the training that is gone on with.
 
     Args:
@@ -284,7 +284,7 @@ def whole_state(step: TrainStep, world: World) -> Dict[str, Parameter]:
     return state
 
 
-def load_state(step: TrainStep, found: Found, rank: int) -> None:
+def load_state(step: TrainStep, found: ResumePoint, rank: int) -> None:
     """Fill a freshly built step; before it is compiled.
 
     Raises:

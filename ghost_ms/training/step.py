@@ -31,7 +31,7 @@ def _zero_gradient(total):
     return ops.assign(total, ops.zeros_like(total))
 
 
-class Health(NamedTuple):
+class StepStats(NamedTuple):
     """What the step counted on the device.
 
     Args:
@@ -132,10 +132,10 @@ class TrainStep(nn.Cell):
         for parameter in (self.loss_sum, self.correct_sum, self.finite_steps):
             parameter.set_data(ops.zeros_like(parameter))
 
-    def health(self) -> Health:
+    def health(self) -> StepStats:
         """What was counted so far; waits for the device."""
         steps = max(int(self.finite_steps.asnumpy()), 1)
-        return Health(float(self.loss_sum.asnumpy()) / steps, int(self.correct_sum.asnumpy()),
+        return StepStats(float(self.loss_sum.asnumpy()) / steps, int(self.correct_sum.asnumpy()),
                       int(self.bad_step.asnumpy()), int(self.longest_bad_run.asnumpy()), int(self.skipped.asnumpy()))
 
     def forward(self, images: Tensor, labels: Tensor, wanted: Tensor) -> Tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 from ghost_ms.core.device import World
 from ghost_ms.core.files import write_text
 from ghost_ms.core.text import printable
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.training.distributed import sum_over_ranks
 
 #: Images that a line names.
@@ -23,7 +23,7 @@ class Unreadable:
         fresh: whether the training is at its start, so that the list of an earlier one is removed.
     """
 
-    def __init__(self, folder: str, source: Source, world: World, fresh: bool):
+    def __init__(self, folder: str, source: Dataset, world: World, fresh: bool):
         self.path, self.source, self.world = os.path.join(folder, "unreadable.txt"), source, world
         self.names: List[str] = []
         if world.is_main and os.path.isfile(self.path):

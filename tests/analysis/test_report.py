@@ -19,7 +19,7 @@ from ghost_ms.analysis.report.trainings import MISTAKES, JudgedRun, judged
 from ghost_ms.checkpoints import run_folder
 from ghost_ms.checkpoints.run_folder import read_run
 from ghost_ms.cli import main
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.tasks.classification import judge
 from tests.tiny import registered
 
@@ -37,13 +37,13 @@ def _judged():
 
 def test_mistakes_carry_their_pictures():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 6, 3), np.uint8)
-    source = Source(["ant", "bee", "cow"], LABELS, 3, False, pixels.__getitem__)
+    source = Dataset(["ant", "bee", "cow"], LABELS, 3, False, pixels.__getitem__)
     first, second = mistakes.mistakes_of(_judged(), source, 2)
     assert first[:4] == ("image 3", "bee", "ant", pytest.approx(0.9)) and second.true == "ant"
     kind, data = first.picture.split(",")
     assert kind == "data:image/png;base64"
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), pixels[3])
-    large = Source(["x"], LABELS, 3, False, lambda sample: np.zeros((300, 600, 3), np.uint8))
+    large = Dataset(["x"], LABELS, 3, False, lambda sample: np.zeros((300, 600, 3), np.uint8))
     kind, data = mistakes.picture(large, 0).split(",")
     assert kind == "data:image/jpeg;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (128, 64)
 

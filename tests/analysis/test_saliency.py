@@ -6,7 +6,7 @@ from PIL import Image
 
 from ghost_ms import create_model, list_models, model_card
 from ghost_ms.analysis.explain import explain, saliency
-from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.cli import main
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.layers.graph import DynamicGraphConv
@@ -193,7 +193,7 @@ def project(tmp_path):
     """A checkpoint of a network of two convolutions, and two pictures."""
     with registered():
         spec = Preprocessing((32, 48), 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
-        save_checkpoint(Tiny(), str(tmp_path / "tiny.ckpt"), Description("tiny", {"num_classes": 4, "in_channels": 3},
+        save_checkpoint(Tiny(), str(tmp_path / "tiny.ckpt"), ModelSpec("tiny", {"num_classes": 4, "in_channels": 3},
                                                                          ["ant", "bee", "cow", "dog"], spec))
         for name in ("a.png", "b.jpg"):
             Image.fromarray(RNG.integers(0, 256, (40, 60, 3), np.uint8)).save(tmp_path / name)

@@ -4,12 +4,12 @@ import dataclasses
 import pytest
 
 from ghost_ms import config as recipes
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, wish_of
 from ghost_ms.config import Config, DataConfig, ModelConfig
 from ghost_ms.data.transforms import Preprocessing
 
-OWN = Description("ghostnet_100", {"num_classes": 3, "in_channels": 3, "drop_rate": 0.1, "stem_stride": 1},
+OWN = ModelSpec("ghostnet_100", {"num_classes": 3, "in_channels": 3, "drop_rate": 0.1, "stem_stride": 1},
                   ["a", "b", "c"], Preprocessing((32, 48), 3, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 0.9, "bicubic"))
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 from PIL import Image
 
-from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.config import DataConfig
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card
@@ -30,7 +30,7 @@ def make(folder):
             for index in range(count):
                 picture(folder / "data" / split / name / f"{index}.png", 100 * count + 10 * label + index)
     spec = preprocessing_of(model_card("tiny"), DataConfig(input_size=SIZE), 3)
-    description = Description("tiny", {"num_classes": 4, "in_channels": 3}, CLASSES, spec)
+    description = ModelSpec("tiny", {"num_classes": 4, "in_channels": 3}, CLASSES, spec)
     net = Tiny().set_train(False)
     save_checkpoint(net, str(folder / "tiny.ckpt"), description)
     return net, spec

@@ -9,7 +9,7 @@ import pytest
 
 from ghost_ms.cli import main
 from ghost_ms.runtime.sidecar import Sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.tasks.classification.predict import BATCH, Classifier
 from tests.cli import photos
 from tests.tiny import registered
@@ -122,7 +122,7 @@ def test_every_call_takes_equally_many_images(here, batch_size, size, calls):
         shapes.append(images.shape)
         return images.mean((2, 3)) @ np.array([[1, 2, 3, 4], [4, 3, 2, 1], [1, 3, 2, 4]], np.float32)
 
-    classifier = Classifier(run, Sidecar(here[2], photos.CLASSES, Form(), batch_size))
+    classifier = Classifier(run, Sidecar(here[2], photos.CLASSES, ExportSignature(), batch_size))
     paths = [f"photos/{index:02}.png" for index in range(2, 19)] * 2
     paths[20] = "photos/bad\x1b[31m.png"
     found = list(classifier.each(paths, 4))

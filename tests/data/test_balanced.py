@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ghost_ms.config import AugmentConfig, Config, DataConfig, RunConfig
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.data.loader import Shard, balanced_order, epoch_order, training_batches
 from ghost_ms.data.transforms import Preprocessing
 
@@ -40,7 +40,7 @@ def test_small_data(labels):
 
 def _stream(sampler, shard=Shard(), skip=0, workers=1, repeated=1):
     images = np.arange(100, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2)
-    source = Source(list("abcd"), LABELS, 1, False, images.__getitem__)
+    source = Dataset(list("abcd"), LABELS, 1, False, images.__getitem__)
     config = Config(data=DataConfig("synthetic", batch_size=20 // shard.size, workers=workers, sampler=sampler),
                     augment=AugmentConfig(horizontal_flip=0, repeated=repeated), run=RunConfig(seed=5))
     spec = Preprocessing((4, 4), 1, (0.0,), (1.0,), 1.0, "bilinear")
@@ -71,7 +71,7 @@ def test_without_it_the_order_is_the_old_one():
 
 
 def test_several_labels_have_no_class_to_draw_by():
-    source = Source(["a", "b"], np.ones((4, 2), np.uint8), 1, False, lambda sample: np.zeros((4, 4, 1), np.uint8))
+    source = Dataset(["a", "b"], np.ones((4, 2), np.uint8), 1, False, lambda sample: np.zeros((4, 4, 1), np.uint8))
     config = Config(data=DataConfig("synthetic", batch_size=2, sampler="balanced"))
     with pytest.raises(ValueError, match="data.sampler balanced draws class by class, and an image of this data may"):
         training_batches(source, config, Preprocessing((4, 4), 1, (0.0,), (1.0,), 1.0, "bilinear"), 0)

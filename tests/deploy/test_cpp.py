@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 
 from ghost_ms.analysis.measure.verify_worker import randomize_statistics
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.cli import main
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.export import export_onnx
 from ghost_ms.deploy.lite import convert
 from ghost_ms.runtime import lite
 from ghost_ms.runtime.sidecar import write_sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from tests import tiny
 from tests.data.test_decode import LARGE
 from tests.deploy.test_export import _description
@@ -143,7 +143,7 @@ def networks(program, tmp_path_factory):
     with tiny.registered():
         description = _description("tiny")
         net = randomize_statistics(description.build()).set_train(False)
-        for name, form in (("outside", Form()), ("in-graph", Form(True, True))):
+        for name, form in (("outside", ExportSignature()), ("in-graph", ExportSignature(True, True))):
             path = str(folder / f"{name}.onnx")
             export_onnx(net, description, path, 1, form)
             paths[name] = str(folder / f"{name}.ms")
@@ -208,8 +208,8 @@ def _pixels_network(folder, spec, *kinds):
         [numpy_helper.from_array(np.array([1, size]), "shape")])
     path = str(folder / "pixels.onnx")
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    description = Description("pixels", {"num_classes": size, "in_channels": spec.channels}, [], spec)
-    write_sidecar(path, description, 1, Form(True, True))
+    description = ModelSpec("pixels", {"num_classes": size, "in_channels": spec.channels}, [], spec)
+    write_sidecar(path, description, 1, ExportSignature(True, True))
     target = str(folder / "pixels.ms")
     convert.convert(path, target)
     return target

@@ -9,18 +9,18 @@ from mindspore import nn
 
 from ghost_ms import create_model
 from ghost_ms.analysis.measure.verify_worker import randomize_statistics
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import export
 from ghost_ms.runtime import mindir
 from ghost_ms.runtime.sidecar import read_sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.surgery.fold_norms import count_cells, fold_batchnorm, to_deploy_form
 
 
 def _description(name, size=(64, 64), **args):
     spec = Preprocessing(size, 3, (0.5,) * 3, (0.25,) * 3, 0.875, "bicubic")
-    return Description(name, {"num_classes": 10, "in_channels": 3, **args}, [f"name {i}" for i in range(10)], spec)
+    return ModelSpec(name, {"num_classes": 10, "in_channels": 3, **args}, [f"name {i}" for i in range(10)], spec)
 
 
 def _images(size=(64, 64), batch=2):
@@ -62,7 +62,7 @@ def test_mindir_is_written_checked_and_described(batch_size, tmp_path):
     assert sidecar["inputs"] == [{"name": "image", "shape": [batch_size or -1, 3, 64, 64], "dtype": "float32",
                                   "layout": "NCHW"}]
     assert sidecar["outputs"][0] == {"name": "logits", "shape": [batch_size or -1, 10], "dtype": "float32"}
-    assert read_sidecar(path) == (description.preprocessing, description.classes, Form(), batch_size, None)
+    assert read_sidecar(path) == (description.preprocessing, description.classes, ExportSignature(), batch_size, None)
 
 
 def test_names_in_the_file_are_those_of_the_sidecar(tmp_path):

@@ -16,7 +16,7 @@ from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.quantize import calibration
 from ghost_ms.runtime.sidecar import Sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.tasks.classification import predict
 from tests.data.test_decode import LARGE
 
@@ -62,7 +62,7 @@ def _seen(way, path, spec):
     elif way == "inference":
         image = predict._pixels(path, spec, False)
     else:
-        image = calibration.read(calibration.open_images(folder), [0], Sidecar(spec, [], Form(), 1))[0]
+        image = calibration.read(calibration.open_images(folder), [0], Sidecar(spec, [], ExportSignature(), 1))[0]
     return np.round(image * 255).astype(np.uint8).transpose(1, 2, 0)
 
 

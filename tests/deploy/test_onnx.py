@@ -24,7 +24,7 @@ from ghost_ms.models.backbones.vig import ViG
 from ghost_ms.models.backbones.wavemlp import WaveMlp
 from ghost_ms.runtime import lite, onnx as onnx_runtime
 from ghost_ms.runtime.compare import TOLERANCE
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.tasks.classification import predict
 from tests.deploy.test_export import _description
 
@@ -136,7 +136,7 @@ def test_pixels_in_and_probabilities_out(write, suffix, tmp_path):
     Image.fromarray(picture).save(tmp_path / "picture.png")
     expected = predict.from_network(net, description)(str(tmp_path / "picture.png"), 10)
     path = str(tmp_path / f"net{suffix}")
-    write(net, description, path, 1, Form(in_graph=True, softmax=True))
+    write(net, description, path, 1, ExportSignature(in_graph=True, softmax=True))
     sidecar = json.load(open(tmp_path / "net.json"))
     assert sidecar["inputs"] == [{"name": "image", "shape": [1, 32, 48, 3], "dtype": "uint8", "layout": "NHWC"}]
     assert sidecar["outputs"][0]["name"] == "probabilities" and sidecar["normalisation"] == "in-graph"

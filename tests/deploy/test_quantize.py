@@ -14,7 +14,7 @@ from ghost_ms.deploy.lite import convert
 from ghost_ms.deploy.quantize import calibration, int8
 from ghost_ms.runtime import lite
 from ghost_ms.runtime.sidecar import read_sidecar, sidecar_path, write_sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.tasks.classification import predict
 from tests import tiny
 from tests.deploy.test_export import _description
@@ -232,7 +232,7 @@ def test_a_checkpoint_is_exported_first_and_raw_pixels_work(tmp_path, monkeypatc
         save_checkpoint(net, "net.ckpt", description)
         assert main(["quantize", "--ckpt", "net.ckpt", "--calibrate", pictures, "--agreement", "0.5"]) == 0
         assert sorted(os.listdir()) == ["net.ckpt", "tiny_int8.json", "tiny_int8.onnx"]
-        export_onnx(net, description, "raw.onnx", 2, Form(in_graph=True, softmax=True))
+        export_onnx(net, description, "raw.onnx", 2, ExportSignature(in_graph=True, softmax=True))
     assert main(["quantize", "raw.onnx", "--calibrate", pictures, "--agreement", "0.5", "-o", "raw_int8.onnx"]) == 0
     image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     output = predict.run_file("raw_int8.onnx")(image)

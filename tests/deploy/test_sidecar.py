@@ -17,7 +17,7 @@ from ghost_ms.deploy.lite import convert
 from ghost_ms.deploy.quantize import command
 from ghost_ms.runtime import checksums, sidecar
 from ghost_ms.runtime.sidecar import copy_sidecar, read_json, read_sidecar, write_sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from tests import tiny
 from tests.deploy.test_export import _description
 
@@ -211,7 +211,7 @@ def test_further_entries_and_metrics_that_are_no_numbers(model):
 def test_what_the_first_version_wrote_is_read(model):
     """Without a checksum, and without where the normalisation is: it was outside."""
     _rewrite(model, lambda content: (content.pop("sha256"), content.pop("normalisation")))
-    assert read_sidecar(model).form == Form()
+    assert read_sidecar(model).form == ExportSignature()
 
 
 def test_fifos_and_folders_are_no_sidecars(model):

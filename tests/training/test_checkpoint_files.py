@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ghost_ms.checkpoints import checkpoint
-from ghost_ms.checkpoints.checkpoint import Description, read_checkpoint, read_state, restore, save_checkpoint
-from ghost_ms.checkpoints.manager import States
+from ghost_ms.checkpoints.checkpoint import ModelSpec, read_checkpoint, read_state, restore, save_checkpoint
+from ghost_ms.checkpoints.manager import CheckpointManager
 from ghost_ms.checkpoints.resolve import resolve
-from ghost_ms.training.resume import Progress, _read
+from ghost_ms.training.resume import TrainerState, _read
 from ghost_ms.weights import ckpt_file, described
 from tests.deploy.test_export import _description
 from tests.tiny import registered
@@ -152,7 +152,7 @@ def test_the_slope_of_half_linear_activations_is_honoured_wherever_the_network_i
     restore(path)
 
 
-GOOD = Progress(1, 1, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0, "train_loss": 0.5}], {"train.epochs": 3}, 1, 40)
+GOOD = TrainerState(1, 1, 0.5, 0.25, [{"epoch": 1, "test_top1": 50.0, "train_loss": 0.5}], {"train.epochs": 3}, 1, 40)
 
 
 def test_progress_is_what_it_was(path):
@@ -204,11 +204,11 @@ def test_a_state_holds_the_same_bits_as_ever(tmp_path):
 def test_half_written_states_are_removed(tmp_path):
     (tmp_path / ".writing-0123.ckpt").write_bytes(b"half")
     (tmp_path / "step-00000001.ckpt").write_bytes(b"whole")
-    States(str(tmp_path), 3)
+    CheckpointManager(str(tmp_path), 3)
     assert [file.name for file in tmp_path.iterdir()] == ["step-00000001.ckpt"]
 
 
 def test_a_description_that_is_given_overrides_the_files_own(path):
     given = dataclasses.replace(_description("tiny", (32, 32)), classes=["x"] * 10)
     assert restore(path, given)[1] is given
-    assert isinstance(checkpoint.read_checkpoint(path)[1], Description)
+    assert isinstance(checkpoint.read_checkpoint(path)[1], ModelSpec)

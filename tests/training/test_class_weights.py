@@ -5,7 +5,7 @@ import pytest
 
 from ghost_ms import config as recipes
 from ghost_ms.config import LossConfig
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.tasks.classification.class_weights import class_weights
 from ghost_ms.tasks.classification.loss import create_loss
 
@@ -16,7 +16,7 @@ WEIGHTS = np.array([0.5, 4.0, 1.5], np.float32)
 
 
 def _source(labels, classes=("ant", "bee", "cat")):
-    return Source(list(classes), np.asarray(labels), 1, False, lambda sample: None)
+    return Dataset(list(classes), np.asarray(labels), 1, False, lambda sample: None)
 
 
 def _loss(labels, weights=WEIGHTS, **keys):

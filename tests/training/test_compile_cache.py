@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import ghost_ms
-from ghost_ms.checkpoints.checkpoint import Description, read_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, read_checkpoint
 from ghost_ms.config import Config
 from ghost_ms.core.device import World
 from ghost_ms.data.transforms import Preprocessing
@@ -23,7 +23,7 @@ def _folder(change=None, rates=(0.1, 0.2), args=None, world=World()):
     if change:
         section, name, value = change
         setattr(getattr(config, section), name, value)
-    return step_folder(config, Description("tiny", args or {"num_classes": 4}, [], SPEC), rates, "CPU", world)
+    return step_folder(config, ModelSpec("tiny", args or {"num_classes": 4}, [], SPEC), rates, "CPU", world)
 
 
 def test_a_folder_for_everything_that_the_graph_depends_on(monkeypatch, tmp_path):

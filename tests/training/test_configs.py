@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ghost_ms import config
-from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.models import list_models, model_card
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.schedule import learning_rates, scaled
@@ -42,7 +42,7 @@ def _step(recipe, size, teacher=None):
     """The step of a recipe at a small size, with a teacher that needs no download."""
     recipe.distill.teacher = teacher
     args = {"num_classes": 4, **recipe.model.args}
-    description = Description(recipe.model.name, args, [], preprocessing_of_size(size))
+    description = ModelSpec(recipe.model.name, args, [], preprocessing_of_size(size))
     ms.set_seed(1)
     net = description.build()
     if recipe.train.activation_epochs:
@@ -104,7 +104,7 @@ def test_the_strategy_of_ghostnetv3_runs_from_its_recipe(tmp_path):
     """Re-parameterised form, teacher, running means and LAMB together; the public code for it cannot run."""
     path = str(tmp_path / "teacher.ckpt")
     spec = preprocessing_of_size((64, 64))
-    description = Description("shufflenetv2_x0_5", {"num_classes": 4}, ["a", "b", "c", "d"], spec)
+    description = ModelSpec("shufflenetv2_x0_5", {"num_classes": 4}, ["a", "b", "c", "d"], spec)
     save_checkpoint(description.build(), path, description)
     recipe = _load("ghostnetv3_050", *FULL_PRECISION)
     assert recipe.optimizer.name == "lamb" and recipe.ema.decay == 0.9999

@@ -80,7 +80,7 @@ def test_a_kill_after_the_last_step_of_an_epoch_costs_no_step(when, whole, tmp_p
         """In the place of SIGKILL."""
 
     owner, name = {"evaluation": (loop, "evaluate"), "best": (loop, "_save_best"),
-                   "state": (loop.States, "save")}[when]
+                   "state": (loop.CheckpointManager, "save")}[when]
     real, calls = getattr(owner, name), []
 
     def killed(*args, **kwargs):

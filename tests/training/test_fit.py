@@ -8,7 +8,7 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import create_model
-from ghost_ms.checkpoints.checkpoint import Description, load_weights, read_checkpoint, restore, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, load_weights, read_checkpoint, restore, save_checkpoint
 from ghost_ms.config import Config, DataConfig, ModelConfig, OptimizerConfig, RunConfig, ScheduleConfig, TrainConfig
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.tasks.classification.evaluate import NotFinite, evaluate
@@ -35,7 +35,7 @@ def preprocessing_of_size(size):
 
 def _description(name="ghostnet_050", **args):
     spec = preprocessing_of_size((32, 32))
-    return Description(name, {"num_classes": 4, "in_channels": 3, **args}, ["a", "b", "c", "d"], spec, {"epoch": 3})
+    return ModelSpec(name, {"num_classes": 4, "in_channels": 3, **args}, ["a", "b", "c", "d"], spec, {"epoch": 3})
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

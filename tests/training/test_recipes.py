@@ -13,7 +13,7 @@ from ghost_ms.config import (DistillConfig, EmaConfig, LossConfig, OptimizerConf
                              TrainConfig)
 from ghost_ms.deploy.export import export_mindir
 from ghost_ms.layers.drop import DropPath
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.surgery.replayable_dropout import StepDropout, make_restorable
 from ghost_ms.training.build import activation_slope
 from ghost_ms.training.fit import describe, fit
@@ -88,7 +88,7 @@ def test_an_exported_teacher_teaches_as_its_checkpoint(tmp_path):
     save_checkpoint(other.build(), str(tmp_path / "other.ckpt"), other)
     with pytest.raises(ValueError, match="knows 9 classes and the student 4"):
         fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "other.ckpt"))))
-    export_mindir(net, description, str(tmp_path / "soft.mindir"), 1, Form(softmax=True))
+    export_mindir(net, description, str(tmp_path / "soft.mindir"), 1, ExportSignature(softmax=True))
     with pytest.raises(ValueError, match="exported with --softmax"):
         fit(_recipe(tmp_path / "x", distill=DistillConfig(str(tmp_path / "soft.mindir"))))
 

@@ -238,13 +238,13 @@ def test_a_progress_that_is_none(done, tmp_path):
                    dict(recipe=[]), dict(recipe={}), dict(seconds="1"), dict(seconds=float("nan")), dict(surprise=1),
                    dict(ranks=None)):
         with pytest.raises(ValueError, match="its progress h|it does not say where a training stood"):
-            resume.Progress.from_json(json.dumps({**sound, **change}))
+            resume.TrainerState.from_json(json.dumps({**sound, **change}))
     for broken in ("", "[]", "null", "[" * 100000):
         with pytest.raises(ValueError, match="it is no JSON|its progress is no list of fields|levels deep"):
-            resume.Progress.from_json(broken)
+            resume.TrainerState.from_json(broken)
     # Rows of an earlier version, which counted what was no number.
     rows = [{**row, "test_loss": float("nan")} for row in sound["rows"]]
-    assert "test_loss" not in resume.Progress.from_json(json.dumps({**sound, "rows": rows})).rows[0]
+    assert "test_loss" not in resume.TrainerState.from_json(json.dumps({**sound, "rows": rows})).rows[0]
     save_checkpoint(values, str(tmp_path / "odd.ckpt"), description, json.dumps(
         {**sound, "epoch": 1, "rows": sound["rows"][:1], "step": 77}))
     with pytest.raises(ValueError, match="odd.ckpt' is damaged: it is of step 77 of an epoch, which has 5"):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ghost_ms.checkpoints.manager import States, no_states_in, states_in
+from ghost_ms.checkpoints.manager import CheckpointManager, no_states_in, states_in
 from ghost_ms.checkpoints.own_folder import FILES, run_folder
 from ghost_ms.cli import main
 from ghost_ms.core.lock import Locked
@@ -141,7 +141,7 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
     for name in ("notes.tmp.txt", "checkpoints/mine.tmp"):
         (tmp_path / name).write_text("the user's")
     with run_folder(str(tmp_path)):
-        States(str(tmp_path / "checkpoints"), 2)
+        CheckpointManager(str(tmp_path / "checkpoints"), 2)
     assert sorted(os.listdir(tmp_path)) == ["checkpoints", "notes.tmp.txt"]
     assert os.listdir(tmp_path / "checkpoints") == ["mine.tmp"]
 

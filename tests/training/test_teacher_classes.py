@@ -5,14 +5,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.config import DistillConfig
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.training.distillation import load_teacher
 from tests.tiny import registered
 
 SPEC = Preprocessing((16, 16), 3, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "bilinear")
-STUDENT = Description("tiny", {"num_classes": 3, "in_channels": 3}, ["1", "2", "10"], SPEC)
+STUDENT = ModelSpec("tiny", {"num_classes": 3, "in_channels": 3}, ["1", "2", "10"], SPEC)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from ghost_ms.core.device import World
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.training import curves, unreadable
 from ghost_ms.training.callbacks import Callback
 from ghost_ms.training.fit import fit
@@ -14,7 +14,7 @@ from tests.training.recipes import small
 
 
 def _source(names):
-    return Source(["a"], np.zeros(len(names), np.int32), 3, True, None, names)
+    return Dataset(["a"], np.zeros(len(names), np.int32), 3, True, None, names)
 
 
 def test_each_is_told_once_and_listed(tmp_path):

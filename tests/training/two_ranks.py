@@ -6,12 +6,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import Description, read_checkpoint, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, read_checkpoint, save_checkpoint
 from ghost_ms.config import OptimizerConfig
 from ghost_ms.core import device
 from ghost_ms.training.distributed import Vote, average_statistics, from_main, gradient_reducer, sum_over_ranks
 from ghost_ms.training.optimizer import create_optimizer
-from ghost_ms.training.resume import Found, Progress, load_state, whole_state
+from ghost_ms.training.resume import ResumePoint, TrainerState, load_state, whole_state
 from ghost_ms.training.step import TrainStep
 from tests.training.test_fit import preprocessing_of_size
 
@@ -52,12 +52,12 @@ def _resumed(step, world, folder):
     """Whether every parameter of this rank comes back, in its bits and shape, from the file that rank 0 writes."""
     state = whole_state(step, world)
     if world.is_main:
-        description = Description("none", {"num_classes": 1}, [], preprocessing_of_size((1, 1)))
-        save_checkpoint(state, f"{folder}/state.ckpt", description, Progress().to_json())
+        description = ModelSpec("none", {"num_classes": 1}, [], preprocessing_of_size((1, 1)))
+        save_checkpoint(state, f"{folder}/state.ckpt", description, TrainerState().to_json())
     sum_over_ranks([0.0], world)
     values, description = read_checkpoint(f"{folder}/state.ckpt")
     _, fresh = _step(world)
-    load_state(fresh, Found("", values, description, Progress(), []), world.rank)
+    load_state(fresh, ResumePoint("", values, description, TrainerState(), []), world.rank)
     held = {name: value.asnumpy() for name, value in fresh.state().items()}
     return {name: value.asnumpy().tobytes() == held[name].tobytes() and value.shape == held[name].shape
             for name, value in step.state().items()}

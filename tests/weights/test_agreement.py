@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ghost_ms import create_model
-from ghost_ms.checkpoints.checkpoint import Description, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import registry
 from ghost_ms.models.imagenet import imagenet_names
@@ -51,7 +51,7 @@ def network():
 
 def _description(model="tiny", size=(20, 24), channels=3, **changes):
     spec = Preprocessing(size, channels, (0.1,) * channels, (0.2,) * channels, 0.9, "bicubic")
-    found = Description(model, {"num_classes": 3, "in_channels": channels}, CLASSES, spec,
+    found = ModelSpec(model, {"num_classes": 3, "in_channels": channels}, CLASSES, spec,
                         {"epoch": 2, "test_top1": 87.5})
     return dataclasses.replace(found, **changes)
 

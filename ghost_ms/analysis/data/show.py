@@ -11,7 +11,7 @@ from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
 from ghost_ms.data.datasets import open_source, splits_of
 from ghost_ms.data.loader import evaluation_batches, training_batches
-from ghost_ms.data.source import Source
+from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import model_card
 
@@ -42,7 +42,7 @@ def panels(config: Config, count: int) -> List[Panel]:
     return found
 
 
-def _trained(config: Config, source: Source, spec: Preprocessing, count: int) -> Panel:
+def _trained(config: Config, source: Dataset, spec: Preprocessing, count: int) -> Panel:
     batch = min(config.data.batch_size, source.size)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=batch))
     images: List[np.ndarray] = []
@@ -55,7 +55,7 @@ def _trained(config: Config, source: Source, spec: Preprocessing, count: int) ->
     return Panel("training images as the network gets them in the first epoch", np.stack(images[:count]), names[:count])
 
 
-def _evaluated(config: Config, source: Source, spec: Preprocessing, count: int) -> Panel:
+def _evaluated(config: Config, source: Dataset, spec: Preprocessing, count: int) -> Panel:
     chosen = source.subset(np.linspace(0, source.size - 1, count).round().astype(int))
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=count))
     pixels, labels = next(evaluation_batches(chosen, config, spec))

@@ -12,7 +12,7 @@ from ghost_ms.core.text import printable
 from ghost_ms.data.check import fault_of, in_threads, read_ends
 from ghost_ms.data.datasets import open_source, splits_of
 from ghost_ms.data.decode import decode, jpeg_head, open_image, read_image_file
-from ghost_ms.data.source import Source
+from ghost_ms.data.dataset import Dataset
 
 #: Threads that read files, images that are named of each kind, and times a class is more frequent than the rarest from
 #: which on it is said how to even that out.
@@ -31,7 +31,7 @@ class Facts(NamedTuple):
     turned: bool
 
 
-def open_all(config: DataConfig) -> Dict[str, Source]:
+def open_all(config: DataConfig) -> Dict[str, Dataset]:
     """Every split that a recipe's data set has; errors as `open_source`."""
     return {split: open_source(config, split) for split in splits_of(config)}
 
@@ -55,7 +55,7 @@ def facts_of(path: str) -> Optional[Facts]:
         return None
 
 
-def twins(sources: Dict[str, Source]) -> List[List[Place]]:
+def twins(sources: Dict[str, Dataset]) -> List[List[Place]]:
     """Groups of images whose bytes are the same, each in the order of splits and samples.
 
     Files are read only where another one has as many bytes.
@@ -75,7 +75,7 @@ def twins(sources: Dict[str, Source]) -> List[List[Place]]:
     return sorted(found, key=lambda group: order[group[0]])
 
 
-def _size(sources: Dict[str, Source], place: Place) -> Optional[int]:
+def _size(sources: Dict[str, Dataset], place: Place) -> Optional[int]:
     split, sample = place
     paths = sources[split].paths
     try:
@@ -84,7 +84,7 @@ def _size(sources: Dict[str, Source], place: Place) -> Optional[int]:
         return None
 
 
-def _digest(sources: Dict[str, Source], place: Place) -> Optional[bytes]:
+def _digest(sources: Dict[str, Dataset], place: Place) -> Optional[bytes]:
     split, sample = place
     try:
         content = sources[split].read(sample)
@@ -95,7 +95,7 @@ def _digest(sources: Dict[str, Source], place: Place) -> Optional[bytes]:
     return hashlib.sha256(content).digest()
 
 
-def class_table(sources: Dict[str, Source]) -> str:
+def class_table(sources: Dict[str, Dataset]) -> str:
     """Images of every class in every split, and their share of it."""
     counts = {split: source.counts() for split, source in sources.items()}
     classes = next(iter(sources.values())).classes
@@ -106,7 +106,7 @@ def class_table(sources: Dict[str, Source]) -> str:
     return as_text([*rows, ["all images", *(cell for source in sources.values() for cell in (str(source.size), ""))]])
 
 
-def split_line(split: str, source: Source) -> str:
+def split_line(split: str, source: Dataset) -> str:
     """Sizes and forms of the images of a split."""
     if source.paths:
         facts = in_threads(facts_of, source.paths, THREADS, f"looking at the {split} images")
@@ -135,7 +135,7 @@ def _range(values: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high} (median {float(np.median(values)):g})"
 
 
-def balance_line(source: Source) -> str:
+def balance_line(source: Dataset) -> str:
     """Which classes are rarest and most frequent, where they differ much; else empty."""
     counts = source.counts()
     low, high = int(counts.argmin()), int(counts.argmax())
@@ -146,7 +146,7 @@ def balance_line(source: Source) -> str:
             "gives rare classes their weight")
 
 
-def twin_lines(sources: Dict[str, Source], groups: Sequence[Sequence[Place]]) -> List[str]:
+def twin_lines(sources: Dict[str, Dataset], groups: Sequence[Sequence[Place]]) -> List[str]:
     """What is to be said of images that are there more than once: between splits, within one, under two classes."""
     def named(place: Place) -> str:
         split, sample = place
@@ -181,7 +181,7 @@ def report(config: DataConfig) -> str:
     return "\n".join(filter(None, lines))
 
 
-def faults(source: Source, full: bool = False) -> List[Tuple[str, str]]:
+def faults(source: Dataset, full: bool = False) -> List[Tuple[str, str]]:
     """[(name, reason)] of the images that cannot be read; nothing for data in memory.
 
     Args:

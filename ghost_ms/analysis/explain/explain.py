@@ -8,7 +8,7 @@ from PIL import Image
 
 from ghost_ms.analysis.explain.saliency import (METHODS, Neighbours, attention_rollout, chosen_neighbours,
                                                 default_method, grad_cam)
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.core import scores
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
@@ -16,7 +16,7 @@ from ghost_ms.data.decode import read_image_file
 from ghost_ms.data.transforms import Preprocessing, normalize
 
 
-def explain(net: nn.Cell, description: Description, seen: Image.Image, output: str, method: Optional[str] = None,
+def explain(net: nn.Cell, description: ModelSpec, seen: Image.Image, output: str, method: Optional[str] = None,
             stage: int = -1, target: Optional[int] = None, patch: Optional[Tuple[int, int]] = None) -> str:
     """Explain one image and write the picture; returns a sentence on what it shows.
 

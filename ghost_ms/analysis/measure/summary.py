@@ -13,7 +13,7 @@ from ghost_ms.weights.manifest import manifest
 
 
 def summary(name: str, input_size: Optional[Tuple[int, int]] = None, depth: int = 2, deploy: bool = False) -> str:
-    """Source, preprocessing and layer table of a registered variant.
+    """Dataset, preprocessing and layer table of a registered variant.
 
     Args:
         input_size: (height, width) to count for; by default the published one.

@@ -158,9 +158,9 @@ def _rounding(comparison: Any) -> Dict[str, float]:
 
 
 def _images(description: Any) -> np.ndarray:
-    from ghost_ms.runtime.signature import Form
+    from ghost_ms.runtime.signature import ExportSignature
 
-    return Form().example(description.preprocessing, 1)
+    return ExportSignature().example(description.preprocessing, 1)
 
 
 def _median(measure: Callable[[int], List[float]]) -> float:

@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Tuple
 
 from ghost_ms import config as recipes
 from ghost_ms.checkpoints.reconcile import Wish
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.data.decode import to_pillow
 from ghost_ms.tasks.classification.evaluation import of_checkpoint
 from ghost_ms.tasks.classification.judge import Judgement
@@ -26,7 +26,7 @@ class Mistake(NamedTuple):
     picture: str
 
 
-def picture(source: Source, sample: int, orient: bool = False) -> str:
+def picture(source: Dataset, sample: int, orient: bool = False) -> str:
     """An image as a data URI: PNG where it is small, JPEG otherwise; as upright (`orient`) as the network saw it."""
     image = to_pillow(source.read(sample), source.channels, orient)
     small = max(image.size) <= PICTURE
@@ -37,7 +37,7 @@ def picture(source: Source, sample: int, orient: bool = False) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def mistakes_of(judgement: Judgement, source: Source, count: int, orient: bool = False) -> List[Mistake]:
+def mistakes_of(judgement: Judgement, source: Dataset, count: int, orient: bool = False) -> List[Mistake]:
     """The worst mistakes with their pictures; `orient` as in the network's preprocessing."""
     names = judgement.classes
     return [Mistake(os.path.basename(source.name(sample)), names[judgement.labels[sample]],

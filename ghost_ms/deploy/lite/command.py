@@ -10,7 +10,7 @@ from ghost_ms.deploy.lite.convert import convert
 from ghost_ms.runtime.compare import TOLERANCE, compare
 from ghost_ms.runtime.lite import LiteModel
 from ghost_ms.runtime.sidecar import Sidecar, read_sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 
 #: From images to outputs.
 Run = Callable[[np.ndarray], np.ndarray]
@@ -110,7 +110,7 @@ def _reference(path: str, sidecar: Sidecar) -> Tuple[Run, Run]:
         return run, (lambda images: np.ones(1)) if sidecar.form.in_graph else run
     net, _ = resolve(None, None, path, "", sidecar.preprocessing.input_size)
 
-    def run_as(form: Form) -> Run:
+    def run_as(form: ExportSignature) -> Run:
         deployed = DeployedNetwork(net, sidecar.preprocessing, form).set_train(False)
         return lambda images: deployed(ms.Tensor(images)).asnumpy()
 

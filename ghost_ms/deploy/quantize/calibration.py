@@ -9,7 +9,7 @@ from ghost_ms import config as recipes
 from ghost_ms.checkpoints.reconcile import Wish, settle
 from ghost_ms.core import scores
 from ghost_ms.core.text import printable
-from ghost_ms.data.datasets import Source, open_source
+from ghost_ms.data.datasets import Dataset, open_source
 from ghost_ms.data.decode import read_image_file
 from ghost_ms.data.images import find_images, passed_over_line
 from ghost_ms.runtime.sidecar import Sidecar
@@ -21,7 +21,7 @@ BATCH = 16
 
 
 def open_images(where: str, split: str = "train", root: Optional[str] = None,
-                classes: Optional[Sequence[str]] = None) -> Source:
+                classes: Optional[Sequence[str]] = None) -> Dataset:
     """The images of a folder, those in folders below it included, or a split of a recipe's data set; what is passed
     over there is said on stderr.
 
@@ -52,7 +52,7 @@ def differences(where: str, sidecar: Sidecar, path: str) -> List[str]:
     return settle(sidecar.preprocessing, f"'{printable(path)}'", Wish(recipes.load(where), file=where))[1]
 
 
-def _folder(where: str, root: Optional[str]) -> Source:
+def _folder(where: str, root: Optional[str]) -> Dataset:
     if root:
         raise ValueError(f"--root belongs to a recipe (.yaml), and --calibrate is '{where}'; leave it out")
     if not os.path.isdir(where):
@@ -64,18 +64,18 @@ def _folder(where: str, root: Optional[str]) -> Source:
         raise ValueError(f"folder '{printable(where)}' holds no image that can be decoded here"
                          + (line and f" ({line})"))
     paths = found.paths
-    return Source([], np.zeros(len(paths), np.int32), 3, True, lambda sample: read_image_file(paths[sample]), paths,
+    return Dataset([], np.zeros(len(paths), np.int32), 3, True, lambda sample: read_image_file(paths[sample]), paths,
                   where, [line] if line else [])
 
 
-def draw(source: Source, samples: int, sidecar: Sidecar) -> np.ndarray:
+def draw(source: Dataset, samples: int, sidecar: Sidecar) -> np.ndarray:
     """That many images (all where there are fewer), evenly spaced, so that sorted classes all appear; as the exported
     file takes them, (N, C, H, W) or (N, H, W, C)."""
     places = np.unique(np.linspace(0, source.size - 1, min(samples, source.size)).round().astype(int))
     return read(source, places, sidecar)
 
 
-def read(source: Source, places: Sequence[int], sidecar: Sidecar) -> np.ndarray:
+def read(source: Dataset, places: Sequence[int], sidecar: Sidecar) -> np.ndarray:
     """The images at some places; ValueError names one that cannot be read."""
     images = []
     for place in places:
@@ -102,7 +102,7 @@ def run_all(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_s
     return np.concatenate([run(batch) for batch in batches(images, batch_size)])[:len(images)]
 
 
-def accuracy(run: Callable[[np.ndarray], np.ndarray], source: Source, sidecar: Sidecar) -> float:
+def accuracy(run: Callable[[np.ndarray], np.ndarray], source: Dataset, sidecar: Sidecar) -> float:
     """Top-1 in percent of a file on all images of a labelled source; ValueError where an output is not finite, or an
     image may have several labels."""
     if source.multi_label:

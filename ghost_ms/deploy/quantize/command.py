@@ -13,7 +13,7 @@ import numpy as np
 
 from ghost_ms.checkpoints.reconcile import say
 from ghost_ms.core.files import cannot_write, whole_file
-from ghost_ms.data.datasets import Source
+from ghost_ms.data.datasets import Dataset
 from ghost_ms.deploy.lite import convert
 from ghost_ms.deploy.quantize import calibration
 from ghost_ms.deploy.quantize.int8 import (WEIGHTED, Agreement, LayerError, Quantizer, agreement, milliseconds,
@@ -83,8 +83,8 @@ class Job(NamedTuple):
     path: str
     target: str
     sidecar: Sidecar
-    source: Source
-    test: Optional[Source]
+    source: Dataset
+    test: Optional[Dataset]
     options: argparse.Namespace
 
     def images(self) -> np.ndarray:

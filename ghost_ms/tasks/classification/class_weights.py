@@ -5,10 +5,10 @@ import numpy as np
 
 from ghost_ms.config import LossConfig
 from ghost_ms.data.classes import match
-from ghost_ms.data.source import Source
+from ghost_ms.data.dataset import Dataset
 
 
-def class_weights(config: LossConfig, source: Source, outputs: int) -> Optional[np.ndarray]:
+def class_weights(config: LossConfig, source: Dataset, outputs: int) -> Optional[np.ndarray]:
     """A weight for each output of the network, float32 (outputs,); None where the recipe weighs nothing.
 
     balanced: n / (k n_c) for class c, of n labels on all training images, of k classes that have any and n_c of this

@@ -7,12 +7,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import Description, network_of, read_checkpoint
+from ghost_ms.checkpoints.checkpoint import ModelSpec, network_of, read_checkpoint
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, say, settle
 from ghost_ms.config import Config
 from ghost_ms.core import device
 from ghost_ms.core.text import printable
-from ghost_ms.data.datasets import Source, open_source
+from ghost_ms.data.datasets import Dataset, open_source
 from ghost_ms.data.loader import evaluation_batches
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.quantize import calibration
@@ -27,7 +27,7 @@ class Evaluation(NamedTuple):
 
     judgement: Union[Judgement, SetJudgement]
     model: str
-    source: Source
+    source: Dataset
     preprocessing: Preprocessing
 
     def name(self, sample: int) -> str:
@@ -58,7 +58,7 @@ def of_checkpoint(path: str, wish: Wish, split: str = "val") -> Evaluation:
                       description.preprocessing)
 
 
-def of_network(net: nn.Cell, description: Description, source: Source,
+def of_network(net: nn.Cell, description: ModelSpec, source: Dataset,
                recipe: Config) -> Union[Judgement, SetJudgement]:
     """Measure a network, whose preprocessing is the description's, on all images of a source."""
     source = fitting(source, description.thresholds)
@@ -71,7 +71,7 @@ def of_network(net: nn.Cell, description: Description, source: Source,
     return judge_as(run, batches, source, description.thresholds)
 
 
-def judge_as(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.ndarray, np.ndarray]], source: Source,
+def judge_as(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np.ndarray, np.ndarray]], source: Dataset,
              thresholds: Optional[Sequence[float]], softmax: bool = False) -> Union[Judgement, SetJudgement]:
     """What `run` says of the images of a source, by the thresholds of a network that gives an image several labels.
 
@@ -83,7 +83,7 @@ def judge_as(run: Callable[[np.ndarray], np.ndarray], batches: Iterable[Tuple[np
     return judge(run, batches, source.classes, softmax, source.name)
 
 
-def fitting(source: Source, thresholds: Optional[Sequence[float]]) -> Source:
+def fitting(source: Dataset, thresholds: Optional[Sequence[float]]) -> Dataset:
     """The images with sets of labels where a network has thresholds, and so gives an image several.
 
     Raises:
@@ -117,7 +117,7 @@ def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
     return Evaluation(judgement, model, source, sidecar.preprocessing)
 
 
-def file_batches(source: Source, sidecar: Sidecar) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+def file_batches(source: Dataset, sidecar: Sidecar) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
     """(images as the file takes them, labels of the first b of them); the last call is filled up where it has to be."""
     size = sidecar.batch_size or calibration.BATCH
     for start in range(0, source.size, size):

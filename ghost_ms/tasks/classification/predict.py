@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import Description
+from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.core import scores
 from ghost_ms.core.text import printable
 from ghost_ms.data import images
@@ -16,7 +16,7 @@ from ghost_ms.data.decode import kind_of, read_image_file
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime.mindir import MindirModel
 from ghost_ms.runtime.sidecar import Sidecar, check_file, read_sidecar
-from ghost_ms.runtime.signature import Form
+from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.tasks.classification import multilabel
 
 #: Images of a call where that is free; of a small network, twice as many a second as one at a time.
@@ -47,11 +47,12 @@ def find_images(paths: Sequence[str]) -> List[str]:
     return found
 
 
-def from_network(net: nn.Cell, description: Description) -> "Classifier":
+def from_network(net: nn.Cell, description: ModelSpec) -> "Classifier":
     """A network that classifies image files, of any batch."""
     net.set_train(False)
     return Classifier(lambda images: net(ms.Tensor(images)).asnumpy(),
-                      Sidecar(description.preprocessing, description.classes, Form(), 0, description.thresholds))
+                      Sidecar(description.preprocessing, description.classes, ExportSignature(), 0,
+                              description.thresholds))
 
 
 def run_file(path: str) -> Callable[[np.ndarray], np.ndarray]:

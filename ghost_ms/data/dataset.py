@@ -9,7 +9,7 @@ from ghost_ms.core.text import printable
 
 
 @dataclasses.dataclass
-class Source:
+class Dataset:
     """One split of a data set. It reads undecoded or raw images; order and augmentation are the loader's.
 
     Args:
@@ -56,12 +56,12 @@ class Source:
             return self.labels.sum(0, dtype=np.int64)
         return np.bincount(self.labels, minlength=len(self.classes))
 
-    def subset(self, samples: np.ndarray) -> "Source":
+    def subset(self, samples: np.ndarray) -> "Dataset":
         """The same data set with these samples alone, int (n,)."""
         return dataclasses.replace(self, labels=self.labels[samples], read=lambda sample: self.read(samples[sample]),
                                    paths=[self.paths[sample] for sample in samples] if self.paths else ())
 
-    def as_sets(self) -> "Source":
+    def as_sets(self) -> "Dataset":
         """The same images, each with a set of labels, of one where it had one."""
         if self.multi_label:
             return self
@@ -69,7 +69,7 @@ class Source:
         labels[np.arange(self.size), self.labels] = 1
         return dataclasses.replace(self, labels=labels)
 
-    def relabelled(self, places: Sequence[int], classes: Sequence[str]) -> "Source":
+    def relabelled(self, places: Sequence[int], classes: Sequence[str]) -> "Dataset":
         """The same images with labels that count in the order of `classes`.
 
         Args:
