@@ -43,13 +43,15 @@ def make_images(folder, count):
 def ghost_ms_batches(folder, workers):
     """Batches of this package."""
     from ghost_ms.config import Config, DataConfig
-    from ghost_ms.data.datasets import open_source
-    from ghost_ms.data.loader import training_batches
+    from ghost_ms.data.loader import TrainingBatches
+    from ghost_ms.tasks.registry import create_task
     from ghost_ms.data.transforms import Preprocessing
 
     config = Config(data=DataConfig("image_folder", folder, batch_size=BATCH, workers=workers))
     spec = Preprocessing((224, 224), 3, MEAN, STD, 0.875, "bilinear")
-    return training_batches(open_source(config.data, "train"), config, spec, 0)
+    task = create_task("classification")
+    dataset = task.open(config.data, "train")
+    return TrainingBatches(dataset, config, task.training(config, dataset, spec), 0)
 
 
 def torchvision_batches(folder, workers):

@@ -23,7 +23,7 @@ from ghost_ms import create_model
 from ghost_ms.config import LossConfig, OptimizerConfig
 from ghost_ms.core import device
 from ghost_ms.layers.conv import conv2d
-from ghost_ms.tasks.classification.loss import create_loss
+from ghost_ms.tasks.classification.loss import LabelCriterion, create_loss
 from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
@@ -121,7 +121,7 @@ def step(name, batch, size, steps):
     world = device.world()
     net = create_model(name, input_size=(size, size))
     options = OptimizerConfig("sgd", momentum=0.9, weight_decay=4e-5)
-    train = TrainStep(net, create_loss(LossConfig()), create_optimizer(net, options, [0.01] * 10000),
+    train = TrainStep(net, LabelCriterion(create_loss(LossConfig())), create_optimizer(net, options, [0.01] * 10000),
                       reduce=gradient_reducer(net.trainable_params(), world)).set_train()
     draw = np.random.default_rng(world.rank)
     images = Tensor(draw.standard_normal((batch, 3, size, size)), ms.float32)

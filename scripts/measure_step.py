@@ -18,7 +18,7 @@ from ghost_ms.config import LossConfig, OptimizerConfig
 from ghost_ms.core import device
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.tasks.classification.loss import create_loss
+from ghost_ms.tasks.classification.loss import LabelCriterion, create_loss
 from ghost_ms.training.ema import Ema
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
@@ -37,12 +37,14 @@ def bare(net):
 
 def ours(net):
     """The step of a recipe with SGD alone: besides the update it counts loss, accuracy and bad steps."""
-    return TrainStep(net, create_loss(LossConfig()), create_optimizer(net, SGD, [0.01] * 1000), spec=SPEC)
+    return TrainStep(net, LabelCriterion(create_loss(LossConfig())),
+                     create_optimizer(net, SGD, [0.01] * 1000), spec=SPEC)
 
 
 def with_means(net):
     """The same with running means of the weights."""
-    return TrainStep(net, create_loss(LossConfig()), create_optimizer(net, SGD, [0.01] * 1000), ema=Ema(net, 0.9999),
+    return TrainStep(net, LabelCriterion(create_loss(LossConfig())),
+                     create_optimizer(net, SGD, [0.01] * 1000), ema=Ema(net, 0.9999),
                      spec=SPEC)
 
 

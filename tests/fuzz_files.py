@@ -170,12 +170,12 @@ def _use_mindir(path):
 
 
 def _make_sidecar(folder):
-    from ghost_ms.runtime.sidecar import write_sidecar
     from ghost_ms.runtime.signature import ExportSignature
+    from tests import tiny
 
     for name, form in (("plain", ExportSignature()), ("raw", ExportSignature(True, True))):
         (folder / f"{name}.onnx").write_bytes(b"exported")
-        write_sidecar(str(folder / f"{name}.onnx"), _description(), 1, form)
+        tiny.write_sidecar(str(folder / f"{name}.onnx"), _description(), 1, form)
         os.rename(folder / f"{name}.json", folder / f"seed-{name}.json")
 
 
@@ -184,7 +184,7 @@ def _run_sidecar(path):
     from PIL import Image
 
     from ghost_ms.runtime import sidecar
-    from ghost_ms.tasks.classification import predict
+    from ghost_ms.tasks import predict
 
     model = str(pathlib.Path(path).with_suffix(".onnx"))
     pathlib.Path(model).write_bytes(b"exported")
@@ -195,7 +195,7 @@ def _run_sidecar(path):
     other = str(pathlib.Path(path).with_name("other.ms"))
     pathlib.Path(other).write_bytes(b"converted")
     sidecar.copy_sidecar(model, other, 1, further={"a": 1})
-    predict.as_json([predict.Classifier(lambda images: np.ones((len(images), 10), np.float32), found)(str(image), 3)])
+    predict.as_json([predict.Predictor(lambda images: np.ones((len(images), 10), np.float32), found)(str(image), 3)])
 
 
 FORMATS: Dict[str, Format] = {

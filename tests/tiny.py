@@ -4,11 +4,14 @@ import contextlib
 import pytest
 from mindspore import nn
 
+from ghost_ms.deploy.export import outputs_of
 from ghost_ms.layers.drop import DropPath
 from ghost_ms.models import registry
 from ghost_ms.models.backbone import Backbone, FeatureInfo
 from ghost_ms.models.backbones.vanillanet import VanillaNet
 from ghost_ms.models.registry import ModelCard
+from ghost_ms.runtime import sidecar
+from ghost_ms.runtime.signature import ExportSignature
 
 
 class Tiny(Backbone):
@@ -45,3 +48,8 @@ def registered():
             patch.setitem(registry._CARDS, name, ModelCard(params=0, macs=0, paper="", name=name))
             patch.setitem(registry._CONSTRUCTORS, name, make)
         yield
+
+
+def write_sidecar(path, spec, batch_size, form=ExportSignature()):
+    """The sidecar that an export of this network would write."""
+    sidecar.write_sidecar(path, spec, batch_size, form, outputs_of(spec, form))

@@ -36,6 +36,7 @@ class ModelSpec:
         metrics: of the epoch it was written after; `epoch` among them. None in place of what was not finite.
         thresholds: of a network that gives an image several labels: of each class the probability from which on it is
             one of them. None for a network that gives one.
+        task, task_args: what the network is for, and the arguments of that (see `tasks.registry`).
     """
 
     model: str
@@ -44,6 +45,8 @@ class ModelSpec:
     preprocessing: Preprocessing
     metrics: Dict[str, Optional[float]] = dataclasses.field(default_factory=dict)
     thresholds: Optional[List[float]] = None
+    task: str = "classification"
+    task_args: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
         """The described network, freshly initialised or with the weights that `create_model` takes.
@@ -64,6 +67,9 @@ class ModelSpec:
         if self.thresholds is None:
             # Earlier versions refuse a field that they do not know, and without thresholds have no need of it.
             del values["thresholds"]
+        for key, default in (("task", "classification"), ("task_args", {})):
+            if values[key] == default:
+                del values[key]
         return json.dumps(values, allow_nan=False)
 
     @classmethod

@@ -11,14 +11,13 @@ import math
 import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from ghost_ms.core.figures import EMA, LABELS, RAW, Row
 from ghost_ms.core.plain import parse_yaml, read_text
 from ghost_ms.core.text import printable
 
 METRICS, RECIPE, LOG = "metrics.csv", "config.yaml", "log.txt"
 #: Bytes and lines of the largest metrics.csv, of which 10,000 epochs have about 2 MB; characters of a number.
 MOST_BYTES, MOST_ROWS, LONGEST = 16 << 20, 50_000, 100
-
-Row = Dict[str, float]
 
 
 @dataclasses.dataclass
@@ -72,34 +71,16 @@ class Best(NamedTuple):
     loss: Optional[float]
     map: Optional[float] = None
 
-    @property
-    def accuracy(self) -> float:
-        """By which one epoch is better than another."""
-        return next(value for value in (self.top1, self.map) if value is not None)
-
 
 def best(rows: Sequence[Row]) -> Optional[Best]:
-    """The best epoch: the highest top-1 or mean average precision of weights or means, of equals the lowest loss, then
-    the first.
-
-    An epoch whose activations were still being made linear (VanillaNet) counts below all others. None where no row has
-    an accuracy that is a number.
-    """
-    found = [(row.get("activation_slope", 1.0) == 1, _order(one), one)
-             for row in rows for averaged in (False, True) for one in [_best(row, averaged)] if one is not None]
-    return max(found, key=lambda item: item[:2])[2] if found else None
-
-
-def _best(row: Row, averaged: bool) -> Optional[Best]:
-    prefix = "ema" if averaged else "test"
-    if math.isnan(row.get(f"{prefix}_top1", row.get(f"{prefix}_map", math.nan))):
+    """What best.ckpt of a run holds (`core.figures.Figures.best_row`); None where no row has an accuracy that is a
+    number."""
+    row = LABELS.best_row(rows)
+    if row is None:
         return None
-    return Best(row["epoch"], averaged, *(row.get(f"{prefix}_{key}") for key in ("top1", "top5", "loss", "map")))
-
-
-def _order(one: Best) -> Tuple[float, float]:
-    """A loss that is NaN is worse than any number."""
-    return one.accuracy, -math.inf if one.loss is None or math.isnan(one.loss) else -one.loss
+    averaged = LABELS.holds_ema(row)
+    return Best(row["epoch"], averaged, *(row.get(f"{EMA if averaged else RAW}_{key}")
+                                          for key in ("top1", "top5", "loss", "map")))
 
 
 def recipe_of(checkpoint: str) -> Optional[str]:

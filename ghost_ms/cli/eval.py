@@ -27,8 +27,8 @@ def main(argv: Sequence[str]) -> int:
     if own is not None:
         print(f"using the recipe {printable(own)}", file=sys.stderr)
         recipe, _ = config.parse(parser, ["--config", own, *argv])
+    from ghost_ms.analysis import evaluation
     from ghost_ms.checkpoints.reconcile import Wish
-    from ghost_ms.tasks.classification import evaluation
 
     named = ", ".join(config.recipe_files(argv))
     wish = Wish(recipe, frozenset(config.explicit_keys(argv)), own or named, beside=own is not None)
@@ -68,8 +68,8 @@ def build_parser():
 
 def check(options, given: Sequence[str]) -> None:
     """ValueError for options that exclude each other, or a file that cannot be written, before the work."""
+    from ghost_ms.core.tables import require_ending
     from ghost_ms.data.datasets import SPLITS
-    from ghost_ms.tasks.classification.measures import require_ending
 
     if options.split not in SPLITS:
         raise ValueError(f"--split is '{options.split}'; known are {' and '.join(SPLITS)}")
@@ -98,26 +98,20 @@ def recipe_of_run(ckpt: Optional[str], file: Optional[str]) -> Optional[str]:
 def tell(found, path: str, dataset: str, options) -> None:
     """Print and write what the options ask for."""
     from ghost_ms.core.tables import as_text
-    from ghost_ms.tasks.classification import measures
-    from ghost_ms.tasks.classification.judge_sets import SetJudgement
+    from ghost_ms.tasks.predict import write_predictions
 
     judgement, split = found.judgement, "" if options.split == "val" else f", split {printable(options.split)}"
-    several = isinstance(judgement, SetJudgement)
-    if several and options.confusion:
-        raise ValueError("--confusion is for images of one label each; these may have several")
-    headline = judgement.headline() if several else (
-        f"top-1 {judgement.top1:.2f} %, top-5 {judgement.top5:.2f} %, loss {judgement.mean_loss:.4f}")
-    print(f"{printable(found.model)}: {headline} on {len(judgement.labels)} images of {dataset}{split}")
+    if options.confusion and not judgement.confusable:
+        judgement.confusion_text()  # Says why there is none.
+    print(f"{printable(found.model)}: {judgement.headline()} on {found.source.size} images of {dataset}{split}")
     if options.per_class:
-        print(as_text(judgement.class_rows() if several else measures.class_rows(judgement)))
+        print(as_text(judgement.class_rows()))
     if options.confusion == "-":
-        print(measures.confusion_text(judgement))
+        print(judgement.confusion_text())
     elif options.confusion:
-        measures.write_confusion(options.confusion, judgement)
+        judgement.write_confusion(options.confusion)
         print(f"wrote {printable(options.confusion)}")
     if options.output:
-        facts = {"model": found.model, "file": path, "data": dataset, "split": options.split,
-                 **(judgement.as_dict() if several else measures.as_dict(judgement))}
-        predictions = judgement.results(found.name) if several else measures.results(judgement, found.name)
-        measures.write_predictions(options.output, list(predictions), facts)
+        facts = {"model": found.model, "file": path, "data": dataset, "split": options.split, **judgement.as_dict()}
+        write_predictions(options.output, found.task, list(judgement.results(found.name)), facts)
         print(f"wrote {printable(options.output)}")

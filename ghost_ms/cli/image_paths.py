@@ -10,6 +10,33 @@ from ghost_ms.core.text import printable
 QUOTED = 3
 
 
+def find_images(paths: Sequence[str]) -> List[str]:
+    """Files as they are, folders replaced by the images in and below them (`data.images.find_images`); what is passed
+    over there is said on stderr. FileNotFoundError or ValueError names the culprit."""
+    from ghost_ms.data import images
+    from ghost_ms.data.decode import kind_of
+
+    found = []
+    for path in paths:
+        shown = printable(path)
+        if os.path.isdir(path):
+            inside = images.find_images(path)
+            line = images.passed_over_line(inside.passed_over, path)
+            if not inside.paths:
+                raise ValueError(f"folder '{shown}' holds no image that can be decoded here" + (line and f" ({line})"))
+            if line:
+                print(line, file=sys.stderr)
+            found += inside.paths
+        elif os.path.isfile(path):
+            found.append(path)
+        elif os.path.lexists(path):
+            status = os.stat(path) if os.path.exists(path) else os.lstat(path)
+            raise ValueError(f"'{shown}' is {kind_of(status.st_mode)}, not an image")
+        else:
+            raise FileNotFoundError(f"there is no image '{shown}'")
+    return found
+
+
 def gather(words: Sequence[str]) -> Tuple[List[str], List[str]]:
     """The images that words stand for, in their order; and a sentence for each word that names none.
 
@@ -18,8 +45,6 @@ def gather(words: Sequence[str]) -> Tuple[List[str], List[str]]:
     Raises:
         ValueError: there is no image at all.
     """
-    from ghost_ms.tasks.classification.predict import find_images
-
     paths: List[str] = []
     complaints: List[str] = []
     for word in words:

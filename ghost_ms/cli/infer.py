@@ -17,24 +17,24 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError("--file holds the network already; leave out --ckpt, --model and --config")
     from ghost_ms.checkpoints.resolve import resolve
     from ghost_ms.core import device
-    from ghost_ms.tasks.classification import measures
-    from ghost_ms.tasks.classification import predict
+    from ghost_ms.core.tables import require_ending
+    from ghost_ms.tasks import predict
 
     if options.output:
-        measures.require_ending(options.output, "--output", (".csv", ".json"))
+        require_ending(options.output, "--output", (".csv", ".json"))
     paths, complaints = gather(options.images + options.image)
     device.setup("CPU")
-    classifier = predict.from_file(options.file) if options.file else \
+    predictor = predict.from_file(options.file) if options.file else \
         predict.from_network(*resolve(options.model, options.config, options.ckpt, QUICKSTART))
-    found = list(classifier.each(paths, options.top))
+    found = list(predictor.each(paths, options.top))
     results = [one for one in found if not isinstance(one, Exception)]
     if options.json:
         print(predict.as_json(results))
     elif results and options.output:
-        measures.write_predictions(options.output, results)
+        predict.write_predictions(options.output, predictor.task, results)
         print(f"{printable(options.output)}: {len(results)} image{'s' * (len(results) > 1)}")
     elif results:
-        print(predict.as_table(results))
+        print(predictor.as_table(results))
     for error in complaints + [one for one in found if isinstance(one, Exception)]:
         complain(error)
     return 1 if complaints or len(results) < len(found) else 0

@@ -10,9 +10,9 @@ def main(argv: Sequence[str]) -> int:
     recipe, _ = config.parse(config.build_parser("ghost-ms train", __doc__), argv)
     from ghost_ms.core.streams import unbreakable
     from ghost_ms.core.text import printable
+    from ghost_ms.tasks.registry import create_task
     from ghost_ms.training.fit import fit
     from ghost_ms.training.interrupt import Stopped
-    from ghost_ms.training.score import accuracy_text, best_accuracy, holds_ema
 
     # A reader of its output that goes away (`| head`) ends no training, and makes no failure of it.
     with unbreakable():
@@ -21,8 +21,9 @@ def main(argv: Sequence[str]) -> int:
         except Stopped as stopped:
             # A scheduler's SIGTERM is obeyed, so all is well; Ctrl-C must also end a script that would go on after it.
             return 130 if stopped.number == signal.SIGINT else 0
-        figures = best_accuracy(best)
-        said = accuracy_text(figures) if figures else "not measured"
-        which = " (averaged weights)" if holds_ema(best) else ""
+        figures = create_task(recipe.task.name, recipe.task.args).figures
+        found = figures.best(best)
+        said = figures.text(found) if found else "not measured"
+        which = " (averaged weights)" if figures.holds_ema(best) else ""
         print(printable(f"best: epoch {best['epoch']}, {said}{which}; results in {recipe.run.dir}"))
     return 0

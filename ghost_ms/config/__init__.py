@@ -15,9 +15,11 @@ from ghost_ms.config.reading import read_recipe
 from ghost_ms.config.recipe import Config
 from ghost_ms.config.run import RunConfig
 from ghost_ms.config.schedule import SCHEDULES, ScheduleConfig
+from ghost_ms.config.task import TaskConfig
 from ghost_ms.config.train import EmaConfig, PrecisionConfig, TrainConfig
 
 __all__ = ["AugmentConfig", "Config", "DATASETS", "DataConfig", "DistillConfig", "EmaConfig", "LossConfig",
            "ModelConfig", "OPTIMIZERS", "OptimizerConfig", "PrecisionConfig", "RunConfig", "SCHEDULES",
-           "ScheduleConfig", "TrainConfig", "build_parser", "explicit_keys", "load", "nearest", "one_of", "parse",
+           "ScheduleConfig", "TaskConfig",
+           "TrainConfig", "build_parser", "explicit_keys", "load", "nearest", "one_of", "parse",
            "read_recipe", "recipe_files"]

@@ -17,7 +17,7 @@ from ghost_ms.core.plain import parse_yaml, require_plain
 #: What a beginner types first, and the key that it means.
 SHORT = {"model": "model.name"}
 #: Keys whose values are mappings that a command line can fill one by one: --model.args.drop_rate 0.1
-MAPPINGS = ("model.args", "distill.args")
+MAPPINGS = ("model.args", "task.args", "distill.args")
 
 
 def build_parser(prog: str, description: str, sections: Optional[Sequence[str]] = None):

@@ -13,6 +13,7 @@ from ghost_ms.config.model import ModelConfig
 from ghost_ms.config.optimizer import OptimizerConfig
 from ghost_ms.config.run import RunConfig
 from ghost_ms.config.schedule import ScheduleConfig
+from ghost_ms.config.task import TaskConfig
 from ghost_ms.config.train import EmaConfig, PrecisionConfig, TrainConfig
 from ghost_ms.core.files import write_text
 
@@ -22,6 +23,7 @@ class Config:
     """A whole recipe."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)

@@ -10,16 +10,15 @@ import dataclasses
 import functools
 import os
 import re
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
 from ghost_ms.config import Config
 from ghost_ms.core.text import printable
-from ghost_ms.data.datasets import Dataset
+from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.decode import decode, to_pillow
-from ghost_ms.data.mixing import Mixing, RandomErasing, normalize_batch, set_targets
-from ghost_ms.data.transforms import Preprocessing, TrainingTransform
+from ghost_ms.data.transforms import Preprocessing
 
 #: Batches, and rows before them, that a pipeline works ahead; MindSpore's 16 batches of 1024 images were 10 GB.
 PREFETCH = 4
@@ -112,18 +111,59 @@ def steps_per_epoch(source: Dataset, config: Config, shard: Shard = Shard()) -> 
     return source.size // batch
 
 
-def training_batches(source: Dataset, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
-                     skip: int = 0) -> "TrainingBatches":
-    """The shuffled, augmented, full batches of one epoch; see `TrainingBatches`."""
-    return TrainingBatches(source, config, spec, epoch, shard, skip)
+class Draws:
+    """The random numbers of a batch: a generator for each image, and those of the batch as a whole.
+
+    Args:
+        places: of the images in the epoch's order, (B,).
+        place: that stands for the batch.
+    """
+
+    def __init__(self, seed: int, epoch: int, places: np.ndarray, place: int):
+        self.seed, self.epoch, self.places, self.place = seed, epoch, places, place
+
+    def image(self, index: int, purpose: int) -> np.random.Generator:
+        """Of the n-th image of the batch."""
+        return generator(self.seed, self.epoch, int(self.places[index]), purpose)
+
+    def batch(self, purpose: int) -> np.random.Generator:
+        return generator(self.seed, self.epoch, self.place, purpose)
+
+
+class Transforms(Protocol):
+    """What a task makes of samples and of batches of them.
+
+    Attributes:
+        preprocessing: channels and orientation that images are decoded with.
+        targets: names of the arrays that go with an image.
+    """
+
+    preprocessing: Preprocessing
+    targets: Tuple[str, ...]
+
+    def sample(self, picture: Any, sample: int, rng: Optional[np.random.Generator]) -> Tuple[np.ndarray, ...]:
+        """The image, uint8 (H, W, C), and its targets, all of fixed shapes.
+
+        Args:
+            picture: uint8 (H, W, C) or a Pillow image.
+            sample: its number in the data set.
+            rng: of this sample; None in evaluation.
+        """
+
+    def collate(self, pixels: np.ndarray, targets: Tuple[np.ndarray, ...],
+                draws: Optional[Draws]) -> Tuple[np.ndarray, Tuple[np.ndarray, ...]]:
+        """A batch as the step or the network takes it.
+
+        Args:
+            pixels: uint8 (B, H, W, C).
+            targets: of each name, (B, ...).
+            draws: random numbers; None in evaluation.
+        """
 
 
 class TrainingBatches:
-    """Iterator over the batches of an epoch: images, and labels int32 (B,) or, where mixup or cutmix is on or an image
-    may have several labels, targets float32 (B, classes) that hold the label smoothing already; all tensors.
-
-    Images are bytes (B, H, W, C), which the training step normalises: a quarter of the traffic, and work that no core
-    of the host has to do. Where they are erased or mixed, which needs normalised ones, they are float32 (B, C, H, W).
+    """Iterator over the batches of an epoch: the images, then their targets, all tensors, as the task's transforms make
+    them.
 
     Step s takes the places from s * B * shard.size on of the epoch's order, every `shard.size`-th of them, so that the
     devices together see what one device with as large a batch would. An image that cannot be read is replaced by the
@@ -140,22 +180,18 @@ class TrainingBatches:
         ValueError: more than `data.max_corrupt_share` of the images cannot be read, or reading fails altogether.
     """
 
-    def __init__(self, source: Dataset, config: Config, spec: Preprocessing, epoch: int, shard: Shard = Shard(),
+    def __init__(self, source: Dataset, config: Config, transforms: Transforms, epoch: int, shard: Shard = Shard(),
                  skip: int = 0):
         self.source, self.batch, self.shard = source, config.data.batch_size, shard
         self.seed, self.epoch, self.share = config.run.seed, epoch, config.data.max_corrupt_share
-        self.spec, self.transform = spec, TrainingTransform(spec, config.augment, source.encoded)
+        self.transforms, self.spec = transforms, transforms.preprocessing
         self.order = _order(source, config, epoch)
-        self.erasing = RandomErasing(config.augment.random_erasing, config.augment.erasing_mode)
-        self.mixing = _mixing(config, source)
-        self.smoothing, self.outputs = config.loss.label_smoothing, _outputs(config, source)
-        self.normalizes = bool(self.erasing.probability or self.mixing)
         self.steps = steps_per_epoch(source, config, shard)
         self.step = self._first = skip
         self._broken: Dict[int, None] = {}
         places = [self.places(step) for step in range(skip, self.steps)]
-        self._rows = _rows(np.concatenate(places), self._sample, self._collate, self.batch, config.data.workers) \
-            if places else iter(())
+        self._rows = _rows(np.concatenate(places), self._sample, self._collate, self.batch, config.data.workers,
+                           transforms.targets) if places else iter(())
 
     def places(self, step: int) -> np.ndarray:
         """Places in the epoch's order that a step takes, (B,)."""
@@ -184,13 +220,13 @@ class TrainingBatches:
         return self
 
     def __next__(self) -> Tuple:
-        images, labels, used = next(self._rows)
+        *batch, used = next(self._rows)
         self._count_broken(used.asnumpy())
         self.step += 1
-        return images, labels
+        return tuple(batch)
 
-    def _sample(self, place: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(image, label, place whose image it is) of a place."""
+    def _sample(self, place: np.ndarray) -> Tuple[np.ndarray, ...]:
+        """(image, *targets, place whose image it is) of a place."""
         place = int(place)
         for used in range(place, place + MAX_BROKEN_RUN):
             sample = int(self.order[used % len(self.order)])
@@ -200,26 +236,17 @@ class TrainingBatches:
                     picture = decode(picture, self.spec.channels, self.spec.orient)
             except (ValueError, OSError):
                 continue
-            image = self.transform(picture, generator(self.seed, self.epoch, place, SAMPLE))
-            return image, self.source.labels[sample], np.int64(used)
+            rng = generator(self.seed, self.epoch, place, SAMPLE)
+            return (*self.transforms.sample(picture, sample, rng), np.int64(used))
         raise ValueError(f"{MAX_BROKEN_RUN} training images in a row cannot be read, the first is "
                          f"{_reason(self.source, int(self.order[place]))}; check the folder, its rights and the disk")
 
-    def _collate(self, images: Sequence, labels: Sequence, used: Sequence, info) -> Tuple:
+    def _collate(self, images: Sequence, *columns: Any) -> Tuple:
+        *targets, used, info = columns
         step = self._first + info.get_batch_num()
-        pixels = np.concatenate(images)
-        if self.normalizes:
-            pixels = normalize_batch(pixels, self.spec.mean, self.spec.std)
-        if self.erasing.probability:
-            for image, place in zip(pixels, self.places(step)):
-                self.erasing(image, generator(self.seed, self.epoch, int(place), ERASING))
-        targets = np.concatenate(labels)
-        if self.source.multi_label:
-            targets = set_targets(targets, self.outputs, self.smoothing)
-        if self.mixing:
-            place = step * self.shard.size + self.shard.rank
-            targets = self.mixing(pixels, targets, generator(self.seed, self.epoch, place, MIXING))
-        return pixels, targets, np.concatenate(used)
+        draws = Draws(self.seed, self.epoch, self.places(step), step * self.shard.size + self.shard.rank)
+        pixels, arrays = self.transforms.collate(np.concatenate(images), tuple(map(np.concatenate, targets)), draws)
+        return (pixels, *arrays, np.concatenate(used))
 
     def _count_broken(self, used: np.ndarray) -> None:
         for place, good in zip(self.places(self.step).tolist(), used.tolist()):
@@ -232,52 +259,42 @@ class TrainingBatches:
                              "it, or raise the share")
 
 
-def _mixing(config: Config, source: Dataset) -> Optional[Mixing]:
-    augment = config.augment
-    if not (augment.mixup or augment.cutmix) or not augment.mix_probability:
-        return None
-    return Mixing(augment.mixup, augment.cutmix, augment.mix_probability, augment.mix_switch_probability,
-                  _outputs(config, source), config.loss.label_smoothing)
-
-
-def _outputs(config: Config, source: Dataset) -> int:
-    """Length of the network's logits."""
-    return config.model.num_classes or len(source.classes)
-
-
-def evaluation_batches(source: Dataset, config: Config, spec: Preprocessing,
-                       shard: Shard = Shard()) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """(images float32 (B, C, H, W), labels int32 (b,)) in order, each image once over all shards; where an image may
-    have several labels, they are uint8 (b, classes).
+def evaluation_batches(source: Dataset, config: Config, transforms: Transforms,
+                       shard: Shard = Shard()) -> Iterator[Tuple[np.ndarray, ...]]:
+    """(images float32 (B, C, H, W), then the targets of the first b of them) in order, each image once over all shards.
 
     Every batch of images has the same shape, so that one compiled graph serves all: the last one is filled up by
-    repeating its last image, and its labels tell by their number how many count. Shards may have different numbers of
+    repeating its last image, and its targets tell by their number how many count. Shards may have different numbers of
     batches.
 
     Raises:
         ValueError: an image cannot be read; the sentence names the file.
     """
-    def sample(place: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    spec = transforms.preprocessing
+
+    def sample(place: np.ndarray) -> Tuple[np.ndarray, ...]:
         place = int(place)
         try:
             picture = to_pillow(source.read(place), spec.channels, spec.orient)
         except (ValueError, OSError):
             raise ValueError(f"{_reason(source, place)}; remove or replace it") from None
-        pixels = np.asarray(spec.resize(picture)).reshape(*spec.input_size, spec.channels)
-        return pixels, source.labels[place], np.int64(place)
+        return (*transforms.sample(picture, place, None), np.int64(place))
 
-    def collate(images, labels, places, info):
-        pixels = normalize_batch(np.concatenate(images), spec.mean, spec.std)
-        return pixels, np.concatenate(labels), np.concatenate(places)
+    def collate(images, *columns):
+        *targets, places, _ = columns
+        pixels, arrays = transforms.collate(np.concatenate(images), tuple(map(np.concatenate, targets)), None)
+        return (pixels, *arrays, np.concatenate(places))
 
     batch = min(config.data.eval_batch_size, -(-source.size // shard.size))
     places = np.arange(shard.rank, source.size, shard.size)
-    for pixels, labels, _ in _rows(places, sample, collate, batch, config.data.workers) if len(places) else ():
-        pixels, labels = pixels.asnumpy(), labels.asnumpy()
+    if not len(places):
+        return
+    for columns in _rows(places, sample, collate, batch, config.data.workers, transforms.targets):
+        pixels, *targets = (column.asnumpy() for column in columns[:-1])
         missing = batch - len(pixels)
         if missing:
             pixels = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
-        yield pixels, labels
+        yield (pixels, *targets)
 
 
 def _reason(source: Dataset, sample: int) -> str:
@@ -290,7 +307,8 @@ def _reason(source: Dataset, sample: int) -> str:
     return source.name(sample)
 
 
-def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, workers: int) -> Iterator[Tuple]:
+def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, workers: int,
+          targets: Sequence[str]) -> Iterator[Tuple]:
     """Batches of tensors: `sample` runs in the workers for every place, `collate` in one more thread for every batch,
     on a list a column of arrays that hold up to `ROW` samples each.
 
@@ -316,7 +334,7 @@ def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, w
     def samples(start: np.ndarray) -> Tuple[np.ndarray, ...]:
         return tuple(np.stack(column) for column in zip(*map(sample, places[start:start + row])))
 
-    columns = ["image", "label", "place"]
+    columns = ["image", *targets, "place"]
     ds.config.set_prefetch_size(PREFETCH)
     rows = ds.NumpySlicesDataset(np.arange(0, len(places), row), ["start"], shuffle=False)
     # MindSpore refuses more workers than cores.

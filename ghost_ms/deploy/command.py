@@ -33,11 +33,8 @@ def run_export(options: argparse.Namespace, fallback: str) -> int:
     device.setup("Ascend" if options.format == "AIR" else "CPU")
     net, description = resolve(options.model, options.config, options.ckpt, fallback, options.input_size,
                                random_weights=True)
-    if options.softmax and description.thresholds is not None:
-        raise ValueError(f"--softmax makes the classes exclude each other, and this {description.model} was trained to "
-                         "give an image several labels; leave it out: the sidecar says from which probability, the "
-                         "logistic function of a logit, a class counts")
     form = ExportSignature(options.preprocess == "in-graph", options.softmax)
+    export.outputs_of(description, form)  # Refuses a softmax that has no meaning.
     if options.dry_run:
         print(operator_table(export.count_operators(net, description, options.batch_size, form)))
         return 0
@@ -86,6 +83,6 @@ def write_air(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, 
         with whole_file(path) as temporary:
             ms.export(deployed, images, file_name=temporary, file_format="AIR")
             seal(path)
-        write_sidecar(path, description, max(batch_size, 1), form)
+        write_sidecar(path, description, max(batch_size, 1), form, export.outputs_of(description, form))
     except (RuntimeError, OSError) as error:
         raise cannot_write(path, error) from None

@@ -3,7 +3,7 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -15,8 +15,10 @@ from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.runtime import mindir, onnx
 from ghost_ms.runtime.compare import TOLERANCE, compare
 from ghost_ms.runtime.sidecar import refuse_foreign_sidecar, seal, write_sidecar
-from ghost_ms.runtime.signature import DeployedNetwork, ExportSignature
+from ghost_ms.runtime.signature import DeployedNetwork, ExportSignature, Output
 from ghost_ms.surgery.fold_norms import count_cells, fold_final_norm, to_deploy_form
+from ghost_ms.tasks.base import as_outputs
+from ghost_ms.tasks.registry import create_task
 
 
 
@@ -38,10 +40,12 @@ def export_mindir(net: nn.Cell, description: ModelSpec, path: str, batch_size: i
         ValueError: the file gives other numbers than the network, or the network cannot be exported so; no file is
             left behind.
     """
+    outputs = outputs_of(description, form)
+
     def write(mindir: str, target: str) -> int:
         from ghost_ms.graph.mindir_graph import count_operations, name_ends
 
-        name_ends(mindir, target, form.input_name, form.output_name)
+        name_ends(mindir, target, form.input_name, [output.name for output in outputs])
         return sum(count_operations(target).values())
 
     return _export(net, description, _with_suffix(path, ".mindir"), batch_size, form, write,
@@ -59,8 +63,10 @@ def export_onnx(net: nn.Cell, description: ModelSpec, path: str, batch_size: int
         if hasattr(cell, "as_primitive"):
             cell.as_primitive = True
 
+    outputs = outputs_of(description, form)
+
     def write(mindir: str, target: str) -> int:
-        model = translate.to_onnx(mindir, [form.input_name], [form.output_name])
+        model = translate.to_onnx(mindir, [form.input_name], [output.name for output in outputs])
         with open(target, "wb") as file:
             file.write(model.SerializeToString())
         return len(model.graph.node)
@@ -70,36 +76,43 @@ def export_onnx(net: nn.Cell, description: ModelSpec, path: str, batch_size: int
 
 
 def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, form: ExportSignature,
-            write: Callable[[str, str], int], run: Callable[[str, np.ndarray], np.ndarray]) -> Dict[str, Any]:
+            write: Callable[[str, str], int], run: Callable[[str, np.ndarray], Any]) -> Dict[str, Any]:
     start = time.perf_counter()
     for _, cell in net.cells_and_names():
         if hasattr(cell, "open_batch"):
             cell.open_batch = batch_size == 0
-    refuse_foreign_sidecar(path, description, batch_size, form)
+    outputs = outputs_of(description, form)
+    refuse_foreign_sidecar(path, description, batch_size, form, outputs)
     # An open batch is tried with two images, so that a size that is baked in shows.
     images = form.example(description.preprocessing, batch_size or 2)
     counts = (1, 2) if batch_size == 0 else (batch_size,)
     deployed = _between_ends(net, description, form)
-    expected = scores.require_finite(_eager(deployed, images))
+    expected = [scores.require_finite(one) for one in _eager(deployed, images)]
     deployed = deploy_form(net, description, form)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with whole_file(path) as temporary:
             with mindir_of(deployed, description, batch_size, form) as mindir:
                 nodes = write(mindir, temporary)
-            comparison = compare(np.concatenate([run(temporary, images[:count]) for count in counts]),
-                                 np.concatenate([expected[:count] for count in counts]),
+            found = [as_outputs(run(temporary, images[:count])) for count in counts]
+            comparison = compare([np.concatenate(column) for column in zip(*found)],
+                                 [np.concatenate([one[:count] for count in counts]) for one in expected],
                                  *_float_probe(net, description, form))
             if not comparison.same:
                 raise ValueError(f"the exported file differs from the network by {comparison.relative:.1e} of the "
                                  f"largest output (allowed {TOLERANCE:.0e}); nothing was written")
             seal(path)
         # Last, so that no sidecar is newer than what it describes: until then the old one refuses the new file.
-        write_sidecar(path, description, batch_size, form)
+        write_sidecar(path, description, batch_size, form, outputs)
     except (RuntimeError, OSError) as error:
         raise cannot_write(path, error) from None
     return {"comparison": comparison, "seconds": time.perf_counter() - start,
             "batchnorms": count_cells(net, nn.BatchNorm2d), "nodes": nodes}
+
+
+def outputs_of(description: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
+    """The outputs of a file of this network; ValueError where they cannot be as the form wants them."""
+    return create_task(description.task, description.task_args).outputs(description, form.softmax)
 
 
 def _float_probe(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> tuple:
@@ -118,12 +131,12 @@ def _between_ends(net: nn.Cell, description: ModelSpec, form: ExportSignature) -
     return DeployedNetwork(net, description.preprocessing, form).set_train(False)
 
 
-def _eager(net: nn.Cell, images: np.ndarray) -> np.ndarray:
-    """The network's output without compiling a graph, which for the deep ones takes longer than all the rest."""
+def _eager(net: nn.Cell, images: np.ndarray) -> List[np.ndarray]:
+    """The network's outputs without compiling a graph, which for the deep ones takes longer than all the rest."""
     mode = ms.get_context("mode")
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
-        return net(ms.Tensor(images)).asnumpy()
+        return as_outputs(net(ms.Tensor(images)))
     finally:
         ms.set_context(mode=mode)
 

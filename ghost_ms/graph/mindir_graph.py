@@ -5,7 +5,7 @@ needs (Load, Depend, UpdateState) and tuples that are made and taken apart; here
 operation's inputs are tensors, weights, and Python constants.
 """
 import collections
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from mindspore.train.mind_ir_pb2 import AttributeProto, ModelProto, TensorProto
@@ -128,11 +128,16 @@ def count_operations(path: str) -> Dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def name_ends(source: str, target: str, input_name: str, output_name: str) -> None:
-    """Copy a MINDIR and name its first input and output; MindSpore names them after source lines."""
+def name_ends(source: str, target: str, input_name: str, output_names: Sequence[str]) -> None:
+    """Copy a MINDIR and name its first input and its outputs; MindSpore names them after source lines. Outputs that
+    stand in a tuple, which is one value of the graph, keep their order for a name."""
     proto = _read(source)
-    names = {proto.graph.input[0].name: input_name, proto.graph.output[0].name: output_name}
-    proto.graph.input[0].name, proto.graph.output[0].name = input_name, output_name
+    ends = [(proto.graph.input[0], input_name)]
+    if len(output_names) == len(proto.graph.output):
+        ends += zip(proto.graph.output, output_names)
+    names = {end.name: name for end, name in ends}
+    for end, name in ends:
+        end.name = name
     for node in proto.graph.node:
         for ends in (node.input, node.output):
             ends[:] = [names.get(end, end) for end in ends]

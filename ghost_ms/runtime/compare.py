@@ -4,7 +4,7 @@ A network that chooses, the nearest neighbours of ViG or the spikes of SNN-MLP, 
 good, and then the last bit of its input decides. No other runtime can repeat that, so a difference is held against what
 the network's own output does when its input changes by a rounding error.
 """
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -37,25 +37,40 @@ class Comparison(NamedTuple):
                        "chooses between equals)" if self.moved and self.same else ")")
 
 
-def compare(output: np.ndarray, expected: np.ndarray, run: Callable[[np.ndarray], np.ndarray], images: np.ndarray,
+#: What a network gives: an array, or several in their order.
+Given = Union[np.ndarray, Sequence[np.ndarray]]
+
+
+def compare(output: Given, expected: Given, run: Callable[[np.ndarray], Given], images: np.ndarray,
             tolerance: float = TOLERANCE) -> Comparison:
-    """Hold a file's output against the network's.
+    """Hold what a file gave against what the network gave; each output by its own largest value.
 
     Args:
-        run: the network, from images to outputs; called only where the difference is more than the tolerance.
+        run: the network, from images to outputs; called only where a difference is more than the tolerance.
         images: float images for `run`.
     """
-    # np.max, unlike max, does not pass over a difference that is no number.
-    difference = float(np.max(np.abs(output - expected)))
-    relative = difference / max(float(np.abs(expected).max()), 1e-12)
+    found = [_difference(one, other) for one, other in zip(_several(output), _several(expected))]
+    difference, relative = max(found, key=lambda pair: (np.isnan(pair[1]), pair[1]))
     if relative <= tolerance:
         return Comparison(difference, relative, 0.0, True)
     moved = sensitivity(run, images)
     return Comparison(difference, relative, moved, relative <= MARGIN * moved)
 
 
-def sensitivity(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> float:
-    """Largest change of the output, relative to the largest, when all pixels change by about one bit."""
-    base = run(images)
-    changes = [np.abs(run((images * np.float32(1 + nudge)).astype(np.float32)) - base).max() for nudge in NUDGES]
-    return float(max(changes) / max(np.abs(base).max(), 1e-12))
+def _several(given: Given) -> Sequence[np.ndarray]:
+    return [given] if isinstance(given, np.ndarray) else given
+
+
+def _difference(output: np.ndarray, expected: np.ndarray) -> Tuple[float, float]:
+    """(largest difference, the same relative to the largest value)."""
+    # np.max, unlike max, does not pass over a difference that is no number.
+    difference = float(np.max(np.abs(output - expected)))
+    return difference, difference / max(float(np.abs(expected).max()), 1e-12)
+
+
+def sensitivity(run: Callable[[np.ndarray], Given], images: np.ndarray) -> float:
+    """Largest change of an output, relative to its largest value, when all pixels change by about one bit."""
+    base = _several(run(images))
+    changes = [_difference(moved, still)[1] for nudge in NUDGES
+               for moved, still in zip(_several(run((images * np.float32(1 + nudge)).astype(np.float32))), base)]
+    return max(changes)

@@ -2,20 +2,24 @@
 import dataclasses
 import json
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ghost_ms.checkpoints.checkpoint import ModelSpec, finite_metrics
 from ghost_ms.core import strict_json
 from ghost_ms.core.files import write_text
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime import checksums
-from ghost_ms.runtime.signature import ExportSignature
+from ghost_ms.runtime.signature import ExportSignature, Output
 from ghost_ms.weights.described import check_classes, check_metrics, check_thresholds
 
 #: Where the normalisation happens, as the sidecar states it.
 IN_GRAPH, OUTSIDE = "in-graph", "outside"
+#: The task of a sidecar that names none.
+CLASSIFICATION = "classification"
+#: Most outputs of a file.
+MOST_OUTPUTS = 16
 #: What decides whether two sidecars describe the same.
-_SAME = ("model", "inputs", "outputs", "preprocessing", "classes", "thresholds")
+_SAME = ("model", "inputs", "outputs", "preprocessing", "classes", "thresholds", "task", "task_args")
 
 
 class Sidecar(NamedTuple):
@@ -28,6 +32,21 @@ class Sidecar(NamedTuple):
     form: ExportSignature
     batch_size: int
     thresholds: Optional[List[float]] = None
+    model: str = ""
+    args: Dict[str, Any] = {}
+    task: str = CLASSIFICATION
+    task_args: Dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> "Sidecar":
+        """What a network that is no file takes and gives, in calls of any number of images."""
+        return cls(spec.preprocessing, spec.classes, ExportSignature(), 0, spec.thresholds, spec.model, spec.args,
+                   spec.task, spec.task_args)
+
+    def spec(self) -> ModelSpec:
+        """The network in the file, as its task needs to know it."""
+        return ModelSpec(self.model, self.args, self.classes, self.preprocessing, thresholds=self.thresholds,
+                         task=self.task, task_args=self.task_args)
 
 
 def sidecar_path(path: str) -> str:
@@ -35,13 +54,17 @@ def sidecar_path(path: str) -> str:
     return os.path.splitext(path)[0] + ".json"
 
 
-def write_sidecar(path: str, description: ModelSpec, batch_size: int,
-                  form: ExportSignature = ExportSignature()) -> None:
+def write_sidecar(path: str, description: ModelSpec, batch_size: int, form: ExportSignature,
+                  outputs: Sequence[Output]) -> None:
     """Write classes, preprocessing, names, shapes and checksum beside an exported file, which is there already.
 
     Whoever is killed before this leaves a file that its old sidecar does not know, and that no reader takes.
+
+    Args:
+        batch_size: images of a call, 0 where that is open.
+        outputs: of the file, in their order, as its task has them.
     """
-    _write(path, _content(path, description, batch_size, form))
+    _write(path, _content(path, description, batch_size, form, outputs))
 
 
 def copy_sidecar(source: str, target: str, batch_size: int = 0, **facts) -> None:
@@ -91,9 +114,10 @@ def _as_text(content: Dict[str, Any]) -> str:
     return json.dumps(content, indent=1, allow_nan=False)
 
 
-def refuse_foreign_sidecar(path: str, description: ModelSpec, batch_size: int, form: ExportSignature) -> None:
+def refuse_foreign_sidecar(path: str, description: ModelSpec, batch_size: int, form: ExportSignature,
+                           outputs: Sequence[Output]) -> None:
     """ValueError where the sidecar to be written belongs to another exported file that lies there and differs."""
-    refuse_other_sidecar(path, json.loads(json.dumps(_content(path, description, batch_size, form))))
+    refuse_other_sidecar(path, json.loads(json.dumps(_content(path, description, batch_size, form, outputs))))
 
 
 def refuse_other_sidecar(path: str, new: Dict[str, Any]) -> None:
@@ -162,41 +186,59 @@ def _parts(content: Any) -> Sidecar:
     normalisation = content.get("normalisation", OUTSIDE)
     if normalisation not in (IN_GRAPH, OUTSIDE):
         raise ValueError(f"normalisation is neither {IN_GRAPH} nor {OUTSIDE}")
-    taken, given = _end(content, "inputs", 4), _end(content, "outputs", 2)
+    task, task_args = content.get("task", CLASSIFICATION), content.get("task_args", {})
+    if not isinstance(task, str) or not 0 < len(task) < 100 or not isinstance(task_args, dict):
+        raise ValueError("it has no proper task")
+    taken, = _ends(content, "inputs", 4, 1)
+    outputs = _ends(content, "outputs", None, MOST_OUTPUTS)
+    given = outputs[0]
     form = ExportSignature(normalisation == IN_GRAPH, given["name"] == "probabilities")
     batch_size = max(taken["shape"][0], 0)
     if tuple(taken["shape"]) != form.input_shape(spec, batch_size):
         raise ValueError(f"the input's shape {taken['shape']} is not that of its preprocessing")
     classes = list(check_classes(content.get("classes")))
-    if len(classes) > given["shape"][1]:
+    if task == CLASSIFICATION and (len(outputs) != 1 or len(given["shape"]) != 2):
+        raise ValueError("outputs are no one row of logits for each image")
+    if task == CLASSIFICATION and len(classes) > given["shape"][1]:
         raise ValueError(f"it names {len(classes)} classes for {given['shape'][1]} outputs")
     thresholds = list(check_thresholds(content["thresholds"], classes)) if "thresholds" in content else None
     if thresholds is not None and form.softmax:
         raise ValueError("it has thresholds for several labels of an image, and a softmax, which gives one")
-    return Sidecar(spec, classes, form, batch_size, thresholds)
+    return Sidecar(spec, classes, form, batch_size, thresholds, content["model"],
+                   {"num_classes": given["shape"][-1]}, task, task_args)
 
 
-def _end(content: Dict[str, Any], key: str, axes: int) -> Dict[str, Any]:
-    """The one input or output."""
+def _ends(content: Dict[str, Any], key: str, axes: Optional[int], most: int) -> List[Dict[str, Any]]:
+    """The inputs or outputs.
+
+    Args:
+        axes: that their shapes have; None for 1 to 6.
+        most: that there may be.
+    """
     ends = content.get(key)
-    if not isinstance(ends, list) or len(ends) != 1 or not isinstance(ends[0], dict):
-        raise ValueError(f"{key} are no list of one")
-    name, shape = ends[0].get("name"), ends[0].get("shape")
-    if not isinstance(name, str) or not isinstance(shape, list) or len(shape) != axes or not all(
-            type(extent) is int and (0 < extent < 1 << 31 or extent == -1) for extent in shape):
-        raise ValueError(f"{key} have no proper name and shape")
-    return ends[0]
+    if not isinstance(ends, list) or not 0 < len(ends) <= most or not all(isinstance(end, dict) for end in ends):
+        raise ValueError(f"{key} are no list of one" if most == 1 else f"{key} are no list of 1 to {most}")
+    for end in ends:
+        name, shape = end.get("name"), end.get("shape")
+        if not isinstance(name, str) or not isinstance(shape, list) or not 0 < len(shape) <= 6 or \
+                axes not in (None, len(shape)) or not all(
+                    type(extent) is int and (0 < extent < 1 << 31 or extent == -1) for extent in shape):
+            raise ValueError(f"{key} have no proper name and shape")
+    return ends
 
 
-def _content(path: str, description: ModelSpec, batch_size: int, form: ExportSignature) -> Dict[str, Any]:
+def _content(path: str, description: ModelSpec, batch_size: int, form: ExportSignature,
+             outputs: Sequence[Output]) -> Dict[str, Any]:
     spec = description.preprocessing
     return {
         "model": description.model, "file": os.path.basename(path), "metrics": finite_metrics(description.metrics),
         "inputs": [{"name": form.input_name, "shape": list(form.input_shape(spec, batch_size)),
                     "dtype": form.input_dtype.__name__, "layout": form.layout}],
-        "outputs": [{"name": form.output_name, "shape": [batch_size or -1, description.args["num_classes"]],
-                     "dtype": "float32"}],
+        "outputs": [{"name": output.name, "shape": [batch_size or -1, *output.shape], "dtype": output.dtype}
+                    for output in outputs],
         "normalisation": IN_GRAPH if form.in_graph else OUTSIDE,
         "preprocessing": dataclasses.asdict(spec), "classes": description.classes,
         **({} if description.thresholds is None else {"thresholds": description.thresholds}),
+        **({} if description.task == CLASSIFICATION else {
+            "task": description.task, "task_args": description.task_args}),
     }

@@ -1,11 +1,25 @@
 """What an exported file takes and gives: normalised maps and logits, or raw pixels and probabilities."""
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Tuple, Union
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from ghost_ms.data.transforms import Preprocessing
+
+
+class Output(NamedTuple):
+    """An output of an exported file.
+
+    Args:
+        name: of it.
+        shape: of it for one image, without the batch.
+        dtype: as NumPy calls it.
+    """
+
+    name: str
+    shape: Tuple[int, ...]
+    dtype: str = "float32"
 
 
 class ExportSignature(NamedTuple):
@@ -24,10 +38,6 @@ class ExportSignature(NamedTuple):
         return "image"
 
     @property
-    def output_name(self) -> str:
-        return "probabilities" if self.softmax else "logits"
-
-    @property
     def input_dtype(self) -> type:
         return np.uint8 if self.in_graph else np.float32
 
@@ -40,6 +50,13 @@ class ExportSignature(NamedTuple):
         image = (*spec.input_size, spec.channels) if self.in_graph else (spec.channels, *spec.input_size)
         return (batch_size or -1, *image)
 
+    def prepare(self, image: Union[bytes, np.ndarray], spec: Preprocessing) -> np.ndarray:
+        """A file's bytes or uint8 (H, W, C) as one image of a file's input: float32 (C, H, W), normalised; or, for a
+        file that normalises itself, uint8 (H, W, C). ValueError for what is no image."""
+        if not self.in_graph:
+            return spec(image)
+        return np.asarray(spec.picture(image)).reshape(*spec.input_size, spec.channels)
+
     def example(self, spec: Preprocessing, batch_size: int) -> np.ndarray:
         """Random input of this form, the same in every call."""
         shape, draw = self.input_shape(spec, batch_size), np.random.default_rng(0)
@@ -51,7 +68,7 @@ class ExportSignature(NamedTuple):
 class DeployedNetwork(nn.Cell):
     """A network between its normalisation and its softmax, as far as the form has these in the graph.
 
-    (B, H, W, C) uint8 or (B, C, H, W) float32 -> (B, classes).
+    (B, H, W, C) uint8 or (B, C, H, W) float32 -> what the network gives; the softmax is for logits (B, classes).
     """
 
     def __init__(self, net: nn.Cell, spec: Preprocessing, form: ExportSignature):
@@ -67,5 +84,5 @@ class DeployedNetwork(nn.Cell):
     def construct(self, image: Tensor) -> Tensor:
         if self.form.in_graph:
             image = (ops.cast(image, ms.float32).transpose(0, 3, 1, 2) - self.mean) * self.scale
-        logits = self.network(image)
-        return self.softmax(logits) if self.form.softmax else logits
+        raw = self.network(image)
+        return self.softmax(raw) if self.form.softmax else raw

@@ -1,9 +1,8 @@
 """From a recipe and a network to the compiled step."""
 import math
-from typing import Optional, Sequence
+from typing import Sequence
 
 import mindspore as ms
-import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.checkpoints.checkpoint import ModelSpec
@@ -11,7 +10,7 @@ from ghost_ms.config import Config
 from ghost_ms.config import TrainConfig
 from ghost_ms.core.device import World
 from ghost_ms.surgery.replayable_dropout import make_restorable
-from ghost_ms.tasks.classification.loss import create_loss
+from ghost_ms.tasks.base import Criterion
 from ghost_ms.training.clip import create_clip
 from ghost_ms.training.distillation import Distillation, load_teacher
 from ghost_ms.training.distributed import gradient_reducer
@@ -22,15 +21,16 @@ from ghost_ms.training.precision import create_scaler, mixed, synchronize_batch_
 from ghost_ms.training.step import TrainStep
 
 
-def create_step(net: nn.Cell, config: Config, rates: Sequence[float], description: ModelSpec,
-                world: World = World(), class_weights: Optional[np.ndarray] = None) -> TrainStep:
+def create_step(net: nn.Cell, config: Config, rates: Sequence[float], description: ModelSpec, criterion: Criterion,
+                world: World = World(), logits: bool = True) -> TrainStep:
     """The compiled step of a recipe; `net` is changed in place where the recipe wants that.
 
     Args:
         rates: learning rate of every update.
         description: of the network, whose preprocessing and classes count.
+        criterion: of the task.
         world: the processes that train together; each draws its own masks.
-        class_weights: of the loss, (classes,).
+        logits: whether the network gives class logits, which can be distilled.
 
     Raises:
         ValueError, OSError: an option that this network, teacher or device does not allow.
@@ -41,6 +41,9 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
     if features and config.precision.level == "auto":
         raise ValueError("distill.method features does not go with precision.level auto, which casts whole networks "
                          "only; take O2")
+    if config.distill.teacher is not None and not features and not logits:
+        raise ValueError(f"distill.method {config.distill.method} compares class logits, which a network for "
+                         f"{config.task.name} does not give; take features")
     freeze(net, config.model.freeze)
     if config.precision.sync_batchnorm:
         synchronize_batch_norm(net)
@@ -56,7 +59,7 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
     optimizer = create_optimizer(net, config.optimizer, rates,
                                  distillation.extra_parameters() if distillation is not None else ())
     return TrainStep(
-        net, create_loss(config.loss, class_weights), optimizer, model=mixed(net, config.precision),
+        net, criterion, optimizer, model=mixed(net, config.precision),
         distillation=distillation, balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
         skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
         reduce=gradient_reducer(optimizer.parameters, world),

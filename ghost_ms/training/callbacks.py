@@ -9,8 +9,8 @@ from mindspore import Tensor
 from ghost_ms.config import Config
 from ghost_ms.config.checks import duration
 from ghost_ms.core.device import World
+from ghost_ms.core.figures import Figures
 from ghost_ms.core.files import whole_file
-from ghost_ms.training.score import best_row
 
 
 class Callback:
@@ -48,7 +48,7 @@ class Callback:
         """At the end, also where that is an error or a signal."""
 
 
-def of_recipe(config: Config, world: World) -> List[Callback]:
+def of_recipe(config: Config, world: World, figures: Figures) -> List[Callback]:
     """The callbacks that a recipe switches on.
 
     Raises:
@@ -59,7 +59,7 @@ def of_recipe(config: Config, world: World) -> List[Callback]:
     if limit:
         found.append(TimeLimit(limit))
     if config.train.early_stopping:
-        found.append(EarlyStopping(config.train.early_stopping))
+        found.append(EarlyStopping(config.train.early_stopping, figures))
     if config.run.step_csv and world.is_main:
         found.append(StepCsv(os.path.join(config.run.dir, "steps.csv")))
     if config.run.tensorboard and world.is_main:
@@ -86,10 +86,11 @@ class EarlyStopping(Callback):
 
     Args:
         patience: number of these epochs.
+        figures: of the task, which say what is better.
     """
 
-    def __init__(self, patience: int):
-        self.patience = patience
+    def __init__(self, patience: int, figures: Figures):
+        self.patience, self.figures = patience, figures
 
     def on_start(self, training):
         self._look(training)
@@ -99,7 +100,7 @@ class EarlyStopping(Callback):
 
     def _look(self, training) -> None:
         rows = training.progress.rows
-        best = best_row(rows)
+        best = self.figures.best_row(rows)
         # Epochs of half-learned activations are there to be worse than what comes after them.
         if best is None or rows[-1].get("activation_slope", 1.0) != 1 or best.get("activation_slope", 1.0) != 1:
             return

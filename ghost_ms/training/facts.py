@@ -1,14 +1,11 @@
 """What a training says of itself before its first step, so that nothing that decides its result happens in silence."""
-from typing import Dict, List, Sequence
+from typing import Dict, List
 
 import numpy as np
 
 from ghost_ms.config import Config, EmaConfig, PrecisionConfig
-from ghost_ms.core.text import printable
 from ghost_ms.training.schedule import peak_rate
 
-#: Classes whose images are counted one by one; of more, the fewest and the most are told.
-FEW = 5
 #: Share of the initial weights from which on their running mean is no use.
 STALE = 0.05
 
@@ -69,36 +66,19 @@ def initial_share(ema: EmaConfig, updates: int) -> float:
     return float(np.exp(np.log(decay).sum()))
 
 
-def classes_line(classes: Sequence[str], labels: np.ndarray) -> str:
-    """The training images of each class, or of the smallest and the largest."""
-    # As `Dataset.counts` has them.
-    counts = labels.sum(0, dtype=np.int64) if labels.ndim == 2 else np.bincount(labels, minlength=len(classes))
-    low, high = int(counts.argmin()), int(counts.argmax())
-    if counts[low] == counts[high]:
-        return f"{_many(int(counts[low]), 'training image')} of every class"
-    ratio = f", {counts[high] / counts[low]:.1f} times as many" if counts[low] else ""
-    if len(classes) <= FEW:
-        each = ", ".join(f"{printable(name)} {count}" for name, count in zip(classes, counts))
-        return f"training images of each class: {each}{ratio and ratio.replace(', ', '; the largest has ', 1)}"
-    return (f"training images of a class: from {counts[low]} ({printable(classes[low])}) to {counts[high]} "
-            f"({printable(classes[high])}){ratio}")
-
-
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def first_lines(config: Config, steps: int, images: int, classes: Sequence[str], labels: np.ndarray,
-                ranks: int) -> List[str]:
-    """The lines on rate, steps, precision, running mean and classes.
+def first_lines(config: Config, steps: int, images: int, ranks: int) -> List[str]:
+    """The lines on rate, steps, precision and running mean.
 
     Args:
         steps: of an epoch.
         images: of the training split.
-        labels: int32 (images,), or sets of them, 0 or 1 (images, classes).
         ranks: processes that train together.
     """
     lines = [rate_line(config, ranks), steps_line(config, steps, images, ranks), precision_line(config.precision)]
     if config.ema.decay:
         lines.append(ema_line(config.ema, config.train.epochs * steps // config.train.accumulate))
-    return lines + [classes_line(classes, labels)]
+    return lines

@@ -16,10 +16,10 @@ from ghost_ms.core.device import World
 from ghost_ms.core.files import write_link
 from ghost_ms.core.streams import unbreakable
 from ghost_ms.data.check import cache_file, check_split
-from ghost_ms.data.datasets import Dataset, open_source
-from ghost_ms.data.loader import Shard, steps_per_epoch
-from ghost_ms.tasks.classification.class_weights import class_weights
-from ghost_ms.tasks.classification.multilabel import DEFAULT_THRESHOLD, check_sets
+from ghost_ms.data.dataset import Dataset
+from ghost_ms.data.loader import Shard, TrainingBatches, steps_per_epoch
+from ghost_ms.tasks.base import Task
+from ghost_ms.tasks.registry import create_task
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.callbacks import Callback, of_recipe
 from ghost_ms.training.compile_cache import CompileCache, step_folder
@@ -31,18 +31,14 @@ from ghost_ms.training.precision import check_precision
 from ghost_ms.training.progress import Reporter
 from ghost_ms.training.resume import ResumePoint, TrainerState, check_unchanged, find, flat, load_state, passed_over
 from ghost_ms.training.schedule import learning_rates, scaled
-from ghost_ms.training.score import best_row
 from ghost_ms.training.step import TrainStep
 
 
-def describe(config: Config, source: Dataset) -> ModelSpec:
+def describe(config: Config, task: Task, source: Dataset) -> ModelSpec:
     """The network and preprocessing that a recipe and its data ask for; errors as `reconcile.describe`, and ValueError
-    where the recipe cannot learn sets of labels and the data has them."""
+    where the recipe cannot learn the data's task."""
     description = reconcile.describe(reconcile.Wish(config), source.channels, source.classes)
-    if source.multi_label:
-        check_sets(config)
-        description.thresholds = [DEFAULT_THRESHOLD] * len(source.classes)
-    return description
+    return task.prepare(description, config, source)
 
 
 @dataclasses.dataclass
@@ -56,6 +52,7 @@ class Job:
     """
 
     config: Config
+    task: Task
     train: Dataset
     test: Dataset
     description: ModelSpec
@@ -70,6 +67,11 @@ class Job:
         batch = config.data.batch_size * self.world.size * config.train.accumulate
         peak, schedule = scaled(config.optimizer, config.schedule, batch)
         return learning_rates(peak, schedule, epochs, self.steps / config.train.accumulate, config.run.seed)
+
+    def batches(self, epoch: int, shard: Shard, skip: int = 0) -> TrainingBatches:
+        """The shuffled, augmented, full batches of an epoch, from a step on."""
+        transforms = self.task.training(self.config, self.train, self.description.preprocessing)
+        return TrainingBatches(self.train, self.config, transforms, epoch, shard, skip)
 
     def find(self) -> Optional[ResumePoint]:
         """The state to go on from, which the recipe fits; None to start anew."""
@@ -88,10 +90,9 @@ class Job:
         """Number the classes, and turn the images, as the training did that is gone on with: an older version may have
         done either otherwise."""
         if list(own.classes) != self.train.classes and sorted(own.classes) == sorted(self.train.classes):
-            self.train, self.test = (open_source(self.config.data, split, own.classes) for split in ("train", "val"))
-            self.description = describe(self.config, self.train)
-        if self.train.multi_label and own.thresholds is not None:
-            self.description.thresholds = own.thresholds
+            self.train, self.test = (self.task.open(self.config.data, split, own.classes) for split in ("train", "val"))
+            self.description = describe(self.config, self.task, self.train)
+        self.description = self.task.follow(self.description, own, self.train)
         if self.config.data.orient is None:
             self.description.preprocessing = dataclasses.replace(self.description.preprocessing,
                                                                  orient=own.preprocessing.orient)
@@ -113,7 +114,7 @@ def fit(config: Config, callbacks: Sequence[Callback] = ()) -> Dict[str, float]:
         job = prepare(config)
         interruption = stack.enter_context(Interruption())
         notes = [stack.enter_context(run_folder(config.run.dir))] if job.world.is_main else []
-        callbacks = [*of_recipe(config, job.world), *callbacks]
+        callbacks = [*of_recipe(config, job.world, job.task.figures), *callbacks]
         found = job.find()
         if found is not None and found.progress.epoch >= config.train.epochs:
             with _reporter(job, lost) as reporter:
@@ -122,8 +123,7 @@ def fit(config: Config, callbacks: Sequence[Callback] = ()) -> Dict[str, float]:
         with _reporter(job, lost) as reporter:
             for line in (*filter(None, notes), *_introduction(job, step), *_beginning(job, found, step)):
                 reporter.line(line)
-            training = Training(config, job.description, job.train, job.test, job.world, step,
-                                job.rates(config.train.epochs), _progress(job, found),
+            training = Training(job, step, job.rates(config.train.epochs), _progress(job, found),
                                 _states(job, found) if job.world.is_main else None, reporter, interruption, cache,
                                 callbacks)
             return training.run()
@@ -135,8 +135,12 @@ def prepare(config: Config) -> Job:
     Raises:
         ValueError, OSError: the data, the device or the recipe does not allow the training.
     """
-    train, test = open_source(config.data, "train"), open_source(config.data, "val")
-    description = describe(config, train)
+    task = create_task(config.task.name, config.task.args)
+    if not task.mixes and (config.augment.mixup or config.augment.cutmix):
+        raise ValueError(f"augment.mixup and augment.cutmix mix the labels of images, which has no meaning for "
+                         f"{task.name}; set both to 0")
+    train, test = task.open(config.data, "train"), task.open(config.data, "val")
+    description = describe(config, task, train)
     if test.classes != train.classes:
         raise ValueError(f"the test split has other classes than the training split "
                          f"({len(test.classes)} against {len(train.classes)})")
@@ -152,19 +156,18 @@ def prepare(config: Config) -> Job:
         # Not one process for each device: all of a node look at the same files.
         for split, source in (("train", train), ("val", test)):
             notes += check_split(source, split, config.data, cache_file())
-    return Job(config, train, test, description, target, world, steps, list(dict.fromkeys(notes)))
+    return Job(config, task, train, test, description, target, world, steps, list(dict.fromkeys(notes)))
 
 
 def build(job: Job, found: Optional[ResumePoint]) -> Tuple[TrainStep, CompileCache]:
     """The step, with its state where a training goes on, and the cache of its graph."""
     config, description, rates = job.config, job.description, job.rates(job.config.train.epochs)
-    weights = class_weights(config.loss, job.train, description.args["num_classes"])
-    cache = CompileCache(step_folder(config, description, rates, job.target, job.world,
-                                     [job.train.multi_label, None if weights is None else weights.tolist()]))
+    criterion = job.task.criterion(config, job.train, description)
+    cache = CompileCache(step_folder(config, description, rates, job.target, job.world, criterion.in_graph))
     net = description.build(config.model.pretrained if found is None else False)
     if config.train.activation_epochs:
         begin_activation(net, config.train)
-    step = create_step(net, config, rates, description, job.world, weights)
+    step = create_step(net, config, rates, description, criterion, job.world, job.task.logits)
     if found is not None:
         load_state(step, found, job.world.rank)
     return step, cache
@@ -203,7 +206,7 @@ def _finished(job: Job, found: ResumePoint, reporter: Reporter) -> Dict[str, flo
     reporter.line(f"'{found.path}' is of a finished training ({found.progress.epoch} epochs): nothing is left to do")
     if job.world.is_main:
         write_course(job.config.run.dir, rows)
-    return best_row(rows) or rows[-1]
+    return job.task.figures.best_row(rows) or rows[-1]
 
 
 def _introduction(job: Job, step: TrainStep) -> Iterator[str]:
@@ -215,7 +218,8 @@ def _introduction(job: Job, step: TrainStep) -> Iterator[str]:
            + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
     yield device_line(job.target, device.passed_over(), device.cards())
     yield from job.notes
-    yield from first_lines(config, job.steps, job.train.size, job.train.classes, job.train.labels, world.size)
+    yield from first_lines(config, job.steps, job.train.size, world.size)
+    yield from job.task.introduction(job.train)
 
 
 def _beginning(job: Job, found: Optional[ResumePoint], step: TrainStep) -> Iterator[str]:

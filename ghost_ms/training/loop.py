@@ -4,17 +4,17 @@ import dataclasses
 import os
 import signal
 import time
-from typing import Callable, Dict, Iterator, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
+import numpy as np
 from mindspore import Tensor
 
 from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.checkpoints.manager import CheckpointManager
-from ghost_ms.config import Config, TrainConfig
-from ghost_ms.core.device import World
-from ghost_ms.data.datasets import Dataset
-from ghost_ms.data.loader import Shard, TrainingBatches, evaluation_batches, steps_per_epoch, training_batches
-from ghost_ms.tasks.classification.evaluate import NotFinite, evaluate, evaluate_sets
+from ghost_ms.config import TrainConfig
+from ghost_ms.core.figures import EMA, HOLDS_EMA, RAW, Figures
+from ghost_ms.data.loader import Shard, TrainingBatches, evaluation_batches
+from ghost_ms.tasks.base import Evaluator, NotFinite, as_outputs
 from ghost_ms.training import memory
 from ghost_ms.training.build import activation_slope
 from ghost_ms.training.callbacks import Callback
@@ -24,7 +24,6 @@ from ghost_ms.training.distributed import Vote, average_statistics, sum_over_ran
 from ghost_ms.training.interrupt import Interruption, Stopped
 from ghost_ms.training.progress import Reporter, Waiting, peak_memory
 from ghost_ms.training.resume import TrainerState, whole_state
-from ghost_ms.training.score import EMA, FIGURES, HOLDS_EMA, RAW, accuracy_text, best_row, holds_ema
 from ghost_ms.training.step import StepStats, TrainStep
 from ghost_ms.training.unreadable import Unreadable
 from ghost_ms.training.watch import trace
@@ -41,6 +40,7 @@ class Training:
     """The loop over epochs, from wherever `progress` stands.
 
     Args:
+        job: what is trained on what, by whom (`fit.Job`).
         rates: learning rate of every update.
         states: what is kept on disk; rank 0 alone has one.
         interruption: whether to stop; looked at after every step.
@@ -48,20 +48,22 @@ class Training:
         callbacks: what happens beside it.
     """
 
-    def __init__(self, config: Config, description: ModelSpec, train: Dataset, test: Dataset, world: World,
-                 step: TrainStep, rates: Sequence[float], progress: TrainerState, states: Optional[CheckpointManager],
-                 reporter: Reporter, interruption: Interruption, cache: CompileCache,
-                 callbacks: Sequence[Callback] = ()):
-        self.config, self.description, self.train, self.test = config, description, train, test
-        self.world, self.shard = world, Shard(world.rank, world.size)
+    def __init__(self, job: Any, step: TrainStep, rates: Sequence[float], progress: TrainerState,
+                 states: Optional[CheckpointManager], reporter: Reporter, interruption: Interruption,
+                 cache: CompileCache, callbacks: Sequence[Callback] = ()):
+        self.job, self.task, self.config, self.description = job, job.task, job.config, job.description
+        self.train, self.test, self.world = job.train, job.test, job.world
+        self.shard = Shard(self.world.rank, self.world.size)
         self.step, self.rates, self.progress, self.states = step, rates, progress, states
-        self.reporter, self.interruption, self.vote, self.cache = reporter, interruption, Vote(world), cache
+        self.reporter, self.interruption, self.cache = reporter, interruption, cache
+        self.vote = Vote(self.world)
         self.callbacks, self.say = callbacks, reporter.line
-        self.steps = steps_per_epoch(train, config, self.shard)
-        self.unreadable = Unreadable(config.run.dir, train, world, fresh=progress.epoch == progress.step == 0)
+        self.steps = job.steps
+        self.unreadable = Unreadable(self.config.run.dir, self.train, self.world,
+                                     fresh=progress.epoch == progress.step == 0)
         self.stop_reason = self.finish_reason = ""
-        #: Of sets of labels, for the weights and for their running means.
-        self.thresholds = dict.fromkeys((RAW, EMA), description.thresholds)
+        #: What the last evaluation of the weights, and of their running means, adds to the network's description.
+        self.learned: Dict[str, Dict[str, Any]] = {RAW: {}, EMA: {}}
         #: Steps that this process has done.
         self.done = 0
 
@@ -111,7 +113,7 @@ class Training:
                 self._stop()
         if ended:
             self.say(self.finish_reason or "another process has ended the training")
-        return best_row(rows) or rows[-1]
+        return self.task.figures.best_row(rows) or rows[-1]
 
     def _finished(self) -> bool:
         """Whether any process wants the training to end here."""
@@ -135,11 +137,10 @@ class Training:
         title, batch = f"epoch {progress.epoch + 1}/{self.config.train.epochs}", self._images_per_step()
         with self.reporter.task(title, self.steps, batch, progress.step) as advance, \
                 trace(self.config.run, self.steps, fresh) as traced:
-            batches = training_batches(self.train, self.config, self.description.preprocessing, progress.epoch,
-                                       self.shard, progress.step)
+            batches = self.job.batches(progress.epoch, self.shard, progress.step)
             waiting = Waiting(batches)
-            for images, labels in waiting:
-                loss = self._step(images, labels)
+            for batch_of_step in waiting:
+                loss = self._step(*batch_of_step)
                 traced()
                 progress.step += 1
                 for callback in self.callbacks:
@@ -162,18 +163,18 @@ class Training:
                     self._stop()
         average_statistics(step.state().values(), self.world)
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, images: Tensor, *targets: Tensor) -> Tensor:
         """One step; returns its loss."""
         try:
             with self.cache.first_call():
-                loss, _ = self.step(images, labels)
+                loss, _ = self.step(images, *targets)
         except (RuntimeError, MemoryError) as error:
             if not memory.out_of_memory(error):
                 raise
             # With several processes the trial would wait for the others.
             tried = self.done < SETTLED and self.world.size == 1
-            fits = memory.fitting_batch(self.step, images, labels) if tried else None
-            raise ValueError(memory.sentence(len(labels), fits, self.config.train.accumulate)) from error
+            fits = memory.fitting_batch(self.step, images, *targets) if tried else None
+            raise ValueError(memory.sentence(len(images), fits, self.config.train.accumulate)) from error
         self.done += 1
         return loss
 
@@ -209,25 +210,25 @@ class Training:
         rows.append(self._row())
         self.progress.epoch, self.progress.step = len(rows), 0
         self.progress.seconds = self.progress.waited = 0.0
-        best = best_row(rows) is rows[-1]
+        best = self.task.figures.best_row(rows) is rows[-1]
         # First: a run that is killed before its state is saved does this evaluation again, and saves its best again.
         if self.world.is_main and best:
-            thresholds = self.thresholds[EMA if holds_ema(rows[-1]) else RAW]
-            _save_best(self.step, self.states.best,
-                       dataclasses.replace(self.description, metrics=dict(rows[-1]), thresholds=thresholds))
+            _save_best(self.step, self.states.best, self.task.figures.holds_ema(rows[-1]), dataclasses.replace(
+                self.description, metrics=dict(rows[-1]),
+                **self.learned[EMA if self.task.figures.holds_ema(rows[-1]) else RAW]))
         self._save()
         if self.world.is_main:
             write_course(self.config.run.dir, rows)
-        self.say(_summary(rows[-1], self.config.train.epochs, best))
+        self.say(_summary(rows[-1], self.config.train.epochs, best, self.task.figures))
         for callback in self.callbacks:
             callback.on_epoch(self, dict(rows[-1]))
 
     def _row(self) -> Dict[str, float]:
         """Metrics of the epoch whose steps are done."""
         health, images = self.step.health(), self.steps * self._images_per_step()
-        loss, correct = sum_over_ranks([health.loss, health.correct], self.world)
+        loss, *sums = sum_over_ranks([health.loss, *health.sums.values()], self.world)
         row = {"epoch": self.progress.epoch + 1, "train_loss": loss / self.world.size,
-               **({} if self.train.multi_label else {"train_top1": 100 * correct / images}), "skipped": health.skipped,
+               **self.task.training_figures(dict(zip(health.sums, sums)), images), "skipped": health.skipped,
                "images_per_second": images / max(self.progress.seconds, 1e-9),
                "data_wait": 100 * self.progress.waited / max(self.progress.seconds, 1e-9)}
         start = time.perf_counter()
@@ -249,19 +250,14 @@ class Training:
     def _measure(self, prefix: str) -> Dict[str, float]:
         """Loss and accuracy of the network as it is; nothing where its outputs are not finite and that is no reason to
         stop (train.on_nan)."""
-        # Sums over sets of labels do not give a mean average precision, so that each rank looks at all images.
-        shard = Shard() if self.test.multi_label else self.shard
-        batches = evaluation_batches(self.test, self.config, self.description.preprocessing, shard)
-
-        def name(index: int) -> str:
-            return self.test.name(shard.rank + index * shard.size)
-
+        batches, evaluator = self._evaluation()
+        self.step.net.set_train(False)
         try:
-            if self.test.multi_label:
-                result, self.thresholds[prefix] = evaluate_sets(self.step.net, batches, self._in_evaluation, name)
-            else:
-                result = evaluate(self.step.net, batches, self._in_evaluation,
-                                  lambda sums: sum_over_ranks(sums, self.world), name)
+            for images, *targets in batches:
+                evaluator.update(as_outputs(self.step.net(Tensor(images))), targets)
+                self._in_evaluation(len(targets[0]))
+            result = evaluator.compute(lambda sums: sum_over_ranks(sums, self.world) if evaluator.shared else sums)
+            self.learned[prefix] = evaluator.learned()
         except NotFinite as error:
             what = "averaged weights" if prefix == EMA else "weights"
             if self.config.train.on_nan == "skip":
@@ -269,7 +265,17 @@ class Training:
                 return {}
             raise NotFinite(f"evaluation of the {what} after epoch {self.progress.epoch + 1}: {error}; start anew with "
                             "a lower optimizer.lr, or go on without these figures with train.on_nan skip") from None
-        return {f"{prefix}_{key}": result[key] for key in ("loss", *FIGURES) if key in result}
+        return {f"{prefix}_{key}": result[key] for key in ("loss", *self.task.figures.names) if key in result}
+
+    def _evaluation(self) -> Tuple[Iterator[Tuple[np.ndarray, ...]], Evaluator]:
+        """This process's share of the evaluation split, and what measures it."""
+        shard = self.shard
+        evaluator = self.task.evaluator(self.description, self.test,
+                                        lambda index: self.test.name(shard.rank + index * shard.size))
+        if not evaluator.shared:
+            shard = Shard()
+        transforms = self.task.evaluation(self.config, self.test, self.description.preprocessing)
+        return evaluation_batches(self.test, self.config, transforms, shard), evaluator
 
     def _in_evaluation(self, _: int) -> None:
         # Ranks have different numbers of batches, so several agree after the evaluation only.
@@ -287,7 +293,7 @@ class Training:
                 metrics = dict(self.progress.rows[-1]) if self.progress.rows else {}
                 if self.config.train.activation_epochs:
                     metrics["activation_slope"] = float(self.step.net.activation_slope)
-                description = dataclasses.replace(self.description, metrics=metrics, thresholds=self.thresholds[RAW])
+                description = dataclasses.replace(self.description, metrics=metrics, **self.learned[RAW])
                 self.states.save(state, self.progress.steps(self.steps), description, self.progress.to_json())
 
     def _stop(self) -> None:
@@ -306,23 +312,22 @@ class Training:
         raise Stopped(message, number)
 
 
-def _save_best(step: TrainStep, path: str, description: ModelSpec) -> None:
-    """The network alone, with its weights or their running means, whichever did better."""
-    means = holds_ema(description.metrics)
+def _save_best(step: TrainStep, path: str, means: bool, description: ModelSpec) -> None:
+    """The network alone, with its weights or (`means`) their running means, whichever did better."""
     if step.ema is not None:
         description.metrics[HOLDS_EMA] = float(means)
     with step.ema.in_place() if means else contextlib.nullcontext():
         save_checkpoint(step.net, path, description)
 
 
-def _summary(row: Dict[str, float], epochs: int, best: bool) -> str:
-    kind = "map" if "test_map" in row or "ema_map" in row else "top1"
-    figures = "outputs on the test split not finite"
-    if f"test_{kind}" in row:
-        figures = f"test loss {row['test_loss']:.4f}, {accuracy_text({kind: row[f'test_{kind}']})}"
-    means = f" ({row[f'ema_{kind}']:.2f} % with averaged weights)" if f"ema_{kind}" in row else ""
+def _summary(row: Dict[str, float], epochs: int, best: bool, figures: Figures) -> str:
+    key = figures.decisive(row)
+    said = "outputs on the test split not finite"
+    if f"{RAW}_{key}" in row:
+        said = f"test loss {row['test_loss']:.4f}, {figures.text({key: row[f'{RAW}_{key}']})}"
+    means = f" ({row[f'{EMA}_{key}']:.2f}{figures.unit(key)} with averaged weights)" if f"{EMA}_{key}" in row else ""
     skipped = f", {row['skipped']:.0f} updates skipped so far" if row["skipped"] else ""
-    return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, {figures}{means}, "
+    return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, {said}{means}, "
             f"{row['images_per_second']:.0f} images/s{skipped}" + (", best so far" if best else ""))
 
 

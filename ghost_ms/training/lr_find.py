@@ -12,7 +12,7 @@ from mindspore import Tensor
 
 from ghost_ms.config import Config, EmaConfig
 from ghost_ms.core.files import whole_file
-from ghost_ms.data.loader import Shard, training_batches
+from ghost_ms.data.loader import Shard
 from ghost_ms.training.fit import Job, build, prepare
 from ghost_ms.training.progress import Reporter
 
@@ -112,14 +112,14 @@ def find_rates(config: Config, start: float, end: float, steps: int) -> Sweep:
 
 def _losses(job: "_Job") -> Iterator[float]:
     """The mean loss of the images of each update."""
-    config, description = job.config, job.description
+    config = job.config
     step, _ = build(job, None)
     step.set_train(True)
     waiting: List[Tensor] = []
     done = epoch = 0
     while True:
-        for images, labels in training_batches(job.train, config, description.preprocessing, epoch, Shard()):
-            waiting.append(step(images, labels)[0])
+        for batch in job.batches(epoch, Shard()):
+            waiting.append(step(*batch)[0])
             if len(waiting) == config.train.accumulate:
                 yield sum(float(loss.asnumpy()) for loss in waiting) / len(waiting)
                 waiting, done = [], done + 1

@@ -20,20 +20,20 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and bool(WORDS.search(str(error)))
 
 
-def fitting_batch(step: TrainStep, images: Tensor, labels: Tensor) -> Optional[int]:
+def fitting_batch(step: TrainStep, images: Tensor, *targets: Tensor) -> Optional[int]:
     """The largest of a half, a quarter, an eighth and a sixteenth of a batch with which the step runs, found by trying;
     None where none does now.
 
     Each trial compiles the step. Its parameters are no longer those of a training after this.
     """
     for part in PARTS:
-        size = len(labels) // part
+        size = len(images) // part
         if not size:
             break
         gc.collect()
         ms.runtime.empty_cache()
         try:
-            step(images[:size], labels[:size])[0].asnumpy()
+            step(images[:size], *(one[:size] for one in targets))[0].asnumpy()
             return size
         except (RuntimeError, MemoryError):
             continue

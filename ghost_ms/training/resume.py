@@ -267,7 +267,7 @@ def check_unchanged(found: ResumePoint, config: Config, world: World, images: in
 def _differing(step: TrainStep) -> List[Parameter]:
     """What each rank has of its own: statistics, sums and counters of its images, gradients not yet reduced."""
     own = [p for p in step.state().values() if is_statistic(p)]
-    own += [step.loss_sum, step.correct_sum, step.finite_steps, step.bad_step, step.bad_run, step.longest_bad_run]
+    own += [step.loss_sum, *step.sums, step.finite_steps, step.bad_step, step.bad_run, step.longest_bad_run]
     # Between two updates the sums are zeros, and large.
     if step.accumulate > 1 and int(step.micro_step.asnumpy()):
         own += list(step.accumulated)

@@ -1,12 +1,12 @@
 """The compiled training step: everything that happens in an iteration, in one graph; running means have their own."""
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, amp, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.layers import tokens_to_map
-from ghost_ms.tasks.classification.loss import hits
+from ghost_ms.tasks.base import Criterion
 from ghost_ms.training.clip import ClipNorm
 from ghost_ms.training.distillation import Distillation
 from ghost_ms.training.ema import Ema
@@ -36,7 +36,7 @@ class StepStats(NamedTuple):
 
     Args:
         loss: mean of the finite losses since `begin_epoch`.
-        correct: images predicted right since then.
+        sums: what the criterion counted since then, by name.
         bad_step: number of the last step whose loss (or, where updates may be left out, a gradient) was not finite,
             from 0 at the start of the training; -1 for none.
         bad_run: the longest row of such steps.
@@ -44,7 +44,7 @@ class StepStats(NamedTuple):
     """
 
     loss: float
-    correct: int
+    sums: Dict[str, float]
     bad_step: int
     bad_run: int
     skipped: int
@@ -54,8 +54,8 @@ class TrainStep(nn.Cell):
     """Forward, loss, scale, gradients, accumulation, reduction, clipping, update; then the running mean.
 
     Args:
-        net: images (B, C, H, W) to logits (B, classes).
-        loss: (logits, labels) to a scalar; labels are int32 (B,) or float32 shares (B, classes).
+        net: images (B, C, H, W) to what the criterion takes: a tensor, or a tuple of them.
+        criterion: the loss, and what is counted beside it.
         optimizer: holds the parameters that are trained.
         model: the cell to call instead of `net`, such as its form in mixed precision.
         distillation: adds the loss of a teacher.
@@ -70,17 +70,17 @@ class TrainStep(nn.Cell):
         spec: how images are normalised that come as bytes, uint8 (B, H, W, C); float32 (B, C, H, W) are taken as they
             are.
 
-    Returns (loss, number of correct predictions), both float32 scalars that stay on the device.
+    A call with (images, *targets) returns (loss, sums of the criterion), float32 scalars that stay on the device.
     """
 
-    def __init__(self, net: nn.Cell, loss: nn.Cell, optimizer: nn.Optimizer, *, model: Optional[nn.Cell] = None,
+    def __init__(self, net: nn.Cell, criterion: Criterion, optimizer: nn.Optimizer, *, model: Optional[nn.Cell] = None,
                  distillation: Optional[Distillation] = None, balance_weight: float = 0.0,
                  scaler: Optional[amp.LossScaler] = None, skip_nonfinite: bool = False, accumulate: int = 1,
                  reduce: Optional[nn.Cell] = None, clip: Optional[nn.Cell] = None, ema: Optional[Ema] = None,
                  clock: Optional[Parameter] = None, spec: Optional[Preprocessing] = None):
         # A prefix would rename the parameters of the network.
         super().__init__(auto_prefix=False)
-        self.net, self.loss, self.optimizer = net, loss, optimizer
+        self.net, self.criterion, self.optimizer = net, criterion, optimizer
         self.model = net if model is None else model
         self.distillation, self.balance_weight = distillation, balance_weight
         self.takes_features = distillation is not None and distillation.method == "features"
@@ -99,7 +99,8 @@ class TrainStep(nn.Cell):
         self.clock = _counter("clock") if clock is None else clock
         self.bad_step, self.bad_run = _counter("bad_step", -1), _counter("bad_run")
         self.longest_bad_run, self.skipped = _counter("longest_bad_run"), _counter("skipped_updates")
-        self.loss_sum, self.correct_sum = _counter("loss_sum", 0.0), _counter("correct_sum", 0.0)
+        self.loss_sum = _counter("loss_sum", 0.0)
+        self.sums = ParameterTuple([_counter(f"{name}_sum", 0.0) for name in criterion.sums])
         self.finite_steps = _counter("finite_steps")
         if accumulate > 1:
             self.accumulated = self.weights.clone("accumulated", init="zeros")
@@ -128,51 +129,52 @@ class TrainStep(nn.Cell):
         return {parameter.name: parameter for parameter in parameters if id(parameter) not in constant}
 
     def begin_epoch(self) -> None:
-        """Set the sums of loss and accuracy back."""
-        for parameter in (self.loss_sum, self.correct_sum, self.finite_steps):
+        """Set the sums back."""
+        for parameter in (self.loss_sum, *self.sums, self.finite_steps):
             parameter.set_data(ops.zeros_like(parameter))
 
     def health(self) -> StepStats:
         """What was counted so far; waits for the device."""
         steps = max(int(self.finite_steps.asnumpy()), 1)
-        return StepStats(float(self.loss_sum.asnumpy()) / steps, int(self.correct_sum.asnumpy()),
-                      int(self.bad_step.asnumpy()), int(self.longest_bad_run.asnumpy()), int(self.skipped.asnumpy()))
+        sums = {name: float(value.asnumpy()) for name, value in zip(self.criterion.sums, self.sums)}
+        return StepStats(float(self.loss_sum.asnumpy()) / steps, sums,
+                         int(self.bad_step.asnumpy()), int(self.longest_bad_run.asnumpy()),
+                         int(self.skipped.asnumpy()))
 
-    def forward(self, images: Tensor, labels: Tensor, wanted: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """(loss to differentiate, loss to report, logits); `wanted` is what the teacher says of the images."""
+    def forward(self, images: Tensor, targets, teacher_targets: Tensor) -> Tuple[Tensor, Tensor, Any]:
+        """(loss to differentiate, loss to report, sums); `teacher_targets` is what the teacher says of the images."""
         features = images
         if self.takes_features:
             last = self.net.forward_last(images)
-            logits = self.net.forward_head(last)
+            raw = self.net.forward_head(last)
             features = last if last.ndim == 4 else tokens_to_map(last[:, 1:], self.net.grid)
         else:
-            logits = self.model(images)
-        logits = logits.astype(ms.float32)
-        loss = self.loss(logits, labels)
+            raw = self.model(images)
+        raw = _floats(raw)
+        loss, sums = self.criterion(raw, *targets)
         if self.distillation is not None:
-            loss = self.distillation(wanted, logits, features, loss)
+            loss = self.distillation(teacher_targets, raw, features, loss)
         if self.balance_weight > 0:
             loss = loss + self.balance_weight * self.net.balance_loss()
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        return scaled, ops.stop_gradient(loss), ops.stop_gradient(logits)
+        return scaled, ops.stop_gradient(loss), sums
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, *targets: Tensor) -> Tuple[Tensor, Tuple[Tensor, ...]]:
         # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
         if self.distillation is not None and self.distillation.teacher.apart:
             images = self.normalized(images)
-            result = super().__call__(images, labels, self.distillation.teacher(images))
+            result = super().__call__(images, targets, self.distillation.teacher(images))
         else:
-            result = super().__call__(images, labels)
+            result = super().__call__(images, targets)
         if self.ema is not None:
             self.ema()
         return result
 
-    def construct(self, images: Tensor, labels: Tensor, wanted: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+    def construct(self, images: Tensor, targets, teacher_targets: Optional[Tensor] = None):
         images = self.normalized(images)
-        if wanted is None:
-            wanted = images if self.distillation is None else self.distillation.targets(images)
-        (_, loss, logits), gradients = self.value_and_grad(images, labels, wanted)
-        correct = hits(logits, labels)
+        if teacher_targets is None:
+            teacher_targets = images if self.distillation is None else self.distillation.targets(images)
+        (_, loss, sums), gradients = self.value_and_grad(images, targets, teacher_targets)
         finite = ops.isfinite(loss)
         if self.accumulate > 1:
             loss = ops.depend(loss, self.gather(gradients))
@@ -181,7 +183,7 @@ class TrainStep(nn.Cell):
                 loss = ops.depend(loss, ops.depend(self.clear(), finite))
         else:
             finite = self.update(gradients, finite)
-        return ops.depend(loss, self.count(loss, finite, correct)), correct
+        return ops.depend(loss, self.count(loss, finite, sums)), sums
 
     def normalized(self, images: Tensor) -> Tensor:
         if images.dtype != ms.uint8:
@@ -223,14 +225,21 @@ class TrainStep(nn.Cell):
             gradients = self.clip(gradients)
         return self.optimizer(gradients)
 
-    def count(self, loss: Tensor, good: Tensor, correct: Tensor):
+    def count(self, loss: Tensor, good: Tensor, sums):
         finite, one = ops.isfinite(loss), ops.isfinite(loss).astype(ms.int32)
         run = (self.bad_run + 1) * (1 - good.astype(ms.int32))
         return (ops.assign(self.bad_run, run), ops.assign(self.longest_bad_run, ops.maximum(self.longest_bad_run, run)),
                 ops.assign(self.bad_step, ops.select(good, self.bad_step, self.clock)),
                 ops.assign_add(self.loss_sum, ops.select(finite, loss, ops.zeros_like(loss))),
-                ops.assign_add(self.finite_steps, one), ops.assign_add(self.correct_sum, correct),
+                ops.assign_add(self.finite_steps, one), self.map(_add, self.sums, sums),
                 ops.assign_add(self.clock, Tensor(1, ms.int32)))
+
+
+def _floats(raw):
+    """What a network gives in float32, as far as it is numbers of less."""
+    if isinstance(raw, tuple):
+        return tuple([_floats(one) for one in raw])
+    return raw.astype(ms.float32)
 
 
 def _counter(name: str, start=0) -> Parameter:

@@ -10,7 +10,7 @@ import pytest
 from ghost_ms.cli import main
 from ghost_ms.runtime.sidecar import Sidecar
 from ghost_ms.runtime.signature import ExportSignature
-from ghost_ms.tasks.classification.predict import BATCH, Classifier
+from ghost_ms.tasks.predict import BATCH, Predictor
 from tests.cli import photos
 from tests.tiny import registered
 
@@ -99,14 +99,14 @@ def test_bad_input(here, argv, words, capsys):
 
 
 def test_an_output_that_says_nothing_costs_no_other_image(here, monkeypatch, capsys):
-    result = Classifier._result
+    result = Predictor._result
 
     def fail(self, path, output, top):
         if path.endswith("03.png"):
             raise ValueError(f"for '{path}' the network gives no numbers")
         return result(self, path, output, top)
 
-    monkeypatch.setattr(Classifier, "_result", fail)
+    monkeypatch.setattr(Predictor, "_result", fail)
     assert main(["infer", "--ckpt", "tiny.ckpt", "photos/0[2-4].png", "--json"]) == 1
     streams = capsys.readouterr()
     assert [one["image"] for one in json.loads(streams.out)] == ["photos/02.png", "photos/04.png"]
@@ -122,7 +122,7 @@ def test_every_call_takes_equally_many_images(here, batch_size, size, calls):
         shapes.append(images.shape)
         return images.mean((2, 3)) @ np.array([[1, 2, 3, 4], [4, 3, 2, 1], [1, 3, 2, 4]], np.float32)
 
-    classifier = Classifier(run, Sidecar(here[2], photos.CLASSES, ExportSignature(), batch_size))
+    classifier = Predictor(run, Sidecar(here[2], photos.CLASSES, ExportSignature(), batch_size))
     paths = [f"photos/{index:02}.png" for index in range(2, 19)] * 2
     paths[20] = "photos/bad\x1b[31m.png"
     found = list(classifier.each(paths, 4))

@@ -4,8 +4,9 @@ import pytest
 
 from ghost_ms.config import AugmentConfig, Config, DataConfig, RunConfig
 from ghost_ms.data.datasets import Dataset
-from ghost_ms.data.loader import Shard, balanced_order, epoch_order, training_batches
+from ghost_ms.data.loader import Shard, balanced_order, epoch_order
 from ghost_ms.data.transforms import Preprocessing
+from tests.batches import training_batches
 
 #: 90, 9 and 1 images, mixed up.
 LABELS = np.random.default_rng(3).permutation(np.repeat([0, 2, 3], [90, 9, 1])).astype(np.int32)

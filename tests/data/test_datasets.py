@@ -11,8 +11,8 @@ from PIL import Image
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.decode import to_pillow
-from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import Preprocessing
+from tests.batches import evaluation_batches, training_batches
 
 
 def _config(**data):

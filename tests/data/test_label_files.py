@@ -10,8 +10,8 @@ from ghost_ms.config import AugmentConfig, Config, DataConfig, LossConfig, Model
 from ghost_ms.data import label_files
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.label_files import read_rows
-from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import Preprocessing
+from tests.batches import evaluation_batches, training_batches
 
 SPEC = Preprocessing((8, 8), 3, (0.0,) * 3, (1.0,) * 3, 1.0, "bilinear")
 

@@ -9,9 +9,10 @@ from PIL import Image
 from ghost_ms.config import AugmentConfig, Config, DataConfig, LossConfig, RunConfig
 from ghost_ms.data import loader
 from ghost_ms.data.datasets import open_source
-from ghost_ms.data.loader import Shard, epoch_order, evaluation_batches, steps_per_epoch, training_batches
+from ghost_ms.data.loader import Shard, epoch_order, steps_per_epoch
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
+from tests.batches import evaluation_batches, training_batches
 
 ALL = dict(auto_augment="rand-m9-mstd0.5-inc1", interpolation="random", random_erasing=0.5, mixup=0.8, cutmix=1.0)
 

@@ -21,7 +21,7 @@ from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.export import export_onnx
 from ghost_ms.deploy.lite import convert
 from ghost_ms.runtime import lite
-from ghost_ms.runtime.sidecar import write_sidecar
+
 from ghost_ms.runtime.signature import ExportSignature
 from tests import tiny
 from tests.data.test_decode import LARGE
@@ -209,7 +209,7 @@ def _pixels_network(folder, spec, *kinds):
     path = str(folder / "pixels.onnx")
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     description = ModelSpec("pixels", {"num_classes": size, "in_channels": spec.channels}, [], spec)
-    write_sidecar(path, description, 1, ExportSignature(True, True))
+    tiny.write_sidecar(path, description, 1, ExportSignature(True, True))
     target = str(folder / "pixels.ms")
     convert.convert(path, target)
     return target

@@ -13,9 +13,9 @@ from ghost_ms.deploy import export
 from ghost_ms.deploy.quantize import int8
 from ghost_ms.graph.mindir_check import check_mindir
 from ghost_ms.graph.mindir_graph import read_graph
+from ghost_ms.runtime import files
 from ghost_ms.runtime import onnx as onnx_runtime
 from ghost_ms.runtime import mindir
-from ghost_ms.tasks.classification import predict
 from tests import tiny
 from tests.deploy.test_export import _description, _images
 
@@ -79,7 +79,7 @@ def test_a_mindir_file_that_cannot_be_is_refused(change, reason, exported, tmp_p
     change(model)
     path = tmp_path / "net.mindir"
     path.write_bytes(model.SerializePartialToString())
-    for use in (check_mindir, mindir.load_mindir, read_graph, predict.run_file):
+    for use in (check_mindir, mindir.load_mindir, read_graph, files.run_file):
         with pytest.raises(ValueError, match=f"^'.*net.mindir' is no whole MINDIR file: it .*{reason}") as caught:
             use(str(path))
         assert "\n" not in str(caught.value)
@@ -114,7 +114,7 @@ def test_a_file_that_crashes_mindspore_is_one_sentence(exported, tmp_path, capsy
     alone = subprocess.run([sys.executable, "-m", "ghost_ms.runtime.mindir", path], input='{"input": "x"}',
                            capture_output=True, text=True)
     with pytest.raises(ValueError, match="^MindSpore cannot run '.*net.mindir': its process died by SIGSEGV$"):
-        predict.run_file(path)(_images((32, 32), 1).asnumpy())
+        files.run_file(path)(_images((32, 32), 1).asnumpy())
     assert alone.returncode != 0, "otherwise MindSpore has learned to look, and this test needs another file"
 
 
@@ -178,7 +178,7 @@ def _first(model):
     (lambda m: m.graph.node[0].input.__setitem__(0, "nothing"), "no whole ONNX")])
 def test_an_onnx_file_that_cannot_be_is_refused(change, reason, exported, tmp_path):
     path = _change(onnx.ModelProto(), exported / "net.onnx", tmp_path / "net.onnx", change)
-    for use in (onnx_runtime.load_onnx, int8.read_float, predict.run_file):
+    for use in (onnx_runtime.load_onnx, int8.read_float, files.run_file):
         with pytest.raises(ValueError, match=f"^'.*net.onnx' is no whole ONNX file: .*({reason})|{reason}") as caught:
             use(path)
         assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)

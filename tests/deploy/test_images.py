@@ -9,15 +9,17 @@ from PIL import Image
 
 from ghost_ms.analysis.explain import explain
 from ghost_ms.analysis.report import mistakes
+from ghost_ms.cli import image_paths
 from ghost_ms.config import AugmentConfig, Config, DataConfig
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.decode import turned
-from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.quantize import calibration
+from ghost_ms.runtime import files
 from ghost_ms.runtime.sidecar import Sidecar
 from ghost_ms.runtime.signature import ExportSignature
-from ghost_ms.tasks.classification import predict
+from ghost_ms.tasks import predict
+from tests.batches import evaluation_batches, training_batches
 from tests.data.test_decode import LARGE
 
 WAYS = ("training", "evaluation", "inference", "raw inference", "calibration", "explanation", "report")
@@ -50,7 +52,7 @@ def _seen(way, path, spec):
         (images, _), = training_batches(open_source(config.data, "train"), config, spec, 0)
         return images.asnumpy()[0]
     if way == "raw inference":
-        return predict._pixels(path, spec, True)
+        return predict.pixels_of(path, spec, ExportSignature(True))
     if way == "explanation":
         return np.asarray(explain.read_seen(path, spec))
     if way == "report":
@@ -60,9 +62,9 @@ def _seen(way, path, spec):
         (images, _), = evaluation_batches(open_source(config.data, "val"), config, spec)
         image = images[0]
     elif way == "inference":
-        image = predict._pixels(path, spec, False)
+        image = predict.pixels_of(path, spec, ExportSignature())
     else:
-        image = calibration.read(calibration.open_images(folder), [0], Sidecar(spec, [], ExportSignature(), 1))[0]
+        image = files.read_images(calibration.open_images(folder), [0], Sidecar(spec, [], ExportSignature(), 1))[0]
     return np.round(image * 255).astype(np.uint8).transpose(1, 2, 0)
 
 
@@ -112,14 +114,14 @@ def test_infer_and_calibration_find_the_same_images(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("text")
     wanted = [str(tmp_path / name) for name in ("a.webp", "b.PNG", "deep/c.JfiF")]
     line = f"passed over 3 files in {tmp_path}: 2 hidden, 1 .txt\n"
-    assert predict.find_images([str(tmp_path)]) == wanted and capsys.readouterr() == ("", line)
+    assert image_paths.find_images([str(tmp_path)]) == wanted and capsys.readouterr() == ("", line)
     assert calibration.open_images(str(tmp_path)).paths == wanted and capsys.readouterr() == ("", line)
-    assert predict.find_images([wanted[1], wanted[0]]) == [wanted[1], wanted[0]] and capsys.readouterr() == ("", "")
+    assert image_paths.find_images([wanted[1], wanted[0]]) == [wanted[1], wanted[0]] and capsys.readouterr() == ("", "")
 
 
 def test_what_holds_no_image_gets_a_sentence(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"")
-    for find in (lambda path: predict.find_images([path]), calibration.open_images):
+    for find in (lambda path: image_paths.find_images([path]), calibration.open_images):
         with pytest.raises(ValueError, match=r"^folder '.*' holds no image that can be decoded here \(passed over 1 "
                                              r"file in .*: 1 .heic \(cannot be decoded here\)\)$"):
             find(str(tmp_path))
@@ -130,7 +132,7 @@ def test_what_holds_no_image_gets_a_sentence(tmp_path):
     (tmp_path / "gone.png").symlink_to("nowhere")
     for name, kind in (("pipe.png", "a named pipe"), ("endless.png", "a device"), ("gone.png", "a link to nothing")):
         with pytest.raises(ValueError, match=f"{name}' is {kind}, not an image"):
-            predict.find_images([str(tmp_path / name)])
+            image_paths.find_images([str(tmp_path / name)])
 
 
 def test_calibration_follows_the_classes_that_are_given(tmp_path):

@@ -15,8 +15,8 @@ from ghost_ms.cli import main
 from ghost_ms.deploy.export import export_onnx
 from ghost_ms.deploy.lite import convert
 from ghost_ms.layers import graph as graph_layers
+from ghost_ms.runtime import files
 from ghost_ms.runtime import lite
-from ghost_ms.tasks.classification import predict
 from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
@@ -153,7 +153,7 @@ def test_a_file_for_servers_and_other_batches(exported, tmp_path):
     assert json.load(open(tmp_path / "net.json"))["inputs"][0]["shape"] == [-1, 3, 64, 64]
     convert.convert(source, target, "none", 0)
     images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype(np.float32)
-    expected = predict.run_file(source)(images)
+    expected = files.run_file(source)(images)
     with lite.LiteModel(target) as model:
         np.testing.assert_allclose(model(images), expected, atol=1e-4 * np.abs(expected).max())
         np.testing.assert_allclose(model(images[:1]), expected[:1], atol=1e-4 * np.abs(expected).max())
@@ -285,7 +285,7 @@ def test_a_graph_network_for_one_image(tmp_path):
                 path)
     convert.convert(path, str(tmp_path / "net.ms"))
     images = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
-    expected = predict.run_file(path)(images)
+    expected = files.run_file(path)(images)
     with lite.LiteModel(str(tmp_path / "net.ms")) as model:
         np.testing.assert_allclose(model(images), expected, atol=1e-4 * np.abs(expected).max())
 
@@ -306,6 +306,6 @@ def test_full_size(name, tmp_path, monkeypatch):
     path, images = str(tmp_path / "net.onnx"), np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)
     export_onnx(randomize_statistics(description.build()).set_train(False), description, path)
     convert.convert(path, str(tmp_path / "net.ms"))
-    expected = predict.run_file(path)(images)
+    expected = files.run_file(path)(images)
     with lite.LiteModel(str(tmp_path / "net.ms")) as model:
         np.testing.assert_allclose(model(images), expected, atol=1e-4 * np.abs(expected).max())

@@ -25,7 +25,7 @@ from ghost_ms.models.backbones.wavemlp import WaveMlp
 from ghost_ms.runtime import lite, onnx as onnx_runtime
 from ghost_ms.runtime.compare import TOLERANCE
 from ghost_ms.runtime.signature import ExportSignature
-from ghost_ms.tasks.classification import predict
+from ghost_ms.tasks import predict
 from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")

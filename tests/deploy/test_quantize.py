@@ -12,10 +12,10 @@ from PIL import Image
 from ghost_ms.cli import main
 from ghost_ms.deploy.lite import convert
 from ghost_ms.deploy.quantize import calibration, int8
+from ghost_ms.runtime import files
 from ghost_ms.runtime import lite
-from ghost_ms.runtime.sidecar import read_sidecar, sidecar_path, write_sidecar
+from ghost_ms.runtime.sidecar import read_sidecar, sidecar_path
 from ghost_ms.runtime.signature import ExportSignature
-from ghost_ms.tasks.classification import predict
 from tests import tiny
 from tests.deploy.test_export import _description
 
@@ -58,7 +58,7 @@ def network(folder, arrays=None, batch=1, name="net.onnx"):
     path = str(folder / name)
     onnx.save(helper.make_model(helper.make_graph(nodes, "test", *ends, weights), ir_version=9,
                                 opset_imports=[helper.make_opsetid("", 20)]), path)
-    write_sidecar(path, _description("ghostnet_050", SIZE), batch)
+    tiny.write_sidecar(path, _description("ghostnet_050", SIZE), batch)
     return path
 
 
@@ -123,7 +123,7 @@ def test_weights_are_int8_per_channel_and_the_outputs_stay(tmp_path, pictures, c
     assert sidecar["file"] == "net_int8.onnx" and sidecar["inputs"][0]["shape"] == [1, 3, *SIZE]
     assert sidecar["quantised"]["images"] == 24 and sidecar["quantised"]["left in float"] == []
     images = calibration.draw(calibration.open_images(pictures), 24, read_sidecar(path))
-    found, expected = (calibration.run_all(predict.run_file(name), images, 1) for name in (target, path))
+    found, expected = (files.run_all(files.run_file(name), images, 1) for name in (target, path))
     assert sidecar["quantised"]["same class"] == int8.agreement(found, expected).same
     exact = int8.agreement(_exact(target, images), expected)
     assert 0 < exact.error < 0.05 and exact.same >= 23
@@ -171,8 +171,8 @@ def spoiled(tmp_path):
 def test_the_analysis_finds_a_spoiled_layer(spoiled, pictures, tmp_path, capsys):
     table, target = str(tmp_path / "table.csv"), str(tmp_path / "net_int8.onnx")
     images = np.random.default_rng(0).standard_normal((3, 3, *SIZE)).astype(np.float32)
-    np.testing.assert_allclose(predict.run_file(spoiled)(images),
-                               predict.run_file(network(tmp_path, name="whole.onnx", batch=0))(images), atol=1e-3)
+    np.testing.assert_allclose(files.run_file(spoiled)(images),
+                               files.run_file(network(tmp_path, name="whole.onnx", batch=0))(images), atol=1e-3)
     before = sorted(os.listdir(tmp_path))
     command = ["quantize", spoiled, "--calibrate", pictures, "--csv", table]
     assert main([*command, "--analyse"]) == 0
@@ -215,8 +215,8 @@ def test_accuracy_on_the_recipes_test_split(tmp_path, capsys):
     assert main(["quantize", path, "--calibrate", str(recipe), "--samples", "10", "--evaluate", "--agreement", "0.5",
                  "-o", str(tmp_path / "int8.onnx")]) == 0
     assert "on 10 images" in capsys.readouterr().out
-    source, run = calibration.open_images(str(recipe), "val"), predict.run_file(path)
-    images = calibration.read(source, range(40), read_sidecar(path))
+    source, run = calibration.open_images(str(recipe), "val"), files.run_file(path)
+    images = files.read_images(source, range(40), read_sidecar(path))
     hits = [int(run(np.repeat(image[None], 3, 0))[0].argmax()) == label for image, label in zip(images, source.labels)]
     assert json.load(open(tmp_path / "int8.json"))["quantised"]["top1 float"] == pytest.approx(100 * np.mean(hits))
 
@@ -235,9 +235,9 @@ def test_a_checkpoint_is_exported_first_and_raw_pixels_work(tmp_path, monkeypatc
         export_onnx(net, description, "raw.onnx", 2, ExportSignature(in_graph=True, softmax=True))
     assert main(["quantize", "raw.onnx", "--calibrate", pictures, "--agreement", "0.5", "-o", "raw_int8.onnx"]) == 0
     image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    output = predict.run_file("raw_int8.onnx")(image)
+    output = files.run_file("raw_int8.onnx")(image)
     np.testing.assert_allclose(output.sum(1), 1, atol=1e-5)
-    np.testing.assert_allclose(output, predict.run_file("raw.onnx")(image), atol=0.05)
+    np.testing.assert_allclose(output, files.run_file("raw.onnx")(image), atol=0.05)
 
 
 @installed
@@ -287,10 +287,10 @@ def test_bad_input_is_one_sentence(tmp_path, pictures, capsys, monkeypatch):
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     onnx.save(model, path)
     _fails(capsys, ["quantize", path, *given], "net.onnx' is not the file that", "net.json' was written for")
-    write_sidecar(path, _description("ghostnet_050", SIZE), 1)
+    tiny.write_sidecar(path, _description("ghostnet_050", SIZE), 1)
     _fails(capsys, ["quantize", path, *given], "images of any size (1x3xheightx24)", "--input_size")
     os.truncate(path, 5000)
-    write_sidecar(path, _description("ghostnet_050", SIZE), 1)
+    tiny.write_sidecar(path, _description("ghostnet_050", SIZE), 1)
     _fails(capsys, ["quantize", path, *given], "no whole ONNX file")
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     _fails(capsys, ["quantize", path, *given], "pip install onnx onnxruntime 'numpy<2'")

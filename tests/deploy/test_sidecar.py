@@ -16,7 +16,7 @@ from ghost_ms.deploy import export
 from ghost_ms.deploy.lite import convert
 from ghost_ms.deploy.quantize import command
 from ghost_ms.runtime import checksums, sidecar
-from ghost_ms.runtime.sidecar import copy_sidecar, read_json, read_sidecar, write_sidecar
+from ghost_ms.runtime.sidecar import copy_sidecar, read_json, read_sidecar
 from ghost_ms.runtime.signature import ExportSignature
 from tests import tiny
 from tests.deploy.test_export import _description
@@ -35,7 +35,7 @@ def tiny_models():
 def model(tmp_path):
     """A file that stands for an exported one, with its sidecar."""
     (tmp_path / "net.onnx").write_bytes(b"exported")
-    write_sidecar(str(tmp_path / "net.onnx"), _description("tiny", (32, 32)), 1)
+    tiny.write_sidecar(str(tmp_path / "net.onnx"), _description("tiny", (32, 32)), 1)
     return str(tmp_path / "net.onnx")
 
 
@@ -97,13 +97,13 @@ def test_files_of_one_stem_share_a_sidecar(earlier, model, tmp_path):
             read_sidecar(str(tmp_path / "net.ms"))
         sidecar.add_to_sidecar(str(tmp_path / "net.ms"))
     (tmp_path / "net.mindir").write_bytes(b"exported too")
-    write_sidecar(str(tmp_path / "net.mindir"), _description("tiny", (32, 32)), 1)
+    tiny.write_sidecar(str(tmp_path / "net.mindir"), _description("tiny", (32, 32)), 1)
     assert set(read_json(model)["sha256"]) == {"net.onnx", "net.ms", "net.mindir"}
     for name in ("net.onnx", "net.ms", "net.mindir"):
         read_sidecar(str(tmp_path / name))
     # A new network under the old name: what belonged to the old one does not belong to it.
     (tmp_path / "net.mindir").write_bytes(b"another network")
-    write_sidecar(str(tmp_path / "net.mindir"), _description("tiny", (64, 64)), 1)
+    tiny.write_sidecar(str(tmp_path / "net.mindir"), _description("tiny", (64, 64)), 1)
     assert set(read_json(model)["sha256"]) == {"net.mindir"}
     with pytest.raises(ValueError, match="net.onnx' is not the file that"):
         read_sidecar(model)
@@ -231,7 +231,7 @@ def test_a_converted_file_is_vouched_for(tmp_path, monkeypatch):
     monkeypatch.setattr("ghost_ms.deploy.lite.lower.lower_file", lambda *_: None)
     source = str(tmp_path / "net.onnx")
     pathlib.Path(source).write_bytes(b"exported")
-    write_sidecar(source, _description("tiny", (32, 32)), 0)
+    tiny.write_sidecar(source, _description("tiny", (32, 32)), 0)
     for target in (tmp_path / "net.ms", tmp_path / "out" / "other.ms"):
         convert.convert(source, str(target))
         read_sidecar(str(target))

@@ -10,6 +10,7 @@ import pytest
 from ghost_ms import config
 from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
 from ghost_ms.models import list_models, model_card
+from ghost_ms.tasks.classification.loss import LabelCriterion, create_loss
 from ghost_ms.training.build import begin_activation, create_step
 from ghost_ms.training.schedule import learning_rates, scaled
 from tests.training.test_fit import preprocessing_of_size
@@ -47,7 +48,8 @@ def _step(recipe, size, teacher=None):
     net = description.build()
     if recipe.train.activation_epochs:
         begin_activation(net, recipe.train)
-    return net, create_step(net, recipe, [0.001] * 4, description).set_train()
+    criterion = LabelCriterion(create_loss(recipe.loss))
+    return net, create_step(net, recipe, [0.001] * 4, description, criterion).set_train()
 
 
 @pytest.mark.parametrize("name", NAMES)

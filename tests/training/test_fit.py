@@ -11,7 +11,9 @@ from ghost_ms import create_model
 from ghost_ms.checkpoints.checkpoint import ModelSpec, load_weights, read_checkpoint, restore, save_checkpoint
 from ghost_ms.config import Config, DataConfig, ModelConfig, OptimizerConfig, RunConfig, ScheduleConfig, TrainConfig
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.tasks.classification.evaluate import NotFinite, evaluate
+from ghost_ms.tasks.base import NotFinite
+from ghost_ms.tasks.classification.evaluate import TopEvaluator
+from ghost_ms.tasks.classification.loss import LabelCriterion
 from ghost_ms.training.fit import fit
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.step import TrainStep
@@ -45,7 +47,8 @@ def test_steps_equal_sgd_by_hand(nesterov, graph):
     weight, bias = net.fc.weight.asnumpy().astype(np.float64), net.fc.bias.asnumpy().astype(np.float64)
     rates = [0.5, 0.3, 0.2]
     options = OptimizerConfig(momentum=0.9, nesterov=nesterov, weight_decay=0.1)
-    step = TrainStep(net, nn.CrossEntropyLoss(label_smoothing=0.1), create_optimizer(net, options, rates)).set_train()
+    step = TrainStep(net, LabelCriterion(nn.CrossEntropyLoss(label_smoothing=0.1)),
+                     create_optimizer(net, options, rates)).set_train()
     velocity = [0.0, 0.0]
     draw = np.random.default_rng(0)
     for index, rate in enumerate(rates):
@@ -68,7 +71,7 @@ def test_steps_equal_sgd_by_hand(nesterov, graph):
 def test_parameter_names_survive_the_step():
     net = create_model("ghostnet_050", num_classes=4)
     names = list(net.parameters_dict())
-    TrainStep(net, nn.CrossEntropyLoss(), create_optimizer(net, OptimizerConfig(), [0.1]))
+    TrainStep(net, LabelCriterion(nn.CrossEntropyLoss()), create_optimizer(net, OptimizerConfig(), [0.1]))
     assert list(net.parameters_dict()) == names
 
 
@@ -76,24 +79,21 @@ def test_evaluate_counts_each_image_once():
     logits = np.array([[3, 2, 1, 0, -1, -2, -3], [0, 1, 2, 3, 4, 5, 6], [0, 9, 0, 0, 0, 0, 0], [7, 0, 0, 0, 0, 0, 1]],
                       np.float32)
 
-    class Fixed(nn.Cell):
-        def construct(self, x):
-            return x
-
     labels = np.array([0, 1, 1])
     padded = np.concatenate([logits[2:3], logits[3:]])
-    result = evaluate(Fixed(), [(logits[:2], labels[:2]), (padded, labels[2:])])
+    result = _evaluated([(logits[:2], labels[:2]), (padded, labels[2:])])
     assert result["images"] == 3
     assert result["top1"] == pytest.approx(200 / 3) and result["top5"] == pytest.approx(200 / 3)
     losses = [np.log(np.exp(row - row[label]).sum()) for row, label in zip(logits.astype(float), labels)]
     assert result["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
 
 
-class Echo(nn.Cell):
-    """The images are the logits."""
-
-    def construct(self, x):
-        return x
+def _evaluated(batches, total=list, **more):
+    """What is measured of logits and labels."""
+    evaluator = TopEvaluator(**more)
+    for logits, labels in batches:
+        evaluator.update([logits], [labels])
+    return evaluator.compute(total)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -103,10 +103,10 @@ def test_outputs_that_are_no_numbers_are_an_error_that_names_the_images(value):
     logits[2, 1] = logits[4, 3] = value
     batches = [(logits[:3], np.zeros(3, int)), (logits[3:], np.zeros(2, int))]
     with pytest.raises(NotFinite, match=r"for 2 of 5 test images are not finite \(c\\x1b.jpg, e\\x1b.jpg\)"):
-        evaluate(Echo(), batches, name=lambda index: f"{'abcde'[index]}\x1b.jpg")
+        _evaluated(batches, name=lambda index: f"{'abcde'[index]}\x1b.jpg")
     # The process that has seen them is another one.
     with pytest.raises(NotFinite, match="for 7 of 20 test images are not finite:"):
-        evaluate(Echo(), [(np.zeros((3, 4), np.float32), np.zeros(3, int))], total=lambda sums: [20, 3, 3, 1.0, 7.0])
+        _evaluated([(np.zeros((3, 4), np.float32), np.zeros(3, int))], total=lambda sums: [20, 3, 3, 1.0, 7.0])
 
 
 def test_checkpoint_round_trip(tmp_path):

@@ -15,6 +15,7 @@ from ghost_ms.deploy.export import export_mindir
 from ghost_ms.layers.drop import DropPath
 from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.surgery.replayable_dropout import StepDropout, make_restorable
+from ghost_ms.tasks.registry import create_task
 from ghost_ms.training.build import activation_slope
 from ghost_ms.training.fit import describe, fit
 from ghost_ms.training.precision import mixed, synchronize_batch_norm
@@ -44,10 +45,10 @@ def _state(folder, name="last"):
 
 def _teacher(folder):
     """A checkpoint of an untrained tiny network."""
-    from ghost_ms.data.datasets import open_source
 
     recipe = _recipe(folder)
-    description = describe(recipe, open_source(recipe.data, "train"))
+    task = create_task("classification")
+    description = describe(recipe, task, task.open(recipe.data, "train"))
     net = description.build()
     save_checkpoint(net, str(folder / "teacher.ckpt"), description)
     return net, description

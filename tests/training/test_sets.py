@@ -11,10 +11,10 @@ from PIL import Image
 
 from ghost_ms.checkpoints.checkpoint import read_checkpoint, read_state
 from ghost_ms.cli import main
+from ghost_ms.core.figures import LABELS
 from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.tasks.classification.multilabel import probabilities, score
-from ghost_ms.tasks.classification.predict import Classifier, as_table
-from ghost_ms.training.score import accuracy_text, best_accuracy, best_row
+from ghost_ms.tasks.predict import Predictor, as_table
 from tests.tiny import registered
 
 #: Which channels of an image are bright is what its labels say.
@@ -73,9 +73,9 @@ def test_the_course_of_a_training(run):
     log = (run / "log.txt").read_text()
     assert "an image may have several labels or none: " in log and "mean average precision " in log
     assert f"mean average precision {rows[-1]['test_map']:.2f} % (" in log
-    best = best_row(rows)
+    best = LABELS.best_row(rows)
     assert max(best["test_map"], best["ema_map"]) == max(row[key] for row in rows for key in ("test_map", "ema_map"))
-    assert re.fullmatch(r"mean average precision [\d.]+ %, F1 [\d.]+ %", accuracy_text(best_accuracy(best)))
+    assert re.fullmatch(r"mean average precision [\d.]+ %, F1 [\d.]+ %", LABELS.text(LABELS.best(best)))
     assert (run / "curves.png").stat().st_size > 1000
 
 
@@ -102,7 +102,7 @@ def test_thresholds_that_cannot_be(run, value):
 
 def test_what_eval_says(run, root, capsys, tmp_path):
     """The figures of the best epoch, at the thresholds of the checkpoint."""
-    best = best_accuracy(best_row(_rows(run)))
+    best = LABELS.best(LABELS.best_row(_rows(run)))
     ckpt = str(run / "checkpoints" / "best.ckpt")
     assert main(["eval", "--ckpt", ckpt, "--per_class", "-o", str(tmp_path / "out.json")]) == 0
     said = capsys.readouterr().out
@@ -148,16 +148,16 @@ def test_infer_names_every_label_above_its_threshold(run, root, exported, capsys
     names = [[[label["class"] for label in one["predictions"]] for one in results]
              for results in (found, of_file, measured)]
     assert names[0] == names[1] == names[2] and max(map(len, names[0])) > 1
-    shown = Classifier(lambda images: np.full((len(images), 3), -9.0), sidecar)(words[0], 5)
+    shown = Predictor(lambda images: np.full((len(images), 3), -9.0), sidecar)(words[0], 5)
     assert shown["predictions"] == [] and as_table([shown]) == f"{words[0]}\n  no class reaches its threshold"
     with pytest.raises(ValueError, match="gives outputs that are no finite numbers"):
-        Classifier(lambda images: np.full((len(images), 3), np.nan), sidecar)(words[0], 5)
+        Predictor(lambda images: np.full((len(images), 3), np.nan), sidecar)(words[0], 5)
     with pytest.raises(ValueError, match="outputs of the shape .2,., and 3 classes are named"):
-        Classifier(lambda images: np.zeros((len(images), 2)), sidecar)(words[0], 5)
+        Predictor(lambda images: np.zeros((len(images), 2)), sidecar)(words[0], 5)
 
 
 def test_an_exported_file_is_measured_by_its_thresholds(run, exported, capsys):
-    best = best_accuracy(best_row(_rows(run)))
+    best = LABELS.best(LABELS.best_row(_rows(run)))
     assert main(["eval", "--file", exported]) == 0
     assert f"mean average precision {best['map']:.2f} %, F1 {best['f1']:.2f} %" in capsys.readouterr().out
 
@@ -211,7 +211,7 @@ def test_recipes_that_want_one_label(root, tmp_path, capsys, more, words):
 
 
 def test_runs_and_report_tell_the_mean_average_precision(run, tmp_path, capsys):
-    best = best_accuracy(best_row(_rows(run)))
+    best = LABELS.best(LABELS.best_row(_rows(run)))
     assert main(["runs", str(run), "-o", str(tmp_path / "runs.png")]) == 0
     head, line = capsys.readouterr().out.splitlines()
     assert line[head.index("best mAP (%)"):].split()[0] == f"{best['map']:.2f}" and (tmp_path / "runs.png").is_file()

@@ -7,7 +7,7 @@ from mindspore import Parameter, Tensor, amp, nn
 from ghost_ms.config import DistillConfig, LossConfig, OptimizerConfig
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.tasks.classification.loss import create_loss
+from ghost_ms.tasks.classification.loss import LabelCriterion, create_loss
 from ghost_ms.training.clip import create_clip
 from ghost_ms.training.distillation import Distillation, Teacher
 from ghost_ms.training.ema import Ema
@@ -56,7 +56,7 @@ def _step(net, rates=(0.5,) * 8, options=None, **kwargs):
     optimizer = create_optimizer(net, options, list(rates))
     clip = create_clip(options, optimizer.parameters, ["fc.weight", "fc.bias"])
     loss = kwargs.pop("loss", create_loss(LossConfig()))
-    return TrainStep(net, loss, optimizer, clip=clip, **kwargs).set_train()
+    return TrainStep(net, LabelCriterion(loss), optimizer, clip=clip, **kwargs).set_train()
 
 
 def _batch(seed, size=4):
@@ -125,10 +125,10 @@ def test_soft_targets_and_counters(graph):
     assert int(correct2.asnumpy()) == (logits.argmax(1) == shares.argmax(1)).sum()
     health = step.health()
     assert health.loss == pytest.approx((float(loss.asnumpy()) + float(loss2.asnumpy())) / 2)
-    assert health.correct == int(correct.asnumpy()) + int(correct2.asnumpy())
+    assert health.sums["correct"] == int(correct.asnumpy()) + int(correct2.asnumpy())
     assert (health.bad_step, health.bad_run, health.skipped) == (-1, 0, 0)
     step.begin_epoch()
-    assert step.health().correct == 0 and int(step.clock.asnumpy()) == 2
+    assert step.health().sums["correct"] == 0 and int(step.clock.asnumpy()) == 2
 
 
 def test_bytes_are_normalised_to_the_same_bits(graph):
@@ -288,7 +288,7 @@ def _teach(method, student=None, teacher_net=None, **options):
     config = DistillConfig("teacher", method=method, **options)
     distillation = Distillation(teacher, config, student)
     optimizer = create_optimizer(student, OptimizerConfig(**SGD), [0.1] * 4, distillation.extra_parameters())
-    return student, teacher, TrainStep(student, create_loss(LossConfig()), optimizer,
+    return student, teacher, TrainStep(student, LabelCriterion(create_loss(LossConfig())), optimizer,
                                        distillation=distillation).set_train()
 
 

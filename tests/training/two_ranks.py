@@ -9,6 +9,7 @@ from mindspore import nn
 from ghost_ms.checkpoints.checkpoint import ModelSpec, read_checkpoint, save_checkpoint
 from ghost_ms.config import OptimizerConfig
 from ghost_ms.core import device
+from ghost_ms.tasks.classification.loss import LabelCriterion
 from ghost_ms.training.distributed import Vote, average_statistics, from_main, gradient_reducer, sum_over_ranks
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.resume import ResumePoint, TrainerState, load_state, whole_state
@@ -32,7 +33,7 @@ def train_plainly(world):
     """The weights after 20 steps of a global batch of 12 images, of which each rank takes its share."""
     net = plain_net()
     optimizer = create_optimizer(net, OptimizerConfig(weight_decay=1e-3), [0.05] * STEPS)
-    step = TrainStep(net, nn.CrossEntropyLoss(), optimizer,
+    step = TrainStep(net, LabelCriterion(nn.CrossEntropyLoss()), optimizer,
                      reduce=gradient_reducer(net.trainable_params(), world)).set_train()
     draw = np.random.default_rng(0)
     for _ in range(STEPS):
@@ -44,7 +45,8 @@ def train_plainly(world):
 def _step(world):
     net = nn.SequentialCell(nn.BatchNorm1d(3), nn.Dense(3, 2, has_bias=False))
     options = OptimizerConfig(momentum=0.0, weight_decay=0.0)
-    return net, TrainStep(net, nn.CrossEntropyLoss(), create_optimizer(net, options, [0.5]), accumulate=2,
+    return net, TrainStep(net, LabelCriterion(nn.CrossEntropyLoss()),
+                          create_optimizer(net, options, [0.5]), accumulate=2,
                           reduce=gradient_reducer(net.trainable_params(), world)).set_train()
 
 

@@ -8,15 +8,16 @@ import numpy as np
 
 from ghost_ms.config import Config
 from ghost_ms.core.files import whole_file
-from ghost_ms.core.text import printable
-from ghost_ms.data.datasets import open_source, splits_of
-from ghost_ms.data.loader import evaluation_batches, training_batches
 from ghost_ms.data.dataset import Dataset
+from ghost_ms.data.datasets import splits_of
+from ghost_ms.data.loader import TrainingBatches, evaluation_batches
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import model_card
+from ghost_ms.tasks.base import Task
+from ghost_ms.tasks.registry import create_task
 
-#: Images in a row, and characters of a title.
-COLUMNS, LONGEST = 8, 28
+#: Images in a row.
+COLUMNS = 8
 
 
 class Panel(NamedTuple):
@@ -35,32 +36,34 @@ def panels(config: Config, count: int) -> List[Panel]:
         ValueError, OSError: the data or an image cannot be read.
     """
     found = []
+    task = create_task(config.task.name, config.task.args)
     for split in [split for split in splits_of(config.data) if split != "test"]:
-        source = open_source(config.data, split)
+        source = task.open(config.data, split)
         spec = preprocessing_of(model_card(config.model.name), config.data, config.model.in_channels or source.channels)
-        found.append((_trained if split == "train" else _evaluated)(config, source, spec, min(count, source.size)))
+        make = _trained if split == "train" else _evaluated
+        found.append(make(task, config, source, spec, min(count, source.size)))
     return found
 
 
-def _trained(config: Config, source: Dataset, spec: Preprocessing, count: int) -> Panel:
+def _trained(task: Task, config: Config, source: Dataset, spec: Preprocessing, count: int) -> Panel:
     batch = min(config.data.batch_size, source.size)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=batch))
     images: List[np.ndarray] = []
     names: List[str] = []
-    for pixels, labels in training_batches(source, config, spec, 0):
+    for pixels, *targets in TrainingBatches(source, config, task.training(config, source, spec), 0):
         images += list(_bytes(pixels.asnumpy(), spec))
-        names += [_label(label, source.classes, config.loss.label_smoothing) for label in labels.asnumpy()]
+        names += task.captions([target.asnumpy() for target in targets], source, config.loss.label_smoothing)
         if len(images) >= count:
             break
     return Panel("training images as the network gets them in the first epoch", np.stack(images[:count]), names[:count])
 
 
-def _evaluated(config: Config, source: Dataset, spec: Preprocessing, count: int) -> Panel:
+def _evaluated(task: Task, config: Config, source: Dataset, spec: Preprocessing, count: int) -> Panel:
     chosen = source.subset(np.linspace(0, source.size - 1, count).round().astype(int))
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=count))
-    pixels, labels = next(evaluation_batches(chosen, config, spec))
+    pixels, *targets = next(evaluation_batches(chosen, config, task.evaluation(config, chosen, spec)))
     return Panel("images to evaluate on as the network gets them", _bytes(pixels, spec),
-                 [_label(label, source.classes) for label in labels])
+                 task.captions(targets, source, 0.0))
 
 
 def _bytes(images: np.ndarray, spec: Preprocessing) -> np.ndarray:
@@ -69,23 +72,6 @@ def _bytes(images: np.ndarray, spec: Preprocessing) -> np.ndarray:
         return images
     mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (spec.mean, spec.std))
     return np.clip((images * std + mean) * 255, 0, 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
-
-
-def _label(label: np.ndarray, classes: Sequence[str], smoothing: float = 0.0) -> str:
-    """A class, several, or shares of several that were mixed."""
-    if label.ndim == 0:
-        return _short(classes[int(label)])
-    spread = smoothing / len(label)
-    shares = {classes[place]: (float(share) - spread) / (1 - smoothing) if smoothing < 1 else float(share)
-              for place, share in enumerate(label[:len(classes)]) if share > spread + 5e-3}
-    if all(share > 0.995 for share in shares.values()):
-        return _short(", ".join(shares)) if shares else "no label"
-    return "\n".join(f"{_short(name, LONGEST - 6)} {100 * share:.0f} %" for name, share in shares.items())
-
-
-def _short(name: str, longest: int = LONGEST) -> str:
-    name = printable(name)
-    return name if len(name) <= longest else f"{name[:longest - 1]}…"
 
 
 def draw(path: str, found: Sequence[Panel]) -> List[str]:

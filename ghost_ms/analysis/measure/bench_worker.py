@@ -108,6 +108,8 @@ def train(task: dict, _: str) -> tuple:
 
     from ghost_ms.checkpoints.reconcile import wish_of
     from ghost_ms.checkpoints.resolve import by_name
+    from ghost_ms.config import DataConfig
+    from ghost_ms.tasks.registry import create_task
     from ghost_ms.training.build import create_step
 
     net, _, build = _network(task)
@@ -115,7 +117,9 @@ def train(task: dict, _: str) -> tuple:
     description = by_name(wish)
     size, classes = sum(p.nbytes for p in net.get_parameters()) / 1e6, description.args["num_classes"]
     # A rate of 0, since hundreds of steps on one batch of noise would diverge; the work is the same.
-    step = create_step(net, wish.recipe, [0.0] * STEPS, description).set_train()
+    task_kind = create_task("classification")
+    criterion = task_kind.criterion(wish.recipe, task_kind.open(DataConfig("synthetic"), "train"), description)
+    step = create_step(net, wish.recipe, [0.0] * STEPS, description, criterion).set_train()
     pixels = np.random.default_rng(0).integers(0, 256, (task["batch"], *task["input_size"], 3), np.uint8)
     images = ms.Tensor(pixels)
     labels = ms.Tensor([index % classes for index in range(task["batch"])], ms.int32)

@@ -2,15 +2,13 @@
 import base64
 import io
 import os
-from typing import List, NamedTuple, Tuple
+from typing import Any, List, NamedTuple, Tuple
 
 from ghost_ms import config as recipes
+from ghost_ms.analysis.evaluation import of_checkpoint
 from ghost_ms.checkpoints.reconcile import Wish
 from ghost_ms.data.datasets import Dataset
 from ghost_ms.data.decode import to_pillow
-from ghost_ms.tasks.classification.evaluation import of_checkpoint
-from ghost_ms.tasks.classification.judge import Judgement
-from ghost_ms.tasks.classification.judge_sets import SetJudgement
 
 #: Longer side of a picture in the report, in pixels.
 PICTURE = 128
@@ -37,7 +35,7 @@ def picture(source: Dataset, sample: int, orient: bool = False) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def mistakes_of(judgement: Judgement, source: Dataset, count: int, orient: bool = False) -> List[Mistake]:
+def mistakes_of(judgement: Any, source: Dataset, count: int, orient: bool = False) -> List[Mistake]:
     """The worst mistakes with their pictures; `orient` as in the network's preprocessing."""
     names = judgement.classes
     return [Mistake(os.path.basename(source.name(sample)), names[judgement.labels[sample]],
@@ -46,7 +44,7 @@ def mistakes_of(judgement: Judgement, source: Dataset, count: int, orient: bool 
             for sample in judgement.worst(count)]
 
 
-def judge_run(folder: str, count: int) -> Tuple[Judgement, List[Mistake]]:
+def judge_run(folder: str, count: int) -> Tuple[Any, List[Mistake]]:
     """Predictions of a run's best checkpoint on its own test data, and its worst mistakes.
 
     Raises:
@@ -55,7 +53,7 @@ def judge_run(folder: str, count: int) -> Tuple[Judgement, List[Mistake]]:
     recipe = recipes.load(os.path.join(folder, "config.yaml"))
     path = os.path.join(folder, "config.yaml")
     found = of_checkpoint(os.path.join(folder, "checkpoints", "best.ckpt"), Wish(recipe, file=path, beside=True))
-    if isinstance(found.judgement, SetJudgement):
-        raise ValueError("an image of this run's data may have several labels, so that there is no confusion matrix; "
-                         f"of its best checkpoint: {found.judgement.headline()}")
+    if not found.judgement.confusable:
+        raise ValueError("an image of this run's data has not one label, so that there is no confusion matrix; of its "
+                         f"best checkpoint: {found.judgement.headline()}")
     return found.judgement, mistakes_of(found.judgement, found.source, count, found.preprocessing.orient)

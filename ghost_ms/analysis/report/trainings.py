@@ -3,14 +3,13 @@ import dataclasses
 import math
 import statistics
 import sys
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 from ghost_ms.analysis.report import charts
 from ghost_ms.analysis.report.html_parts import escape, frame, number, row_of_cards
 from ghost_ms.analysis.report.mistakes import Mistake, judge_run
 from ghost_ms.checkpoints.run_folder import Best, Run, best, labels
 from ghost_ms.core.text import printable
-from ghost_ms.tasks.classification.judge import Judgement
 
 #: Worst mistakes that are shown of a run; and, where there are too many classes for a matrix, the weakest of them and
 #: the pairs that are mixed up most often.
@@ -31,7 +30,7 @@ class JudgedRun:
     """
 
     run: Run
-    judgement: Optional[Judgement] = None
+    judgement: Optional[Any] = None
     mistakes: Sequence[Mistake] = ()
     missing: str = ""
 
@@ -125,7 +124,7 @@ def predictions(one: JudgedRun) -> str:
     return f'<div class="card split">{left}{class_table(judgement, bool(matrix))}</div>{mistakes_card(one)}'
 
 
-def class_table(judgement: Judgement, whole: bool) -> str:
+def class_table(judgement: Any, whole: bool) -> str:
     """Their means, then precision, recall with a bar, and F1 of the classes, the weakest first: all, or `WEAKEST`."""
     found = judgement.by_class()
     order = sorted(range(len(found.places)), key=lambda row: (found.f1[row], judgement.classes[found.places[row]]))

@@ -62,15 +62,16 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Classify images with a converted file."""
-    from ghost_ms.tasks.classification import predict
+    from ghost_ms.cli.image_paths import find_images
+    from ghost_ms.tasks import predict
 
     if options.top < 1:
         raise ValueError(f"--top is {options.top}; it is 1 or more")
-    paths, sidecar = predict.find_images(options.image), read_sidecar(options.model)
+    paths, sidecar = find_images(options.image), read_sidecar(options.model)
     with LiteModel(options.model, options.threads, options.target) as model:
-        classify = predict.Classifier(model, sidecar)
+        classify = predict.Predictor(model, sidecar)
         results = [classify(path, options.top) for path in paths]
-    print(predict.as_json(results) if options.json else predict.as_table(results))
+    print(predict.as_json(results) if options.json else classify.as_table(results))
     return 0
 
 
@@ -100,12 +101,12 @@ def _reference(path: str, sidecar: Sidecar) -> Tuple[Run, Run]:
 
     from ghost_ms.checkpoints.resolve import resolve
     from ghost_ms.core import device
+    from ghost_ms.runtime.files import run_file
     from ghost_ms.runtime.signature import DeployedNetwork
-    from ghost_ms.tasks.classification import predict
 
     device.setup("CPU", mode="pynative")
     if path.endswith((".onnx", ".mindir")):
-        run = predict.run_file(path)
+        run = run_file(path)
         # A file that takes whole pixels cannot be asked what a bit changes; it then counts as smooth.
         return run, (lambda images: np.ones(1)) if sidecar.form.in_graph else run
     net, _ = resolve(None, None, path, "", sidecar.preprocessing.input_size)

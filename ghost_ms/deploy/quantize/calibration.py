@@ -1,7 +1,7 @@
 """The images that a quantised network is calibrated and judged with."""
 import os
 import sys
-from typing import Callable, Iterator, List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from ghost_ms.core.text import printable
 from ghost_ms.data.datasets import Dataset, open_source
 from ghost_ms.data.decode import read_image_file
 from ghost_ms.data.images import find_images, passed_over_line
+from ghost_ms.runtime.files import read_images, run_all
 from ghost_ms.runtime.sidecar import Sidecar
-from ghost_ms.tasks.classification.predict import as_input
 
 RECIPES = (".yaml", ".yml")
-#: Images of a call of a file whose batch is open.
-BATCH = 16
 
 
 def open_images(where: str, split: str = "train", root: Optional[str] = None,
@@ -72,34 +70,7 @@ def draw(source: Dataset, samples: int, sidecar: Sidecar) -> np.ndarray:
     """That many images (all where there are fewer), evenly spaced, so that sorted classes all appear; as the exported
     file takes them, (N, C, H, W) or (N, H, W, C)."""
     places = np.unique(np.linspace(0, source.size - 1, min(samples, source.size)).round().astype(int))
-    return read(source, places, sidecar)
-
-
-def read(source: Dataset, places: Sequence[int], sidecar: Sidecar) -> np.ndarray:
-    """The images at some places; ValueError names one that cannot be read."""
-    images = []
-    for place in places:
-        try:
-            images.append(as_input(source.read(place), sidecar.preprocessing, sidecar.form.in_graph))
-        except OSError as error:
-            raise ValueError(f"cannot read '{source.name(place)}': {error.strerror}") from None
-        except ValueError as error:
-            raise ValueError(f"'{source.name(place)}' is {error}") from None
-    return np.stack(images)
-
-
-def batches(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """The images in calls of a file: of `batch_size` images each, the last one filled up by repeating its last image;
-    with an open batch (0) the last one is smaller."""
-    size = batch_size or BATCH
-    for start in range(0, len(images), size):
-        batch = images[start:start + size]
-        yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)]) if batch_size else batch
-
-
-def run_all(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
-    """The outputs (N, classes) for all images."""
-    return np.concatenate([run(batch) for batch in batches(images, batch_size)])[:len(images)]
+    return read_images(source, places, sidecar)
 
 
 def accuracy(run: Callable[[np.ndarray], np.ndarray], source: Dataset, sidecar: Sidecar) -> float:
@@ -111,6 +82,6 @@ def accuracy(run: Callable[[np.ndarray], np.ndarray], source: Dataset, sidecar: 
     hits = 0
     for start in range(0, source.size, 64):
         places = range(start, min(start + 64, source.size))
-        output = run_all(run, read(source, places, sidecar), sidecar.batch_size)
+        output = run_all(run, read_images(source, places, sidecar), sidecar.batch_size)
         hits += int((scores.best(output, "the file") == source.labels[start:start + 64]).sum())
     return 100 * hits / source.size

@@ -18,7 +18,7 @@ from ghost_ms.deploy.lite import convert
 from ghost_ms.deploy.quantize import calibration
 from ghost_ms.deploy.quantize.int8 import (WEIGHTED, Agreement, LayerError, Quantizer, agreement, milliseconds,
                                            quantizable, read_float, save)
-from ghost_ms.runtime import lite
+from ghost_ms.runtime import files, lite
 from ghost_ms.runtime.onnx import load_onnx, require_onnx
 from ghost_ms.runtime.sidecar import (Sidecar, copy_sidecar, read_json, read_sidecar, refuse_other_sidecar, seal,
                                       sidecar_path)
@@ -158,7 +158,7 @@ def _to_onnx(job: Job) -> int:
 def _to_lite(job: Job) -> int:
     layers = [node.name for node in quantizable(read_float(job.path)) if node.op_type in WEIGHTED]
     excluded, images = match(layers, job.options.exclude), job.images()
-    expected = calibration.run_all(load_onnx(job.path), images, job.sidecar.batch_size)
+    expected = files.run_all(load_onnx(job.path), images, job.sidecar.batch_size)
     _finish(job, {"weights": "int8", "activations": "float32"}, images, expected,
             lambda path: convert.convert(job.path, path, weight_bits=8, skip=sorted(excluded)), lite.LiteModel)
     return 0
@@ -185,9 +185,9 @@ def _finish(job: Job, facts: dict, images: np.ndarray, expected: np.ndarray, wri
             temporary = os.path.join(inside, os.path.basename(target))
             facts = {**facts, "left in float": write(temporary)}
             with load(temporary) as run:
-                result = agreement(calibration.run_all(run, images, batch_size), expected)
+                result = agreement(files.run_all(run, images, batch_size), expected)
                 _require_agreement(job, result, len(images))
-                reference, batch = load_onnx(job.path), next(calibration.batches(images, max(batch_size, 1)))
+                reference, batch = load_onnx(job.path), next(files.batches(images, max(batch_size, 1)))
                 times = [milliseconds(each, batch) for each in (reference, run)]
                 top1 = _accuracies(job, reference, run, batch_size) if job.test else {}
             facts = {**facts, "images": len(images), "same class": result.same, **top1}

@@ -15,7 +15,7 @@ from typing import Callable, Iterable, List, NamedTuple, Sequence
 import numpy as np
 
 from ghost_ms.core import scores
-from ghost_ms.deploy.quantize import calibration
+from ghost_ms.runtime import files
 from ghost_ms.runtime.lite import LiteModel
 from ghost_ms.runtime.onnx import load_onnx, open_onnx, run_model
 from ghost_ms.runtime.sidecar import read_sidecar
@@ -78,7 +78,7 @@ class Quantizer:
         self.path, self.images, self.narrow = path, images, narrow
         self.batch_size = read_sidecar(path).batch_size
         self.model = read_float(path)
-        self.expected = scores.require_finite(calibration.run_all(load_onnx(path), images, self.batch_size),
+        self.expected = scores.require_finite(files.run_all(load_onnx(path), images, self.batch_size),
                                               f"'{path}'")
         self.layers = quantizable(self.model)
         if not self.layers:
@@ -89,7 +89,7 @@ class Quantizer:
         from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
         name = self.model.graph.input[0].name
-        feeds = iter([{name: batch} for batch in calibration.batches(self.images, self.batch_size)])
+        feeds = iter([{name: batch} for batch in files.batches(self.images, self.batch_size)])
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "float.onnx")
             save(self.model, source)
@@ -127,7 +127,7 @@ class Quantizer:
         """
         found = []
         for node in track(self.layers):
-            output = calibration.run_all(run_model(self.quantize([node.name])), self.images[:ANALYSED], self.batch_size)
+            output = files.run_all(run_model(self.quantize([node.name])), self.images[:ANALYSED], self.batch_size)
             found.append(LayerError(node.name, node.op_type, self._shape(node),
                                     agreement(output, self.expected[:ANALYSED])))
         # What is no number is the worst.

@@ -1,11 +1,12 @@
 """What a network makes of a labelled split: its predictions, and the measures that follow from them."""
 import dataclasses
-from typing import Callable, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ghost_ms.core import scores
 from ghost_ms.core.text import printable
+from ghost_ms.tasks.classification import measures
 
 #: Predictions that are kept of an image.
 TOP = 5
@@ -58,6 +59,28 @@ class Judgement:
     shares: np.ndarray
     loss: np.ndarray
     known: int
+
+    #: Whether there is a confusion matrix, and with it classes that are mixed up and mistakes to be shown.
+    confusable = True
+
+    def headline(self) -> str:
+        """'top-1 91.20 %, top-5 99.10 %, loss 0.3421'."""
+        return f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.mean_loss:.4f}"
+
+    def class_rows(self) -> List[List[str]]:
+        return measures.class_rows(self)
+
+    def as_dict(self) -> Dict[str, Any]:
+        return measures.as_dict(self)
+
+    def results(self, name: Callable[[int], str]) -> Iterator[Dict[str, Any]]:
+        return measures.results(self, name)
+
+    def confusion_text(self) -> str:
+        return measures.confusion_text(self)
+
+    def write_confusion(self, path: str) -> None:
+        measures.write_confusion(path, self)
 
     @property
     def predicted(self) -> np.ndarray:

@@ -27,10 +27,19 @@ class SetJudgement:
     loss: float
     scores: multilabel.Scores
 
+    #: As `Judgement.confusable`.
+    confusable = False
+
     def headline(self) -> str:
         """'mean average precision 80.00 %, F1 75.00 %, loss 0.1234'."""
         found = self.scores.as_percent()
         return f"mean average precision {found['map']:.2f} %, F1 {found['f1']:.2f} %, loss {self.loss:.4f}"
+
+    def confusion_text(self) -> str:
+        raise ValueError("--confusion is for images of one label each; these may have several")
+
+    def write_confusion(self, path: str) -> None:
+        self.confusion_text()
 
     def class_rows(self) -> List[List[str]]:
         """The measures of every class, in percent, then their means; text cells, header first."""

@@ -1,14 +1,15 @@
-"""Losses of logits (B, classes) against labels: int32 (B,), or float32 shares (B, classes) as mixup makes them.
+"""Losses of logits (B, classes) against labels: int32 (B,), or float32 soft labels (B, classes) as mixup makes them.
 
-Shares come with label smoothing in them, since mixing needs it there; only int labels are smoothed here.
+Soft labels come with label smoothing in them, since mixing needs it there; only int labels are smoothed here.
 """
-from typing import Optional
+from typing import Any, Optional, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ghost_ms.config import LossConfig
+from ghost_ms.tasks.base import Criterion
 
 
 class CrossEntropy(nn.Cell):
@@ -17,19 +18,19 @@ class CrossEntropy(nn.Cell):
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__()
         self.of_labels = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-        self.of_shares = nn.CrossEntropyLoss()
+        self.of_soft_labels = nn.CrossEntropyLoss()
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.of_shares(logits, labels) if labels.ndim == 2 else self.of_labels(logits, labels)
+        return self.of_soft_labels(logits, labels) if labels.ndim == 2 else self.of_labels(logits, labels)
 
 
 class WeightedCrossEntropy(nn.Cell):
     """Cross-entropy in which an image counts as much as its class: the weighted mean, sum(w l) / sum(w), as in PyTorch.
 
     Label smoothing of int labels is PyTorch's too: each class's part of it is weighted by that class, the whole divided
-    by the weights of the labels. Shares (B, classes) are weighted class by class, and divided by the sum of what they
-    are weighted to: a share of 1 gives what the label gives. (PyTorch divides them by the number of images.) On several
-    devices each divides by the weights of its own images.
+    by the weights of the labels. Soft labels (B, classes) are weighted class by class, and divided by the sum of what
+    they are weighted to: a share of 1 gives what the label gives. (PyTorch divides them by the number of images.) On
+    several devices each divides by the weights of its own images.
 
     Args:
         weights: float32 (classes,), above 0.
@@ -42,7 +43,7 @@ class WeightedCrossEntropy(nn.Cell):
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = logits.shape[1]
-        weighted = shares(labels, classes) * self.weights
+        weighted = soft_labels(labels, classes) * self.weights
         losses = -ops.log_softmax(logits, 1)
         loss = (weighted * losses).sum()
         if labels.ndim == 1 and self.smoothing > 0:
@@ -68,7 +69,7 @@ class BinaryCrossEntropy(nn.Cell):
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = logits.shape[1]
-        targets = shares(labels, classes)
+        targets = soft_labels(labels, classes)
         if labels.ndim == 1:
             targets = targets * (1.0 - self.smoothing) + self.smoothing / classes
         if self.threshold is not None:
@@ -82,15 +83,33 @@ class BinaryCrossEntropy(nn.Cell):
         return losses.sum(1).mean() if self.sum_classes else losses.mean()
 
 
-def shares(labels: Tensor, classes: int) -> Tensor:
-    """Labels of either kind as shares (B, classes)."""
+def soft_labels(labels: Tensor, classes: int) -> Tensor:
+    """Labels of either kind as soft labels (B, classes)."""
     if labels.ndim == 2:
         return labels
     return ops.one_hot(labels, classes, Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
 
 
-def hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Number of images whose largest logit is the label, or the label's largest share."""
+class LabelCriterion(Criterion):
+    """A loss of logits and labels, which counts the images predicted right beside it.
+
+    Args:
+        loss: (logits, labels) to a scalar; labels are int32 (B,) or float32 soft labels (B, classes).
+        in_graph: see `Criterion`.
+    """
+
+    sums = ("correct",)
+
+    def __init__(self, loss: nn.Cell, in_graph: Sequence[Any] = ()):
+        super().__init__()
+        self.loss, self.in_graph = loss, in_graph
+
+    def construct(self, logits: Tensor, labels: Tensor) -> Tuple[Tensor, Tuple[Tensor, ...]]:
+        return self.loss(logits, labels), (num_correct(ops.stop_gradient(logits), labels),)
+
+
+def num_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Number of images whose largest logit is the label, or the largest soft label."""
     wanted = labels.argmax(1).astype(ms.int32) if labels.ndim == 2 else labels
     return (logits.argmax(1).astype(ms.int32) == wanted).astype(ms.float32).sum()
 

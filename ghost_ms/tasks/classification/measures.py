@@ -1,15 +1,11 @@
-"""The measures of a judgement, told: tables, JSON, the confusion matrix as CSV or picture, and every prediction."""
-import csv
-import json
-import os
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+"""The measures of a `judge.Judgement`, told: tables, JSON, confusion matrix as CSV or picture, every prediction."""
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from ghost_ms.core.files import whole_file, write_text
-from ghost_ms.core.tables import as_text
+from ghost_ms.core.files import whole_file
+from ghost_ms.core.tables import as_text, write_csv
 from ghost_ms.core.text import printable
-from ghost_ms.tasks.classification.judge import Judgement
 
 #: Classes up to which a confusion matrix fits a terminal, and up to which a picture of it names them.
 PRINTED, NAMED = 20, 60
@@ -17,7 +13,7 @@ PRINTED, NAMED = 20, 60
 CONFUSIONS = 20
 
 
-def class_rows(judgement: Judgement) -> List[List[str]]:
+def class_rows(judgement: Any) -> List[List[str]]:
     """Precision, recall and F1 of every class that occurs, in percent, then their means; text cells, header first."""
     found = judgement.by_class()
 
@@ -31,7 +27,7 @@ def class_rows(judgement: Judgement) -> List[List[str]]:
                     cells("weighted by their images", images, *found.average(weighted=True))]
 
 
-def confusion_text(judgement: Judgement) -> str:
+def confusion_text(judgement: Any) -> str:
     """The confusion matrix; of many classes, the most frequent confusions."""
     names = [printable(judgement.classes[place]) for place in judgement.shown]
     if len(names) > PRINTED:
@@ -44,7 +40,7 @@ def confusion_text(judgement: Judgement) -> str:
     return "confusion matrix (rows: true classes; columns: predictions):\n" + as_text(rows)
 
 
-def write_confusion(path: str, judgement: Judgement) -> None:
+def write_confusion(path: str, judgement: Any) -> None:
     """The confusion matrix as .csv, or drawn as .png; errors as `whole_file`."""
     names = [judgement.classes[place] for place in judgement.shown]
     if path.endswith(".png"):
@@ -84,7 +80,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 24 else f"{name[:23]}…"
 
 
-def results(judgement: Judgement, name: Callable[[int], str]) -> Iterator[Dict[str, Any]]:
+def results(judgement: Any, name: Callable[[int], str]) -> Iterator[Dict[str, Any]]:
     """Every prediction as `ghost-ms infer` tells it, with the true class beside it.
 
     Args:
@@ -96,7 +92,7 @@ def results(judgement: Judgement, name: Callable[[int], str]) -> Iterator[Dict[s
             for place, share in zip(top, shares)]}
 
 
-def as_dict(judgement: Judgement) -> Dict[str, Any]:
+def as_dict(judgement: Any) -> Dict[str, Any]:
     """All measures, in percent but for the loss and what is counted."""
     found = judgement.by_class()
 
@@ -112,24 +108,7 @@ def as_dict(judgement: Judgement) -> Dict[str, Any]:
                           "images": judgement.confusion.tolist()}}
 
 
-def write_predictions(path: str, found: Sequence[Dict[str, Any]], facts: Optional[Dict[str, Any]] = None) -> None:
-    """Predictions as .csv, one row for each image; or as .json, a list, or an entry beside the facts.
-
-    Args:
-        found: as `results` gives them, or `deploy.predict` without a true class.
-
-    Raises:
-        ValueError: the path has another ending.
-        OSError: it cannot be written; what was there stays.
-    """
-    require_ending(path, "--output", (".csv", ".json"))
-    if path.endswith(".json"):
-        content = list(found) if facts is None else {**facts, "predictions": list(found)}
-        return write_text(path, json.dumps(content, indent=1) + "\n")
-    return write_csv(path, list(prediction_rows(found)))
-
-
-def prediction_rows(found: Sequence[Dict[str, Any]]) -> Iterator[List[str]]:
+def prediction_rows(found: Sequence[Mapping[str, Any]]) -> Iterator[List[str]]:
     """A header and a row for each image: its path, the true class where it is known, and the likely ones."""
     most = max((1, *(len(result["predictions"]) for result in found)))
     true = any("true" in result for result in found)
@@ -139,25 +118,3 @@ def prediction_rows(found: Sequence[Dict[str, Any]]) -> Iterator[List[str]]:
     for result in found:
         cells = [cell for one in result["predictions"] for cell in (one["class"], f"{one['probability']:.6g}")]
         yield [result["image"], *([result["true"]] if true else []), *cells, *[""] * (2 * most - len(cells))]
-
-
-def write_csv(path: str, rows: Sequence[Sequence[Any]]) -> None:
-    """A table, whole or not at all. The bytes of a file's name that are no text come out as they are."""
-    with whole_file(path) as temporary, \
-            open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file, lineterminator="\n").writerows([_encodable(cell) for cell in row] for row in rows)
-
-
-def _encodable(cell: Any) -> str:
-    """The cell as text that has an encoding; a name in a file of JSON can hold half a character."""
-    try:
-        str(cell).encode("utf-8", "surrogateescape")
-        return str(cell)
-    except UnicodeEncodeError:
-        return printable(cell)
-
-
-def require_ending(path: str, option: str, endings: Sequence[str]) -> None:
-    """ValueError where a file that is to be written has another ending, before anything is measured for it."""
-    if os.path.splitext(path)[1] not in endings:
-        raise ValueError(f"{option} is '{printable(path)}'; it ends in {' or '.join(endings)}")

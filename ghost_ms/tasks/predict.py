@@ -1,0 +1,131 @@
+"""A network or an exported file, of any task, that tells what it makes of image files."""
+import json
+import os
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
+
+import numpy as np
+from mindspore import Tensor, nn
+
+from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.core.files import write_text
+from ghost_ms.core.tables import require_ending, write_csv
+from ghost_ms.core.text import printable
+from ghost_ms.data.decode import read_image_file
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.runtime.files import run_file
+from ghost_ms.runtime.sidecar import Sidecar, check_file, read_sidecar
+from ghost_ms.runtime.signature import ExportSignature
+from ghost_ms.tasks.base import Task, as_outputs
+from ghost_ms.tasks.registry import create_task
+
+#: Images of a call where that is free; of a small network, twice as many a second as one at a time.
+BATCH = 16
+
+
+def from_network(net: nn.Cell, spec: ModelSpec) -> "Predictor":
+    """A network in evaluation mode, for calls of any batch."""
+    net.set_train(False)
+    return Predictor(lambda images: net(Tensor(images)), Sidecar.of(spec))
+
+
+def from_file(path: str) -> "Predictor":
+    """An exported file, used as its sidecar says.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, it is damaged, or its sidecar is none or of another file.
+    """
+    if os.path.isfile(path):
+        # Before a runtime gets a file that was changed.
+        check_file(path)
+    return Predictor(run_file(path), read_sidecar(path))
+
+
+class Predictor:
+    """Tells what a network makes of image files.
+
+    Args:
+        run: images to the network's output, or the tuple of its outputs.
+        sidecar: what the function takes and gives; its `batch_size` is how many images a call takes, 0 for any.
+    """
+
+    def __init__(self, run: Callable[[np.ndarray], Any], sidecar: Sidecar):
+        self.run, self.sidecar, self.spec = run, sidecar, sidecar.spec()
+        self.task: Task = create_task(self.spec.task, self.spec.task_args)
+
+    def __call__(self, path: str, top: int) -> Dict[str, Any]:
+        """The result of one image: its path, and what the task says of it, of `top` predictions at most.
+
+        Raises:
+            ValueError, OSError: it is no image, or cannot be read.
+        """
+        found, = self.each([path], top)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def each(self, paths: Sequence[str], top: int) -> Iterator[Union[Dict[str, Any], Exception]]:
+        """For every image in order its result or, of one that cannot be read, the error.
+
+        Every call takes equally many images, so that a network is compiled once: missing ones are filled up by
+        repeating the last.
+        """
+        size = self.sidecar.batch_size or min(BATCH, len(paths))
+        for start in range(0, len(paths), size):
+            chunk = paths[start:start + size]
+            read = [self._read(path) for path in chunk]
+            images = [image for image in read if not isinstance(image, Exception)]
+            outputs: Iterator[Sequence[np.ndarray]] = iter(())
+            if images:
+                outputs = zip(*as_outputs(self.run(np.stack(images + images[-1:] * (size - len(images))))))
+            for path, image in zip(chunk, read):
+                yield image if isinstance(image, Exception) else self._told(path, next(outputs), top)
+
+    def _read(self, path: str) -> Union[np.ndarray, Exception]:
+        try:
+            return pixels_of(path, self.sidecar.preprocessing, self.sidecar.form)
+        except (ValueError, OSError) as error:
+            return error
+
+    def _told(self, path: str, outputs: Sequence[np.ndarray], top: int) -> Union[Dict[str, Any], Exception]:
+        """Outputs that say nothing of one image can be good ones of another."""
+        try:
+            return self._result(path, outputs, top)
+        except ValueError as error:
+            return error
+
+    def _result(self, path: str, outputs: Sequence[np.ndarray], top: int) -> Dict[str, Any]:
+        whose = f"for '{printable(path)}' the network"
+        return {"image": path, **self.task.result(outputs, self.spec, whose, top, self.sidecar.form.softmax)}
+
+    def as_table(self, results: Sequence[Mapping[str, Any]]) -> str:
+        """The results for a reader: a block for each image."""
+        return "\n".join(line for result in results
+                         for line in (printable(result["image"]), *(f"  {one}" for one in self.task.lines(result))))
+
+
+def pixels_of(path: str, preprocessing: Preprocessing, form: ExportSignature) -> np.ndarray:
+    """An image file as one image of a network's input; ValueError names one that is no image."""
+    try:
+        return form.prepare(read_image_file(path), preprocessing)
+    except ValueError as error:
+        raise ValueError(f"'{printable(path)}' is {error}") from None
+
+
+def as_json(results: List[dict]) -> str:
+    """The results as a JSON list."""
+    return json.dumps(results, indent=1)
+
+
+def write_predictions(path: str, task: Task, found: Sequence[Mapping[str, Any]],
+                      facts: Optional[Dict[str, Any]] = None) -> None:
+    """Results as .csv, a row for each image; or as .json, a list, or an entry beside the facts.
+
+    Raises:
+        ValueError: the path has another ending.
+        OSError: it cannot be written; what was there stays.
+    """
+    require_ending(path, "--output", (".csv", ".json"))
+    if path.endswith(".json"):
+        content = list(found) if facts is None else {**facts, "predictions": list(found)}
+        return write_text(path, json.dumps(content, indent=1) + "\n")
+    return write_csv(path, list(task.cells(found)))
