@@ -7,7 +7,7 @@ lock, nothing has to pass through shared memory, and no worker process can die (
 ends the whole run when one does, and Python cannot say why).
 """
 import dataclasses
-import functools
+import inspect
 import os
 import re
 from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
@@ -318,15 +318,18 @@ def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, w
 
     errors: List[BaseException] = []
 
-    def kept(function: Callable) -> Callable:
-        # MindSpore looks at the signature.
-        @functools.wraps(function)
+    def kept(function: Callable, arguments: Sequence[str]) -> Callable:
         def call(*args):
             try:
                 return function(*args)
             except BaseException as error:
                 errors.append(error)
                 raise
+
+        # MindSpore wants as many parameters as there are columns.
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, kind) for name in arguments]
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return call
 
     row = max(size for size in range(1, ROW + 1) if batch % size == 0)
@@ -338,8 +341,10 @@ def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, w
     ds.config.set_prefetch_size(PREFETCH)
     rows = ds.NumpySlicesDataset(np.arange(0, len(places), row), ["start"], shuffle=False)
     # MindSpore refuses more workers than cores.
-    rows = rows.map(kept(samples), "start", columns, num_parallel_workers=max(1, min(workers, os.cpu_count() or 1)))
-    rows = rows.batch(batch // row, per_batch_map=kept(collate), input_columns=columns, num_parallel_workers=1)
+    threads = max(1, min(workers, os.cpu_count() or 1))
+    rows = rows.map(kept(samples, ["start"]), "start", columns, num_parallel_workers=threads)
+    rows = rows.batch(batch // row, per_batch_map=kept(collate, [*columns, "info"]), input_columns=columns,
+                      num_parallel_workers=1)
     try:
         yield from rows.create_tuple_iterator(num_epochs=1)
     except (RuntimeError, MemoryError) as error:

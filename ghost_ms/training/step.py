@@ -83,6 +83,8 @@ class TrainStep(nn.Cell):
         self.net, self.criterion, self.optimizer = net, criterion, optimizer
         self.model = net if model is None else model
         self.distillation, self.balance_weight = distillation, balance_weight
+        # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
+        self.teacher_apart = distillation is not None and distillation.teacher.apart
         self.takes_features = distillation is not None and distillation.method == "features"
         self.scaler, self.guarded = scaler, scaler is not None or skip_nonfinite
         # With a scaler an overflow is expected now and then, and no sign of a bad loss.
@@ -160,20 +162,23 @@ class TrainStep(nn.Cell):
         return scaled, ops.stop_gradient(loss), sums
 
     def __call__(self, images: Tensor, *targets: Tensor) -> Tuple[Tensor, Tuple[Tensor, ...]]:
-        # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
-        if self.distillation is not None and self.distillation.teacher.apart:
+        if self.teacher_apart:
             images = self.normalized(images)
-            result = super().__call__(images, targets, self.distillation.teacher(images))
+            result = super().__call__(images, *targets, self.distillation.teacher(images))
         else:
-            result = super().__call__(images, targets)
+            result = super().__call__(images, *targets)
         if self.ema is not None:
             self.ema()
         return result
 
-    def construct(self, images: Tensor, targets, teacher_targets: Optional[Tensor] = None):
+    def construct(self, images: Tensor, *targets: Tensor):
+        # Not a tuple of targets: a graph takes the tensors in a tuple for constants.
         images = self.normalized(images)
-        if teacher_targets is None:
-            teacher_targets = images if self.distillation is None else self.distillation.targets(images)
+        teacher_targets = images
+        if self.teacher_apart:
+            targets, teacher_targets = targets[:-1], targets[-1]
+        elif self.distillation is not None:
+            teacher_targets = self.distillation.targets(images)
         (_, loss, sums), gradients = self.value_and_grad(images, targets, teacher_targets)
         finite = ops.isfinite(loss)
         if self.accumulate > 1:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ghost_ms.config import AugmentConfig, Config, DataConfig, LossConfig, RunConfig
-from ghost_ms.data import loader
+from ghost_ms.data import loader, transforms
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.loader import Shard, epoch_order, steps_per_epoch
 from ghost_ms.data.mixing import normalize_batch
@@ -236,6 +236,6 @@ def test_an_error_of_an_augmentation_is_no_unreadable_image(root, monkeypatch):
     def fail(*args):
         raise ValueError("a fault of the program")
 
-    monkeypatch.setattr(loader.TrainingTransform, "__call__", fail)
+    monkeypatch.setattr(transforms.TrainingTransform, "__call__", fail)
     with pytest.raises(ValueError, match="a fault of the program"):
         list(training_batches(open_source(_config(root).data, "train"), _config(root), _spec(), 0))

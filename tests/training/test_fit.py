@@ -53,7 +53,7 @@ def test_steps_equal_sgd_by_hand(nesterov, graph):
     draw = np.random.default_rng(0)
     for index, rate in enumerate(rates):
         x, y = draw.standard_normal((4, 1, 1, 3)).astype(np.float32), draw.integers(0, 2, 4)
-        loss, correct = step(ms.Tensor(x), ms.Tensor(y, ms.int32))
+        loss, (correct,) = step(ms.Tensor(x), ms.Tensor(y, ms.int32))
         flat = x.reshape(4, 3).astype(np.float64)
         logits = flat @ weight.T + bias
         p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)

@@ -115,7 +115,7 @@ def test_soft_targets_and_counters(graph):
     step = _step(net)
     (x, y), (x2, _) = _batch(0), _batch(1)
     shares = np.random.default_rng(2).dirichlet([1, 1], 4).astype(np.float32)
-    (loss, correct), (loss2, correct2) = _run(step, (x, y), (x2, shares))
+    (loss, (correct,)), (loss2, (correct2,)) = _run(step, (x, y), (x2, shares))
     for inputs, labels in ((x, y), (x2, shares)):
         move = _gradients(weight, bias, inputs, labels)
         logits = inputs @ weight.T + bias
