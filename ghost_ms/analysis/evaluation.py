@@ -5,8 +5,9 @@ from typing import Iterator, List, NamedTuple, Tuple
 import numpy as np
 from mindspore import Tensor, nn
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, network_of, read_checkpoint
+from ghost_ms.checkpoints.checkpoint import network_of, read_checkpoint
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, say, settle
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core import device
 from ghost_ms.core.text import printable

@@ -1,87 +1,21 @@
 """Checkpoints: atomic, checksummed, and telling which network they are of."""
-import dataclasses
-import json
-import math
 import os
-from typing import Any, Dict, List, Optional, Union
+from typing import Dict, Optional, Union
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 from mindspore.nn.utils import no_init_parameters
 
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
-from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.factory import create_model
 from ghost_ms.weights import ckpt_file, described
-from ghost_ms.weights.load import load_pretrained
 from ghost_ms.weights.torch_file import read
 
 KEY = "ghost_ms"
-#: What `create_model` takes beside the arguments of a network, and what no file may hand to it through these.
-RESERVED = frozenset(("name", "pretrained", "input_size", "classes"))
 #: What only a training that goes on wants to know.
 PROGRESS = "ghost_ms_progress"
-
-
-@dataclasses.dataclass
-class ModelSpec:
-    """What a checkpoint knows of itself, so that it can be used without the recipe.
-
-    Args:
-        model, args: name and constructor arguments of the network.
-        classes: names of the classes.
-        preprocessing: from an image file to the network's input.
-        metrics: of the epoch it was written after; `epoch` among them. None in place of what was not finite.
-        thresholds: of a network that gives an image several labels: of each class the probability from which on it is
-            one of them. None for a network that gives one.
-        task, task_args: what the network is for, and the arguments of that (see `tasks.registry`).
-    """
-
-    model: str
-    args: Dict[str, Any]
-    classes: List[str]
-    preprocessing: Preprocessing
-    metrics: Dict[str, Optional[float]] = dataclasses.field(default_factory=dict)
-    thresholds: Optional[List[float]] = None
-    task: str = "classification"
-    task_args: Dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
-        """The described network, freshly initialised or with the weights that `create_model` takes.
-
-        Weights of a network with other arguments are refused; classes of other names leave the classifier fresh.
-        """
-        reserved = RESERVED & set(self.args)
-        if reserved:
-            raise ValueError(f"'{min(reserved)}' is no argument of a network (model.args)")
-        net = create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
-        if pretrained:
-            load_pretrained(net, pretrained, self.args, self.classes)
-        return net
-
-    def to_json(self) -> str:
-        values = dataclasses.asdict(self)
-        values["metrics"] = finite_metrics(self.metrics)
-        if self.thresholds is None:
-            # Earlier versions refuse a field that they do not know, and without thresholds have no need of it.
-            del values["thresholds"]
-        for key, default in (("task", "classification"), ("task_args", {})):
-            if values[key] == default:
-                del values[key]
-        return json.dumps(values, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "ModelSpec":
-        """As `to_json` wrote it; ValueError (half a sentence) where a field is absent, not known or cannot be."""
-        values = described.parse(text)
-        return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
-
-
-def finite_metrics(metrics: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:
-    """The metrics with None in place of what is not finite, for which JSON has no word."""
-    return {key: value if value is not None and math.isfinite(value) else None for key, value in metrics.items()}
 
 
 def save_checkpoint(what: Union[nn.Cell, Dict[str, ms.Parameter]], path: str, description: ModelSpec,
@@ -188,7 +122,7 @@ def network_of(description: ModelSpec, values: Dict[str, ms.Parameter], path: st
         ValueError: there is no such network, or the weights are of another one.
     """
     try:
-        described.check_sizes(description.args, values)
+        described.check_sizes([description.args, description.edits], values)
         with no_init_parameters():
             net = description.build().set_train(False)
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:

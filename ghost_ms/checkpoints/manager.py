@@ -10,7 +10,8 @@ from typing import Dict, List, Tuple
 
 from mindspore import Parameter
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core.files import remove_leftovers, write_link
 
 #: More steps than any training has; a larger number in a file's name is none of ours.

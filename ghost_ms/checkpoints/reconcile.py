@@ -8,11 +8,12 @@ import dataclasses
 import sys
 from typing import AbstractSet, Any, Dict, List, Optional, Sequence, Tuple
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import model_card
+from ghost_ms.surgery.edits import check_edits
 
 #: Keys of the section data that say how an image becomes the network's input.
 PREPROCESSING = ("input_size", "mean", "std", "crop_ratio", "interpolation", "orient")
@@ -60,7 +61,9 @@ def describe(wish: Wish, channels: int, classes: Sequence[str]) -> ModelSpec:
     if count < len(classes):
         raise ValueError(f"model.num_classes is {count}, but the data has {len(classes)} classes")
     args = {"num_classes": count, "in_channels": channels, **model.args}
-    return ModelSpec(model.name, args, list(classes), preprocessing_of(card, wish.recipe.data, channels))
+    task = wish.recipe.task
+    return ModelSpec(model.name, args, list(classes), preprocessing_of(card, wish.recipe.data, channels),
+                     task=task.name, task_args=task.args, edits=check_edits(model.edits, "model.edits"))
 
 
 def reconcile(own: ModelSpec, path: str, wish: Wish) -> Tuple[ModelSpec, List[str]]:
@@ -105,7 +108,19 @@ def _arguments(own: ModelSpec, path: str, wish: Wish) -> Tuple[Dict[str, Any], L
         else:
             notes.append(f"{option} is {_shown(value)} in {printable(wish.file)}, but '{printable(path)}' {known}, "
                          "which holds")
-    return args, notes
+    return args, notes + _edits(own, path, wish)
+
+
+def _edits(own: ModelSpec, path: str, wish: Wish) -> List[str]:
+    """A sentence where the recipe's edits are others than the checkpoint's; ValueError where they are typed."""
+    asked = check_edits(wish.recipe.model.edits, "model.edits")
+    if asked == own.edits or not (wish.gives("model.edits") or wish.file):
+        return []
+    if wish.gives("model.edits"):
+        raise ValueError(f"model.edits is {_shown(asked)}, but the weights of '{printable(path)}' are of a network "
+                         f"with {_shown(own.edits)}; leave it out, or train with model.pretrained")
+    return [f"model.edits is {_shown(asked)} in {printable(wish.file)}, but '{printable(path)}' has "
+            f"{_shown(own.edits)}, which holds"]
 
 
 def settle(own: Preprocessing, owner: str, wish: Wish) -> Tuple[Preprocessing, List[str]]:

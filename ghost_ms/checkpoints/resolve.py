@@ -3,9 +3,10 @@ import sys
 from typing import Optional, Sequence
 
 from ghost_ms import config as recipes
-from ghost_ms.checkpoints.checkpoint import ModelSpec, network_of, read_checkpoint
+from ghost_ms.checkpoints.checkpoint import network_of, read_checkpoint
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, say, wish_of
 from ghost_ms.checkpoints.run_folder import checkpoint_of_run
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core.text import printable
 from ghost_ms.models import model_card
 from ghost_ms.models.imagenet import class_names

@@ -20,6 +20,8 @@ class ModelConfig:
             cells such as [conv_stem, blocks.0]. Their BatchNorms keep their statistics too; dropout and drop path in
             there go on.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
+        edits: what is done to the built network, in that order, such as [{ghostify: {ratio: 2}}]; a checkpoint keeps
+            them. Weights of model.pretrained go in before. (type: list, default: [])
     """
 
     name: str = "ghostnet_100"
@@ -28,6 +30,7 @@ class ModelConfig:
     pretrained: Union[bool, str] = False
     freeze: Union[int, List[str]] = 0
     args: dict = dataclasses.field(default_factory=dict)
+    edits: list = dataclasses.field(default_factory=list)
 
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
@@ -36,3 +39,4 @@ class ModelConfig:
             if value is not None:
                 at_least_one(**{f"model.{key}": value})
         self.args = require_plain(self.args, "model.args")
+        self.edits = require_plain(self.edits, "model.edits")

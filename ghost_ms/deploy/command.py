@@ -6,8 +6,8 @@ from typing import Dict
 import mindspore as ms
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.checkpoints.resolve import resolve
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core import device
 from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.deploy import export

@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core import scores
 from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.runtime import mindir, onnx

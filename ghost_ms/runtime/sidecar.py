@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, finite_metrics
+from ghost_ms.checkpoints.spec import ModelSpec, finite_metrics
 from ghost_ms.core import strict_json
 from ghost_ms.core.files import write_text
 from ghost_ms.data.transforms import Preprocessing

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Proto
 import numpy as np
 from mindspore import Tensor, nn
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.core.figures import Figures
 from ghost_ms.data.dataset import Dataset

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 from mindspore import Tensor, nn
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core.files import write_text
 from ghost_ms.core.tables import require_ending, write_csv
 from ghost_ms.core.text import printable

@@ -5,7 +5,7 @@ from typing import Sequence
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.config import TrainConfig
 from ghost_ms.core.device import World

@@ -16,7 +16,7 @@ from typing import Any, Iterator, Optional, Sequence
 import mindspore as ms
 
 import ghost_ms
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core.device import World
 from ghost_ms.core.files import write_text

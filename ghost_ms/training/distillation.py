@@ -7,7 +7,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, restore
+from ghost_ms.checkpoints.checkpoint import restore
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import DataConfig, DistillConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data.classes import match

@@ -7,9 +7,9 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 from mindspore import nn
 
 from ghost_ms.checkpoints import reconcile
-from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.checkpoints.manager import CheckpointManager, states_in
 from ghost_ms.checkpoints.own_folder import run_folder
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core import device
 from ghost_ms.core.device import World
@@ -213,8 +213,9 @@ def _introduction(job: Job, step: TrainStep) -> Iterator[str]:
     """What the training is, and what decides its result."""
     config, world = job.config, job.world
     parameters = sum(p.size for p in step.net.trainable_params())
+    classes = f", {len(job.train.classes)} classes" if job.train.classes else ""
     yield (f"{config.model.name}: {parameters:,} parameters; {job.train.size} training and {job.test.size} test "
-           f"images, {len(job.train.classes)} classes; {job.target}, {config.run.mode} mode"
+           f"images{classes}; {job.target}, {config.run.mode} mode"
            + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
     yield device_line(job.target, device.passed_over(), device.cards())
     yield from job.notes

@@ -9,8 +9,9 @@ from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 import numpy as np
 from mindspore import Tensor
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import save_checkpoint
 from ghost_ms.checkpoints.manager import CheckpointManager
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import TrainConfig
 from ghost_ms.core.figures import EMA, HOLDS_EMA, RAW, Figures
 from ghost_ms.data.loader import Shard, TrainingBatches, evaluation_batches

@@ -18,8 +18,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import mindspore as ms
 from mindspore import Parameter
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, read_state
+from ghost_ms.checkpoints.checkpoint import read_state
 from ghost_ms.checkpoints.manager import no_states_in, states_in
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core import strict_json
 from ghost_ms.core.device import World

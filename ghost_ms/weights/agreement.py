@@ -102,6 +102,10 @@ def check_same(net: Any, known: Mapping[str, Any]) -> None:
     Raises:
         ValueError: an argument differs; the sentence names it.
     """
+    edits, had = _plain(list(getattr(net, "edits", ()))), known.get("edits", [])
+    if edits != had:
+        raise ValueError(f"its network has the edits {shown_value(had)}, this one {shown_value(edits)}: give the same "
+                         "(model.edits in a recipe)")
     theirs, ours, usual = known["args"], net.arguments, defaults(net)
     for key in sorted((set(theirs) | set(ours)) - FITTED):
         before, now = (_plain(values.get(key, usual.get(key, "its default"))) for values in (theirs, ours))

@@ -11,12 +11,15 @@ from ghost_ms.core.text import printable
 
 #: Most classes, characters of a name, values in the arguments of a network.
 _MOST_CLASSES, _LONGEST_NAME, _MOST_VALUES = 1_000_000, 1000, 1000
+#: Fields that a description may lack: edits of the network, what it is for, and the arguments of that.
+_OPTIONAL: Dict[str, type] = {"edits": list, "task": str, "task_args": dict}
 #: Whole numbers up to here are nothing unusual in the arguments of a network; larger ones have to be in its weights.
 _USUAL = 4096
 
 
 def parse(content: str) -> Dict[str, Any]:
-    """The description in a file as {model, args, classes, preprocessing, metrics}, and thresholds where it has them.
+    """The description in a file as {model, args, classes, preprocessing, metrics}, and thresholds, edits, task and
+    task_args where it has them.
 
     Preprocessing is checked by `data.transforms.Preprocessing`, which is made of it. A metric that is not finite, as
     earlier versions wrote them, is None.
@@ -29,12 +32,16 @@ def parse(content: str) -> Dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError("its description is no list of fields")
     for key in values:
-        if key not in wanted and key != "thresholds":
+        if key not in wanted and key not in ("thresholds", *_OPTIONAL):
             raise ValueError(f"its description holds {printable(key)[:100]!r}, which this version does not know")
     values.setdefault("metrics", {})
     for key, kind in wanted.items():
         if not isinstance(values.get(key), kind):
             raise ValueError(f"its description has no proper {key}")
+    for key, kind in _OPTIONAL.items():
+        if not isinstance(values.get(key, kind()), kind):
+            raise ValueError(f"its description has no proper {key}")
+        _check_plain(values.get(key, kind()), key, [_MOST_VALUES])
     if not 0 < len(values["model"]) <= _LONGEST_NAME:
         raise ValueError("its description has no proper model")
     _check_plain(values["args"], "args", [_MOST_VALUES])

@@ -75,7 +75,7 @@ def read_ckpt(path) -> Tuple[Dict[str, np.ndarray], Optional[dict]]:
 
 def describe(card: ModelCard, num_classes: int, input_size: Optional[Tuple[int, int]] = None,
              in_channels: Optional[int] = None) -> str:
-    """What a file says of itself: the JSON form of `checkpoints.checkpoint.ModelSpec`."""
+    """What a file says of itself: the JSON form of `checkpoints.spec.ModelSpec`."""
     channels = in_channels or len(card.mean)
     mean, std = (values if channels == len(values) else [float(np.mean(values))] * channels
                  for values in (card.mean, card.std))

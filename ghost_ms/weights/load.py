@@ -9,6 +9,7 @@ from mindspore import nn
 from ghost_ms.core.text import printable
 from ghost_ms.models.imagenet import imagenet_names
 from ghost_ms.models.registry import ModelCard, build
+from ghost_ms.surgery.edits import check_edits
 from ghost_ms.weights import agreement
 from ghost_ms.weights import fetch
 from ghost_ms.weights.averaged import WEIGHTS, averaged
@@ -219,6 +220,11 @@ class Pretrained:
     def __init__(self, file: WeightFile, ema: bool = False):
         self.file, self.ema = file, ema
 
+    @property
+    def edits(self) -> List[Dict[str, Dict[str, Any]]]:
+        """What was done to the file's network after it was built, as far as it says so."""
+        return check_edits((self.file.described or {}).get("edits", []), f"'{printable(self.file.path)}'")
+
     def settle(self, card: ModelCard, given: Mapping[str, Any],
                input_size: Optional[Tuple[int, int]]) -> Tuple[Dict[str, Any], Optional[Tuple[int, int]]]:
         """(arguments to build the network with, its input size): the caller's, else those that the file states.
@@ -267,6 +273,9 @@ def settle(file: WeightFile, card: ModelCard, given: Mapping[str, Any],
         agreement.check_model(described, card.name)
         rows = max((value.shape[0] for value in file.tensors.values() if value.ndim), default=0)
         agreement.check_size(described, rows, card.input_size)
+        if described.get("edits"):
+            raise ValueError(f"its network was edited after it was built ({printable(described['edits'])[:200]}); it "
+                             "is rebuilt by --ckpt, and by model.pretrained with the same model.edits")
         if set(described["args"]) - agreement.FITTED:
             _check_buildable(file, card)
     except ValueError as error:

@@ -6,7 +6,8 @@ from PIL import Image
 
 from ghost_ms import create_model, list_models, model_card
 from ghost_ms.analysis.explain import explain, saliency
-from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.cli import main
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.layers.graph import DynamicGraphConv

@@ -4,8 +4,8 @@ import dataclasses
 import pytest
 
 from ghost_ms import config as recipes
-from ghost_ms.checkpoints.checkpoint import ModelSpec
 from ghost_ms.checkpoints.reconcile import Wish, describe, reconcile, wish_of
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig, ModelConfig
 from ghost_ms.data.transforms import Preprocessing
 

@@ -2,7 +2,8 @@
 import numpy as np
 from PIL import Image
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import DataConfig
 from ghost_ms.data.transforms import preprocessing_of
 from ghost_ms.models import model_card

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from ghost_ms.analysis.measure.verify_worker import randomize_statistics
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.cli import main
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.export import export_onnx

@@ -9,7 +9,7 @@ from mindspore import nn
 
 from ghost_ms import create_model
 from ghost_ms.analysis.measure.verify_worker import randomize_statistics
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import export
 from ghost_ms.runtime import mindir

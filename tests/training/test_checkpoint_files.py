@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ghost_ms.checkpoints import checkpoint
-from ghost_ms.checkpoints.checkpoint import ModelSpec, read_checkpoint, read_state, restore, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import read_checkpoint, read_state, restore, save_checkpoint
 from ghost_ms.checkpoints.manager import CheckpointManager
 from ghost_ms.checkpoints.resolve import resolve
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.training.resume import TrainerState, _read
 from ghost_ms.weights import ckpt_file, described
 from tests.deploy.test_export import _description

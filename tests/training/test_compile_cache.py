@@ -7,7 +7,8 @@ import sys
 import pytest
 
 import ghost_ms
-from ghost_ms.checkpoints.checkpoint import ModelSpec, read_checkpoint
+from ghost_ms.checkpoints.checkpoint import read_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core.device import World
 from ghost_ms.data.transforms import Preprocessing

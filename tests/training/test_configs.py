@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ghost_ms import config
-from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.models import list_models, model_card
 from ghost_ms.tasks.classification.loss import LabelCriterion, create_loss
 from ghost_ms.training.build import begin_activation, create_step

@@ -8,7 +8,8 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import create_model
-from ghost_ms.checkpoints.checkpoint import ModelSpec, load_weights, read_checkpoint, restore, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import load_weights, read_checkpoint, restore, save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig, ModelConfig, OptimizerConfig, RunConfig, ScheduleConfig, TrainConfig
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.tasks.base import NotFinite

@@ -5,7 +5,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import DistillConfig
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.training.distillation import load_teacher

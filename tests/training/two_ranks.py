@@ -6,7 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec, read_checkpoint, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import read_checkpoint, save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import OptimizerConfig
 from ghost_ms.core import device
 from ghost_ms.tasks.classification.loss import LabelCriterion

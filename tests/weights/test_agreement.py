@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from ghost_ms import create_model
-from ghost_ms.checkpoints.checkpoint import ModelSpec, save_checkpoint
+from ghost_ms.checkpoints.checkpoint import save_checkpoint
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import registry
 from ghost_ms.models.imagenet import imagenet_names

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ghost_ms.analysis.explain.saliency import (METHODS, Neighbours, attention_rollout, chosen_neighbours,
                                                 default_method, grad_cam)
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core import scores
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable

@@ -3,7 +3,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import numpy as np
 
-from ghost_ms.checkpoints.checkpoint import ModelSpec
+from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.core import scores
 from ghost_ms.core.figures import LABELS

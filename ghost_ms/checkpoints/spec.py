@@ -1,0 +1,91 @@
+"""What a checkpoint knows of its network."""
+import dataclasses
+import json
+import math
+from typing import Any, Dict, List, Optional, Union
+
+from mindspore import nn
+
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.factory import create_model
+from ghost_ms.surgery.edits import apply_edits, check_edits
+from ghost_ms.weights import described
+from ghost_ms.weights.load import open_pretrained
+
+#: What `create_model` takes beside the arguments of a network, and what no file may hand to it through these.
+RESERVED = frozenset(("name", "pretrained", "input_size", "classes"))
+
+
+@dataclasses.dataclass
+class ModelSpec:
+    """What a checkpoint knows of itself, so that it can be used without the recipe.
+
+    Args:
+        model, args: name and constructor arguments of the network.
+        edits: what was done to it after it was built, in that order (see `surgery.edits`).
+        classes: names of the classes.
+        preprocessing: from an image file to the network's input.
+        metrics: of the epoch it was written after; `epoch` among them. None in place of what was not finite.
+        thresholds: of a network that gives an image several labels: of each class the probability from which on it is
+            one of them. None for a network that gives one.
+        task, task_args: what the network is for, and the arguments of that (see `tasks.registry`).
+    """
+
+    model: str
+    args: Dict[str, Any]
+    classes: List[str]
+    preprocessing: Preprocessing
+    metrics: Dict[str, Optional[float]] = dataclasses.field(default_factory=dict)
+    thresholds: Optional[List[float]] = None
+    task: str = "classification"
+    task_args: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    edits: List[Dict[str, Dict[str, Any]]] = dataclasses.field(default_factory=list)
+
+    def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
+        """The described network, freshly initialised or with the weights that `create_model` takes.
+
+        Weights go in after those edits that their own file names, which have to be the first of this network's, and
+        before the others; what an edit makes anew stays fresh. Weights of a network with other arguments are refused;
+        classes of other names leave the classifier fresh.
+
+        Raises:
+            ValueError: there is no such network, an edit cannot be made, or the weights are of another network.
+        """
+        reserved = RESERVED & set(self.args)
+        if reserved:
+            raise ValueError(f"'{min(reserved)}' is no argument of a network (model.args)")
+        net = create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
+        if not pretrained:
+            return apply_edits(net, self.edits)
+        weights = open_pretrained(net.card, pretrained)
+        had = weights.edits
+        if self.edits[:len(had)] != had:
+            raise ValueError(f"'{pretrained}' is of a network with the edits {had}, and this one has {self.edits}: "
+                             "begin model.edits with those of the file")
+        apply_edits(net, had)
+        weights.fill(net, self.args, self.classes)
+        return apply_edits(net, self.edits[len(had):])
+
+    def to_json(self) -> str:
+        values = dataclasses.asdict(self)
+        values["metrics"] = finite_metrics(self.metrics)
+        if self.thresholds is None:
+            # Earlier versions refuse a field that they do not know, and without thresholds have no need of it.
+            del values["thresholds"]
+        for key, default in (("task", "classification"), ("task_args", {}), ("edits", [])):
+            if values[key] == default:
+                del values[key]
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelSpec":
+        """As `to_json` wrote it; ValueError (half a sentence) where a field is absent, not known or cannot be."""
+        values = described.parse(text)
+        if "edits" in values:
+            values["edits"] = check_edits(values["edits"], "edits")
+        return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+
+
+def finite_metrics(metrics: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:
+    """The metrics with None in place of what is not finite, for which JSON has no word."""
+    return {key: value if value is not None and math.isfinite(value) else None for key, value in metrics.items()}
