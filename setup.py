@@ -1,11 +1,24 @@
 """Packaging; `pip install -c constraints.txt .` installs the versions that the project is tested with."""
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "ghost_ms" / "__init__.py").read_text()).group(1)
+
+
+
+class WithRecipes(build_py):
+    """Takes configs/ along into the package, where `--config NAME` finds the recipes."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(HERE / "configs", Path(self.build_lib) / "ghost_ms" / "configs", dirs_exist_ok=True)
+
 
 setup(
     name="ghost-ms",
@@ -17,9 +30,10 @@ setup(
     packages=find_packages(include=["ghost_ms", "ghost_ms.*"]),
     package_data={"ghost_ms": ["analysis/report/static/*", "data/embedded/*", "deploy/cpp/*", "deploy/cpp/cmake/*",
                                "models/*.json", "models/*.txt", "weights/*.yaml"]},
+    cmdclass={"build_py": WithRecipes},
     python_requires=">=3.9,<3.13",
     install_requires=[
-        "mindspore>=2.7,<2.9",
+        "mindspore>=2.7",
         "numpy>=1.21,<2",
         "pyyaml>=5.4",
         "jsonargparse[signatures]>=4.27",

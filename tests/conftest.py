@@ -10,8 +10,9 @@ from tests import processes
 
 TESTS = pathlib.Path(__file__).parent
 #: What `-m quick` runs: folders and files that compile little.
-QUICK = ("core", "cli", "layers", "data", "analysis", "weights", "test_config.py", "test_documents.py",
-         "training/test_schedule.py", "test_newcomer.py", "test_readme.py",
+QUICK = ("core", "cli", "surgery", "tasks", "layers", "data", "analysis", "weights", "test_config.py",
+         "test_documents.py", "test_newcomer.py", "test_packaging.py", "test_readme.py", "test_rooms.py",
+         "training/test_schedule.py",
          "ascend/test_npu.py", "ascend/test_preflight.py", "ascend/test_rank_table.py", "ascend/test_worker.py",
          *(f"models/test_{name}.py" for name in ("cmt", "efficientnet", "mobilenetv3", "parameternet", "pyramid_tnt",
                                                  "resnet", "shufflenetv2", "snnmlp", "tinynet", "tnt", "wavemlp")))
@@ -26,6 +27,14 @@ def is_quick(path):
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="all tests of the largest networks too")
+
+
+def pytest_report_header(config):
+    """Which selection runs: the default one leaves out the large siblings of a family, and says so where it skips."""
+    marks = config.getoption("-m")
+    chosen = "slow (every network)" if config.getoption("--slow") else \
+        f"those marked '{marks}'" if marks else "default (the smallest network of each family in full)"
+    return f"ghost_ms tests: {chosen}; MindSpore {ms.__version__}"
 
 
 def pytest_configure(config):

@@ -139,7 +139,7 @@ def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys, monkeypa
     (["train", "--name", "x"], ("did you mean '--model.name' or '--loss.name' or",)),
     (["train", "--wingspan", "1"], ("unknown option '--wingspan'; --help lists all",)),
     (["train", "--config", "ghostnet_100_imagenett.yaml"], ("did you mean", "ghostnet/ghostnet_100_imagenet.yaml")),
-    (["train", "--config", "x.yaml"], ("no recipe 'x.yaml' in /", "are under configs/")),
+    (["train", "--config", "x.yaml"], ("no recipe 'x.yaml' in /", "are named like ghostnet_100_imagenet")),
     (["train"], ("data.root is not set", "configs/quickstart.yaml needs none")),
     (["eval"], ("no checkpoint 'runs/default/checkpoints/best.ckpt'", "--ckpt")),
     (["models", "--update", "/nowhere/README.md"], ("cannot open '/nowhere/README.md': No such file",)),

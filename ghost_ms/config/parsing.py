@@ -29,7 +29,9 @@ def build_parser(prog: str, description: str, sections: Optional[Sequence[str]] 
     from jsonargparse import SUPPRESS, ArgumentParser
 
     parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="recipe (YAML); the other options override its keys")
+    parser.add_argument("--config", action="config",
+                        help="recipe: a YAML file, or the name of one that comes with the package, such as quickstart "
+                             "or ghostnet_100_imagenet; the other options override its keys")
     for section in dataclasses.fields(Config):
         parser.add_class_arguments(section.default_factory, section.name)
         # The option that would read a section from a file of its own, past the limits of `read_recipe`.

@@ -1,12 +1,11 @@
 """Recipe files: their keys, those of their `base` included, before any type is looked at."""
 import dataclasses
-import difflib
 import os
-import pathlib
 from typing import Any, Dict, List
 
 from ghost_ms.config.checks import nearest
 from ghost_ms.config.recipe import Config
+from ghost_ms.config.shipped import locate
 from ghost_ms.core.plain import read_yaml, require_plain
 from ghost_ms.core.text import printable
 
@@ -18,7 +17,8 @@ REMOVED = {"run.summary": "MindInsight, for which it wrote, is discontinued; run
 
 
 def read_recipe(path: str) -> Dict[str, Any]:
-    """The keys that a recipe file sets, those of its `base` included: plain data alone.
+    """The keys that a recipe sets, those of its `base` included: plain data alone. It is named by a path, or by the
+    name of one that comes with the package.
 
     `base: FILE` (relative to the file that says it) begins with another recipe's keys; own keys override, and mappings
     such as model.args are merged key by key. A recipe that sets `optimizer.lr` and not `optimizer.base_batch` means its
@@ -27,6 +27,7 @@ def read_recipe(path: str) -> Dict[str, Any]:
     Raises:
         OSError, ValueError: no such file, no YAML, an unknown key, or files that are each other's base.
     """
+    path = locate(path)
     chain: List[str] = []
     merged: Dict[str, Any] = {}
     while path is not None:
@@ -62,8 +63,7 @@ def _merge(low: Any, high: Any) -> Any:
 def _check_file(path: str) -> Dict[str, Any]:
     """The content of one recipe file, whose keys are known; no type has been looked at yet."""
     if not os.path.exists(path):
-        where = "" if os.path.isabs(path) else f" in {os.getcwd()}"
-        raise ValueError(f"there is no recipe '{printable(path)}'{where}{_nearest_recipe(path)}")
+        raise ValueError(f"there is no recipe '{printable(path)}'")
     recipe, shown = read_yaml(path), printable(path)
     if not isinstance(recipe, dict):
         raise ValueError(f"{shown} is no recipe: it must hold sections such as 'model:' and 'data:'")
@@ -93,14 +93,3 @@ def _drop_removed(path: str, section: str, keys: Dict[str, Any]) -> None:
     for key in [key for key in keys if f"{section}.{key}" in REMOVED]:
         if keys.pop(key):
             raise ValueError(f"{printable(path)}: the key '{section}.{key}' is gone: {REMOVED[f'{section}.{key}']}")
-
-
-def _nearest_recipe(path: str) -> str:
-    """'; did you mean ...?' with the shipped recipe of the most similar name, for the end of a sentence."""
-    folder = pathlib.Path(__file__).parents[2] / "configs"
-    shipped = {recipe.stem: recipe for recipe in folder.rglob("*.yaml")}
-    near = difflib.get_close_matches(pathlib.Path(path).stem, shipped, n=1)
-    if not near:
-        return "; the shipped ones are under configs/"
-    found = shipped[near[0]].relative_to(folder.parent)
-    return f"; did you mean '{found if found.is_file() else shipped[near[0]]}'?"
