@@ -24,6 +24,6 @@ def main(argv: Sequence[str]) -> int:
     if options.batch_size < 0:
         raise ValueError(f"--batch_size is {options.batch_size}; it is 1 or more, or 0 for any")
     options.input_size = size_of(options.input_size)
-    from ghost_ms.deploy.command import run_export
+    from ghost_ms.deploy.run import Options, run_export
 
-    return run_export(options, QUICKSTART)
+    return run_export(Options(**vars(options)), QUICKSTART)

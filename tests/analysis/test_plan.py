@@ -10,6 +10,7 @@ from mindspore import nn
 
 from ghost_ms.analysis.measure import plan
 from ghost_ms.cli import main
+from ghost_ms.cli import plan as plan_command
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESNET = plan.Job("resnet50", 25_557_032, 4089.2e6, 36.1e6, 256, 1, 90, 1_281_167)
@@ -275,4 +276,4 @@ def test_a_card_that_is_not_known_or_could_be_two(name, said, capsys):
 @pytest.mark.parametrize("name, card", [("Ascend910B3", "910b3"), ("910B1", "910b1"), ("910C", "a3"), ("A3", "a3"),
                                         ("CPU", "cpu"), ("910A", "910")])
 def test_names_of_cards(name, card):
-    assert plan._card(name) == card and card in plan.CARDS
+    assert plan_command._card(name) == card and card in plan.CARDS

@@ -304,7 +304,7 @@ def test_no_room_leaves_nothing(tmp_path, pictures, capsys, room):
     quantizer = int8.Quantizer(path, calibration.draw(calibration.open_images(pictures), 4, read_sidecar(path)))
     with pytest.MonkeyPatch.context() as patch:
         if room == 1_000:  # The calibration is done.
-            patch.setattr("ghost_ms.deploy.quantize.command.Quantizer", lambda *_: quantizer)
+            patch.setattr("ghost_ms.deploy.quantize.run.Quantizer", lambda *_: quantizer)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, soft[1]))
         try:
             _fails(capsys, ["quantize", path, "--calibrate", pictures, "-o", target], "File too large")

@@ -1,11 +1,11 @@
 """`ghost-ms weights ...`: options reach the work, and names out of files and folders the terminal in print."""
-import argparse
 
 import numpy as np
 import pytest
 
 from ghost_ms import create_model
-from ghost_ms.weights import cli, fetch
+from ghost_ms.cli import weights as weights_command
+from ghost_ms.weights import fetch
 from ghost_ms.weights.convert import torch_state
 from ghost_ms.weights.files import open_file
 from ghost_ms.weights.manifest import manifest
@@ -20,10 +20,7 @@ def network():
 
 
 def _run(*words):
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
-    options = parser.parse_args(["weights", *map(str, words)])
-    return options.func(options)
+    return weights_command.main([str(word) for word in words])
 
 
 @pytest.fixture

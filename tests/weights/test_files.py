@@ -1,5 +1,4 @@
 """Files into networks and back: entries, names, heads, sizes, reports."""
-import argparse
 import dataclasses
 import logging
 
@@ -8,7 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ghost_ms import create_model, list_models, model_card
-from ghost_ms.weights import cli, commands, fetch, files
+from ghost_ms.cli import weights as weights_command
+from ghost_ms.weights import commands, fetch, files, manifest
 from ghost_ms.weights.convert import load_torch_state, torch_names, torch_state
 from ghost_ms.weights.manifest import manifest, releases
 from ghost_ms.weights.pick import pick
@@ -178,10 +178,7 @@ def test_pretrained(state, tmp_path, monkeypatch, caplog):
 
 
 def _run(*words):
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
-    options = parser.parse_args(["weights", *map(str, words)])
-    return options.func(options)
+    return weights_command.main([str(word) for word in words])
 
 
 def test_commands(state, tmp_path, monkeypatch, capsys):
@@ -199,8 +196,8 @@ def test_commands(state, tmp_path, monkeypatch, capsys):
     assert "state_dict_73.98.pth" in shown and "none released" in shown
     # The golden weights are not the released ones, of which the first digits of the checksum are known.
     known = {**manifest(), "ghostnet_100": (dataclasses.replace(releases("ghostnet_100")[0], sha256_starts=None),)}
-    monkeypatch.setattr(cli, "manifest", lambda: known)
-    monkeypatch.setattr(cli, "releases", lambda name: known[name])
+    monkeypatch.setattr(manifest, "manifest", lambda: known)
+    monkeypatch.setattr(manifest, "releases", lambda name: known[name])
     cached = fetch.cache_folder() / "ghostnet_100" / "state_dict_73.98.pth"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(path.read_bytes())

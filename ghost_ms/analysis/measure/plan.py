@@ -7,12 +7,11 @@ with its source and can be replaced. Nothing here has been checked on an NPU; as
 On a CPU a fifth counts most: MindSpore's kernels for depthwise convolutions multiply at a small share of the rate of
 others. There the layers also take turns, so that arithmetic and memory traffic add up.
 """
-import argparse
 import dataclasses
 import math
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ghost_ms.analysis.measure.hardware import ALSO, AMBIGUOUS, CARDS, Figure, Hardware
+from ghost_ms.analysis.measure.hardware import CARDS, Figure, Hardware
 
 GIVEN = "given on the command line"
 #: Passes over an activation: written and read forward; read again backward; its gradient written and read.
@@ -254,15 +253,7 @@ def _above_0(**values: Optional[float]) -> None:
             raise ValueError(f"--{name} is {value:g}; it is above 0")
 
 
-def _card(text: str) -> str:
-    """The name of a card as `CARDS` has it, from the names that people and tools have for it."""
-    name = "".join(text.lower().split())
-    if name in AMBIGUOUS:
-        raise argparse.ArgumentTypeError(f"{AMBIGUOUS[name]}; name one of them")
-    return ALSO.get(name, name)
-
-
-def _replaced(hardware: Hardware, options: argparse.Namespace) -> Hardware:
+def _replaced(hardware: Hardware, options: Any) -> Hardware:
     """The hardware with the figures that the user gave."""
     given = {}
     for name, factor in (("peak", 1e12), ("efficiency", 1), ("memory", 1e9), ("link", 1e9), ("network", 1e9),
@@ -274,30 +265,7 @@ def _replaced(hardware: Hardware, options: argparse.Namespace) -> Hardware:
     return dataclasses.replace(hardware, **given)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `ghost-ms plan`."""
-    parser.add_argument("--model", help="name of the network (`ghost-ms models`)")
-    parser.add_argument("--config", help="recipe that gives model, batch, epochs and input size; options override it")
-    parser.add_argument("--cards", type=int, nargs="+", default=[8], help="numbers of cards to plan for (default 8)")
-    parser.add_argument("--card", type=_card, choices=list(CARDS), default="910",
-                        help="kind of card; a3 is the 910C of Atlas A3, whose two dies are a device each (default 910)")
-    parser.add_argument("--batch", type=int, help="images of a step on each device (default 256, or the recipe's)")
-    parser.add_argument("--epochs", type=int, help="length of the recipe (default 90, or the recipe's)")
-    parser.add_argument("--images", type=int, default=int(IMAGENET.value), help="images of an epoch (default ImageNet)")
-    parser.add_argument("--input_size", type=int, nargs=2, metavar="PIXELS", help="height and width (default: card)")
-    parser.add_argument("--step_ms", type=float, help="measured step on one device, instead of arithmetic and memory")
-    parser.add_argument("--peak", type=float, help="TFLOP/s of a device")
-    parser.add_argument("--efficiency", type=float, help="share of the peak that is reached")
-    parser.add_argument("--memory", type=float, help="GB/s of a device's memory")
-    parser.add_argument("--link", type=float, help="GB/s between the devices of a server")
-    parser.add_argument("--network", type=float, help="GB/s of a device's network port")
-    parser.add_argument("--server", type=int, help="devices of a server")
-    parser.add_argument("--cores", type=int, help="CPU cores for each device")
-    parser.add_argument("--decode", type=float, help="images/s that a core decodes and augments")
-    parser.add_argument("--price", type=float, help="price of a card for an hour, in any currency")
-
-
-def run(options: argparse.Namespace) -> List[str]:
+def run(options: Any) -> List[str]:
     """One report for each number of cards; ValueError where an option is out of range."""
     from ghost_ms import config as recipes
     from ghost_ms.analysis.measure.complexity import count_layers, total
@@ -338,11 +306,3 @@ def run(options: argparse.Namespace) -> List[str]:
         said = doubts(job, recipe.optimizer, recipe.train.accumulate) if recipe else doubts(job)
         texts.append(report(job, hardware, step, decode, options.price, measured, said))
     return texts
-
-
-def main(argv: Sequence[str], description: str) -> int:
-    """Parse, plan, print."""
-    parser = argparse.ArgumentParser("ghost-ms plan", description=description)
-    add_arguments(parser)
-    print("\n\n".join(run(parser.parse_args(argv))))
-    return 0

@@ -1,7 +1,7 @@
-"""The export command: from its options to a file, or to a table of operators."""
-import argparse
+"""From what is asked for to an exported file, or to a table of operators."""
+import dataclasses
 import os
-from typing import Dict
+from typing import Dict, Optional, Tuple
 
 import mindspore as ms
 from mindspore import nn
@@ -17,11 +17,38 @@ from ghost_ms.runtime.signature import ExportSignature
 WRITERS = {"MINDIR": export.export_mindir, "ONNX": export.export_onnx}
 
 
-def run_export(options: argparse.Namespace, fallback: str) -> int:
-    """Carry out `ghost-ms export`; the exit code.
+@dataclasses.dataclass
+class Options:
+    """What is asked for; `ghost-ms export --help` says it of each.
 
     Args:
-        options: as `ghost_ms.cli.export` parses them.
+        model, config, ckpt: which network.
+        format: MINDIR, ONNX or AIR.
+        output: file to write.
+        batch_size: images of a call; 0 leaves it open.
+        input_size: (height, width), or None for what the network was trained for.
+        softmax: append one.
+        preprocess: 'in-graph' for a file that takes bytes, or 'outside'.
+        dry_run: only count the operators.
+    """
+
+    model: Optional[str]
+    config: Optional[str]
+    ckpt: Optional[str]
+    format: str = "MINDIR"
+    output: Optional[str] = None
+    batch_size: int = 1
+    input_size: Optional[Tuple[int, int]] = None
+    softmax: bool = False
+    preprocess: str = "outside"
+    dry_run: bool = False
+
+
+def run_export(options: Options, fallback: str) -> int:
+    """Carry it out, and print what became of it; the exit code.
+
+    Args:
+        options: what is asked for.
         fallback: folder of a run whose newest checkpoint serves where the user names no network.
     """
     if options.format == "AIR":

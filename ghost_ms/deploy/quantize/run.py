@@ -1,7 +1,7 @@
-"""The command `ghost-ms quantize`: from its options to an int8 file, or to a table of layers."""
-import argparse
+"""From a float file and images to an int8 file, or to a table of its layers."""
 import contextlib
 import csv
+import dataclasses
 import difflib
 import fnmatch
 import os
@@ -29,37 +29,38 @@ AGREEMENT = 0.9
 ROWS = 20
 
 
-def build_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Parser of `ghost-ms quantize`."""
-    parser = argparse.ArgumentParser(prog, description=description)
-    parser.add_argument("model", nargs="?", help="exported float .onnx with its sidecar beside it; or give --ckpt")
-    parser.add_argument("--ckpt", help="checkpoint that is exported first (one image a call)")
-    parser.add_argument("--calibrate", required=True, metavar="WHERE",
-                        help="folder of images, or recipe (.yaml) whose training images are used")
-    parser.add_argument("--root", help="folder of the recipe's data set, where the recipe does not name it")
-    parser.add_argument("--samples", type=int, default=128, help="images to calibrate with (default 128)")
-    parser.add_argument("--exclude", nargs="+", default=[], metavar="NAME",
-                        help="layers to leave in float: names, or shell patterns such as '*/se/*'")
-    parser.add_argument("--analyse", action="store_true",
-                        help="rank the layers by the error that each causes when it alone is quantised; without -o and "
-                             "--exclude-worst nothing else is done")
-    parser.add_argument("--csv", metavar="FILE", help="write the whole ranking to a file")
-    parser.add_argument("--exclude-worst", type=int, default=0, metavar="K",
-                        help="analyse, and leave the K layers of the largest error in float")
-    parser.add_argument("--reduce-range", action="store_true",
-                        help="weights of 7 bits, for x86 processors without VNNI, whose int8 products may saturate")
-    parser.add_argument("--agreement", type=float, default=AGREEMENT, metavar="SHARE",
-                        help="smallest share of the calibration images to which the int8 file has to give the class "
-                             f"of the float one (default {AGREEMENT}); otherwise nothing is written")
-    parser.add_argument("--evaluate", action="store_true",
-                        help="measure the top-1 accuracy of both files on the recipe's test split")
-    parser.add_argument("-o", "--output", metavar="FILE",
-                        help="file to write: .onnx (default MODEL_int8.onnx), or .ms for MindSpore Lite, where the "
-                             "weights alone become int8")
-    return parser
+@dataclasses.dataclass
+class Options:
+    """What is asked for; `ghost-ms quantize --help` says it of each.
+
+    Args:
+        model, ckpt: an exported float file, or a checkpoint that is exported first.
+        calibrate, root: where the images are: a folder, or a recipe and the folder of its data.
+        samples: images to calibrate with.
+        exclude, exclude_worst: layers that stay in float: names or shell patterns; that many of the largest error.
+        analyse, csv: rank the layers by the error of each; the file for the whole ranking.
+        reduce_range: weights of 7 bits.
+        agreement: smallest share of images with the same class.
+        evaluate: measure both files on the recipe's test split.
+        output: file to write.
+    """
+
+    model: Optional[str]
+    ckpt: Optional[str]
+    calibrate: str
+    root: Optional[str] = None
+    samples: int = 128
+    exclude: Sequence[str] = ()
+    analyse: bool = False
+    csv: Optional[str] = None
+    exclude_worst: int = 0
+    reduce_range: bool = False
+    agreement: float = AGREEMENT
+    evaluate: bool = False
+    output: Optional[str] = None
 
 
-def run_quantize(options: argparse.Namespace) -> int:
+def run_quantize(options: Options) -> int:
     """Carry the command out; the exit code."""
     _check(options)
     require_onnx()
@@ -85,13 +86,13 @@ class Job(NamedTuple):
     sidecar: Sidecar
     source: Dataset
     test: Optional[Dataset]
-    options: argparse.Namespace
+    options: Options
 
     def images(self) -> np.ndarray:
         return calibration.draw(self.source, self.options.samples, self.sidecar)
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: Options) -> None:
     if bool(options.model) == bool(options.ckpt):
         raise ValueError("give either an exported .onnx file or --ckpt")
     if options.samples < 1 or options.exclude_worst < 0:
@@ -112,7 +113,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _exported(options: argparse.Namespace) -> Iterator[str]:
+def _exported(options: Options) -> Iterator[str]:
     """The float file: as given, or of the checkpoint, in a folder that is removed afterwards."""
     if options.model:
         yield options.model
