@@ -12,6 +12,7 @@ from ghost_ms.checkpoints.checkpoint import read_checkpoint
 from ghost_ms.checkpoints.manager import states_in
 from ghost_ms.cli import main
 from ghost_ms.config import EmaConfig
+from ghost_ms.tasks.classification.evaluate import TopEvaluator
 from ghost_ms.training import curves, loop
 from ghost_ms.training.fit import fit
 from tests.same import assert_same_runs
@@ -52,7 +53,7 @@ SAVED = (r"Nothing of the training is lost: {} is saved in '.*/checkpoints/last.
     (MemoryError(), "^$"), (RuntimeError("For 'Conv2D', memory isn't enough"), "isn't enough")])
 def test_an_error_in_the_evaluation(error, words, whole, tmp_path, monkeypatch, capsys):
     """Of the running means in the second epoch, when the weights have been measured."""
-    measure, calls = loop.evaluate, []
+    measure, calls = TopEvaluator.compute, []
 
     def fails(*args, **kwargs):
         calls.append(None)
@@ -61,7 +62,7 @@ def test_an_error_in_the_evaluation(error, words, whole, tmp_path, monkeypatch, 
         return measure(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "evaluate", fails)
+        patch.setattr(TopEvaluator, "compute", fails)
         with pytest.raises(type(error), match=words.format("step 5 of epoch 2")):
             fit(_recipe(tmp_path))
     assert list(states_in(str(tmp_path / "checkpoints"))) == [5, 10]
@@ -79,7 +80,7 @@ def test_a_kill_after_the_last_step_of_an_epoch_costs_no_step(when, whole, tmp_p
     class Killed(BaseException):
         """In the place of SIGKILL."""
 
-    owner, name = {"evaluation": (loop, "evaluate"), "best": (loop, "_save_best"),
+    owner, name = {"evaluation": (TopEvaluator, "compute"), "best": (loop, "_save_best"),
                    "state": (loop.CheckpointManager, "save")}[when]
     real, calls = getattr(owner, name), []
 

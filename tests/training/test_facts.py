@@ -8,9 +8,10 @@ from mindspore import Parameter
 
 from ghost_ms.config import Config, EmaConfig, PrecisionConfig
 from ghost_ms.core import device
+from ghost_ms.tasks.classification.words import classes_line
 from ghost_ms.training import curves
 from ghost_ms.training.ema import Ema
-from ghost_ms.training.facts import (classes_line, device_line, ema_line, initial_share, precision_line, rate_line,
+from ghost_ms.training.facts import (device_line, ema_line, initial_share, precision_line, rate_line,
                                      steps_line)
 from ghost_ms.training.fit import Job, fit
 from ghost_ms.training.schedule import peak_rate

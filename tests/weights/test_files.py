@@ -8,7 +8,8 @@ from safetensors.numpy import load_file, save_file
 
 from ghost_ms import create_model, list_models, model_card
 from ghost_ms.cli import weights as weights_command
-from ghost_ms.weights import commands, fetch, files, manifest
+from ghost_ms.weights import commands, fetch, files
+from ghost_ms.weights import manifest as manifest_module
 from ghost_ms.weights.convert import load_torch_state, torch_names, torch_state
 from ghost_ms.weights.manifest import manifest, releases
 from ghost_ms.weights.pick import pick
@@ -196,8 +197,8 @@ def test_commands(state, tmp_path, monkeypatch, capsys):
     assert "state_dict_73.98.pth" in shown and "none released" in shown
     # The golden weights are not the released ones, of which the first digits of the checksum are known.
     known = {**manifest(), "ghostnet_100": (dataclasses.replace(releases("ghostnet_100")[0], sha256_starts=None),)}
-    monkeypatch.setattr(manifest, "manifest", lambda: known)
-    monkeypatch.setattr(manifest, "releases", lambda name: known[name])
+    monkeypatch.setattr(manifest_module, "manifest", lambda: known)
+    monkeypatch.setattr(manifest_module, "releases", lambda name: known[name])
     cached = fetch.cache_folder() / "ghostnet_100" / "state_dict_73.98.pth"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(path.read_bytes())
