@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from ghost_ms import config
+from ghost_ms.config.reading import moved
 
 #: Those of the published variants have a test of their own.
 RECIPES = sorted(str(path) for path in (pathlib.Path(__file__).parents[1] / "configs").rglob("*.yaml")
@@ -170,7 +171,7 @@ def test_no_section_is_read_from_a_file_of_its_own(tmp_path):
     ("data: {crop_ratio: 1.5}", "data.crop_ratio"), ("data: {input_size: [0, 5]}", "data.input_size"),
     ("data: {input_size: -224}", "data.input_size"), ("data: {input_size: 99999999}", "data.input_size"),
     ("data: {batch_size: 99999999999}", "data.batch_size"), ("train: {epochs: 100000000000000}", "train.epochs"),
-    ("distill: {weight: .nan}", "distill.weight is nan"), ("loss: {balance_weight: -1}", "loss.balance_weight"),
+    ("distill: {weight: .nan}", "distill.weight is nan"), ("model: {training: 3}", "model.training"),
     ("ema: {decay: .nan}", "ema.decay is nan"),
     ("precision: {level: O2, loss_scale: .inf}", "precision.loss_scale is inf"),
     ("augment: {scale: [.nan, 1]}", "augment.scale[0] is nan"), ("augment: {mixup: .inf}", "augment.mixup is inf"),
@@ -233,3 +234,24 @@ def test_damaged_recipes_are_read_or_refused():
     counts = fuzz_yaml.run(200)
     assert sum(counts.values()) == 200
     assert sum(count for (_, outcome), count in counts.items() if outcome == "refused") > 50
+
+
+def test_keys_of_earlier_versions_are_taken_to_where_they_stand_now(tmp_path, capsys):
+    """A saved recipe holds every key: those at their old defaults say nothing."""
+    path = tmp_path / "old.yaml"
+    path.write_text("train: {activation_epochs: 0.0, activation_schedule: linear}\nloss: {balance_weight: 0.0}")
+    assert config.load(str(path)) == config.parse(config.build_parser("", ""), [])[0]
+    assert capsys.readouterr().err == ""
+    path.write_text("model: {training: {a: 1}}\ntrain: {activation_epochs: 2.0, activation_schedule: cosine}\n"
+                    "loss: {balance_weight: 0.5}")
+    wanted = {"a": 1, "activation_epochs": 2.0, "activation_schedule": "cosine", "balance_weight": 0.5}
+    assert config.load(str(path)).model.training == wanted
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and said[0] == (
+        "note: train.activation_epochs is model.training.activation_epochs now, and is taken for it")
+    words = ["--train.activation-epochs", "3", "--loss.balance_weight=0.1"]
+    found = config.parse(config.build_parser("", ""), words)[0]
+    assert found.model.training == {"activation_epochs": 3, "balance_weight": 0.1}
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert moved({"train.epochs": 3, "train.activation_epochs": 2.0, "loss.balance_weight": 0.0}) == {
+        "train.epochs": 3, "model.training": {"activation_epochs": 2.0}}

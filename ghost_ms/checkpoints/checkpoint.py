@@ -132,10 +132,8 @@ def network_of(description: ModelSpec, values: Dict[str, ms.Parameter], path: st
 
 def _filled(net: nn.Cell, description: ModelSpec, values: Dict[str, ms.Parameter], path: str) -> nn.Cell:
     load_weights(net, values, path)
-    slope = description.metrics.get("activation_slope")
-    if slope is not None and slope != 1 and hasattr(net, "set_activation_slope"):
-        # Saved while VanillaNet's activations were still being made linear: the slope is no weight.
-        net.set_activation_slope(slope)
+    # Such as the slope of activations that were still being made linear, which is no weight.
+    net.restore_facts(description.metrics)
     return net
 
 

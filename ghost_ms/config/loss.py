@@ -3,7 +3,7 @@ import dataclasses
 import math
 from typing import Dict, List, Optional, Union
 
-from ghost_ms.config.checks import not_negative, one_of, share
+from ghost_ms.config.checks import one_of, share
 
 
 @dataclasses.dataclass
@@ -19,7 +19,6 @@ class LossConfig:
             (classes * labels of the class)), a list in the order of the classes, or a mapping from names to weights, 1
             for the others. Cross-entropy becomes the weighted mean; of binary cross-entropy the loss of a yes is
             multiplied.
-        balance_weight: weight of the network's own balance loss (LegoNet).
     """
 
     name: str = "cross_entropy"
@@ -27,13 +26,11 @@ class LossConfig:
     threshold: Optional[float] = None
     sum_classes: bool = False
     class_weights: Optional[Union[List[float], Dict[str, float], str]] = None
-    balance_weight: float = 0.0
 
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("loss.name", self.name, ("cross_entropy", "binary_cross_entropy"))
         share("loss.label_smoothing", self.label_smoothing)
-        not_negative(**{"loss.balance_weight": self.balance_weight})
         if self.threshold is not None:
             share("loss.threshold", self.threshold)
         if self.name == "cross_entropy" and (self.threshold is not None or self.sum_classes):

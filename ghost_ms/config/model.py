@@ -20,6 +20,8 @@ class ModelConfig:
             cells such as [conv_stem, blocks.0]. Their BatchNorms keep their statistics too; dropout and drop path in
             there go on.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
+        training: what the family's training needs beside the loss: of VanillaNet {activation_epochs: 100,
+            activation_schedule: linear or cosine}, of LegoNet {balance_weight: 1.0e-4}. (type: dict, default: {})
         edits: what is done to the built network, in that order, such as [{ghostify: {ratio: 2}}]; a checkpoint keeps
             them. Weights of model.pretrained go in before. (type: list, default: [])
     """
@@ -30,6 +32,7 @@ class ModelConfig:
     pretrained: Union[bool, str] = False
     freeze: Union[int, List[str]] = 0
     args: dict = dataclasses.field(default_factory=dict)
+    training: dict = dataclasses.field(default_factory=dict)
     edits: list = dataclasses.field(default_factory=list)
 
     def validate(self) -> None:
@@ -39,4 +42,5 @@ class ModelConfig:
             if value is not None:
                 at_least_one(**{f"model.{key}": value})
         self.args = require_plain(self.args, "model.args")
+        self.training = require_plain(self.training, "model.training")
         self.edits = require_plain(self.edits, "model.edits")

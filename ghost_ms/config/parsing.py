@@ -6,18 +6,19 @@ network's arguments are plain mappings, checked by `ModelConfig.validate` and `D
 import dataclasses
 import difflib
 import re
+import sys
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import yaml
 
-from ghost_ms.config.reading import REMOVED, merge, read_recipe
+from ghost_ms.config.reading import MOVED, REMOVED, merge, moved_note, read_recipe
 from ghost_ms.config.recipe import Config
 from ghost_ms.core.plain import parse_yaml, require_plain
 
 #: What a beginner types first, and the key that it means.
 SHORT = {"model": "model.name"}
 #: Keys whose values are mappings that a command line can fill one by one: --model.args.drop_rate 0.1
-MAPPINGS = ("model.args", "task.args", "distill.args")
+MAPPINGS = ("model.args", "model.training", "task.args", "distill.args")
 
 
 def build_parser(prog: str, description: str, sections: Optional[Sequence[str]] = None):
@@ -118,6 +119,9 @@ def _spelled_out(words: Sequence[str], parser) -> List[str]:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             name = name if name in known else name.replace("-", "_")
+            if name in MOVED:
+                print(moved_note(name), file=sys.stderr)
+                name = MOVED[name][0]
             word = f"--{SHORT.get(name, name)}{equals}{value}"
         result.append(word)
     return result

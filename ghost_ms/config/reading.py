@@ -1,6 +1,7 @@
 """Recipe files: their keys, those of their `base` included, before any type is looked at."""
 import dataclasses
 import os
+import sys
 from typing import Any, Dict, List
 
 from ghost_ms.config.checks import nearest
@@ -14,6 +15,25 @@ LONGEST_CHAIN = 20
 #: Keys that are gone, and what to do instead. A recipe that holds one switched off loads as ever.
 REMOVED = {"run.summary": "MindInsight, for which it wrote, is discontinued; run.tensorboard: true writes for "
                           "TensorBoard"}
+#: Keys that stand elsewhere now: where, and their old default, which says nothing.
+MOVED = {"train.activation_epochs": ("model.training.activation_epochs", 0.0),
+         "train.activation_schedule": ("model.training.activation_schedule", "linear"),
+         "loss.balance_weight": ("model.training.balance_weight", 0.0)}
+
+
+def moved_note(key: str) -> str:
+    """What to say of a key that stands elsewhere now."""
+    return f"note: {key} is {MOVED[key][0]} now, and is taken for it"
+
+
+def moved(flat: Dict[str, Any]) -> Dict[str, Any]:
+    """The keys of an earlier version's recipe, 'section.key' -> value, under their names of today."""
+    result = dict(flat)
+    for old, (new, default) in MOVED.items():
+        if result.pop(old, default) not in (default, None):
+            owner, _, name = new.rpartition(".")
+            result[owner] = {**result.get(owner, {}), name: flat[old]}
+    return result
 
 
 def read_recipe(path: str) -> Dict[str, Any]:
@@ -68,6 +88,7 @@ def _check_file(path: str) -> Dict[str, Any]:
     if not isinstance(recipe, dict):
         raise ValueError(f"{shown} is no recipe: it must hold sections such as 'model:' and 'data:'")
     sections = {section.name: section.default_factory for section in dataclasses.fields(Config)}
+    elsewhere: Dict[str, Any] = {}
     for name, keys in recipe.items():
         if name == "base":
             continue
@@ -78,14 +99,27 @@ def _check_file(path: str) -> Dict[str, Any]:
                              f"{printable(keys)[:100]}")
         known = [field.name for field in dataclasses.fields(sections[name])]
         _drop_removed(path, name, keys)
+        _drop_moved(name, keys, elsewhere)
         for key in keys:
             if key not in known:
                 raise ValueError(f"{shown}: unknown key '{name}.{printable(key)}'"
                                  f"{nearest(key, known, prefix=name + '.')}")
+    recipe = _merge(elsewhere, recipe)
     try:
         return require_plain(recipe, "it")
     except ValueError as error:
         raise ValueError(f"{shown}: {str(error).replace('it.', '', 1)}") from None
+
+
+def _drop_moved(section: str, keys: Dict[str, Any], elsewhere: Dict[str, Any]) -> None:
+    """Take the keys out that stand elsewhere now, and put them there."""
+    for old in [f"{section}.{key}" for key in keys if f"{section}.{key}" in MOVED]:
+        new, default = MOVED[old]
+        value = keys.pop(old.rpartition(".")[2])
+        if value not in (default, None):
+            print(moved_note(old), file=sys.stderr)
+            first, second, name = new.split(".")
+            elsewhere.setdefault(first, {}).setdefault(second, {})[name] = value
 
 
 def _drop_removed(path: str, section: str, keys: Dict[str, Any]) -> None:

@@ -62,8 +62,6 @@ class TrainConfig:
         epochs: passes over the training images.
         log_every: steps between two lines of a log that is no terminal.
         accumulate: steps whose gradients are averaged for one update.
-        activation_epochs: VanillaNet: epochs over which its inner activations become linear; 0 leaves them linear.
-        activation_schedule: their slope grows linear or as a cosine.
         on_nan: stop at a loss that is not finite, or skip its update.
         max_skipped: updates skipped in a row that still do not stop the run.
         restorable_masks: draw the masks of dropout and drop path from the step's number instead of a state inside the
@@ -86,8 +84,6 @@ class TrainConfig:
     epochs: int = 90
     log_every: int = 50
     accumulate: int = 1
-    activation_epochs: float = 0.0
-    activation_schedule: str = "linear"
     on_nan: str = "stop"
     max_skipped: int = 10
     restorable_masks: Optional[bool] = None
@@ -100,10 +96,9 @@ class TrainConfig:
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
         one_of("train.on_nan", self.on_nan, ("stop", "skip"))
-        one_of("train.activation_schedule", self.activation_schedule, ("linear", "cosine"))
         if self.resume is True or self.resume == "":
             raise ValueError("train.resume must be auto, off, or the path of a checkpoint or of a run's folder")
         at_least_one(**{f"train.{key}": getattr(self, key) for key in ("epochs", "log_every", "keep", "accumulate")})
         not_negative(**{f"train.{key}": getattr(self, key) for key in (
-            "activation_epochs", "max_skipped", "checkpoint_every", "early_stopping")})
+            "max_skipped", "checkpoint_every", "early_stopping")})
         duration("train.time_limit", self.time_limit)

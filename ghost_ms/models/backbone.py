@@ -1,5 +1,5 @@
 """The contract that every network of this package keeps."""
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -110,6 +110,31 @@ class Backbone(nn.Cell):
         stage of every parameter, by which `model.freeze` and `optimizer.layer_decay` go.
         """
         raise NotImplementedError
+
+    def begin_training(self, epochs: int, **options: Any) -> None:
+        """Hook: a training calls it once, before its step is built, with what the recipe says in `model.training`.
+
+        Args:
+            epochs: of the whole training.
+            options: of the family; none here.
+
+        Raises:
+            ValueError: an option that the family does not have, or that cannot be.
+        """
+        if options:
+            raise ValueError(f"model.training holds '{next(iter(options))}', but a {type(self).__name__} takes nothing "
+                             "there; leave it out")
+
+    def auxiliary_loss(self) -> Optional[Tensor]:
+        """Hook: a scalar that the training step adds to its loss; None where there is nothing to add."""
+        return None
+
+    def training_facts(self) -> Dict[str, float]:
+        """Hook: numbers that a training sets and no weight holds; they stand in metrics.csv and in checkpoints."""
+        return {}
+
+    def restore_facts(self, facts: Mapping[str, Any]) -> None:
+        """Hook: set what a checkpoint's metrics say of `training_facts`."""
 
     def on_epoch(self, epoch: int, epochs: int) -> None:
         """Hook: the training calls it at the start of every epoch, and of the rest of one that it resumes in.

@@ -169,7 +169,7 @@ class Task:
         """The loss of a recipe."""
         raise NotImplementedError
 
-    def training_figures(self, sums: Mapping[str, float], images: int) -> Dict[str, float]:
+    def training_figures(self, sums: Mapping[str, float], images: int, dataset: Dataset) -> Dict[str, float]:
         """Columns of metrics.csv from the sums of an epoch over so many images; their names begin with 'train_'."""
         return {}
 

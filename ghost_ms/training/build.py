@@ -1,5 +1,4 @@
 """From a recipe and a network to the compiled step."""
-import math
 from typing import Sequence
 
 import mindspore as ms
@@ -7,7 +6,6 @@ from mindspore import Parameter, Tensor, nn
 
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
-from ghost_ms.config import TrainConfig
 from ghost_ms.core.device import World
 from ghost_ms.surgery.replayable_dropout import make_restorable
 from ghost_ms.tasks.base import Criterion
@@ -35,8 +33,6 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
     Raises:
         ValueError, OSError: an option that this network, teacher or device does not allow.
     """
-    if config.loss.balance_weight and not hasattr(net, "balance_loss"):
-        raise ValueError(f"loss.balance_weight is set, but a {type(net).__name__} has no balance loss; set it to 0")
     features = config.distill.teacher is not None and config.distill.method == "features"
     if features and config.precision.level == "auto":
         raise ValueError("distill.method features does not go with precision.level auto, which casts whole networks "
@@ -60,33 +56,9 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
                                  distillation.extra_parameters() if distillation is not None else ())
     return TrainStep(
         net, criterion, optimizer, model=mixed(net, config.precision),
-        distillation=distillation, balance_weight=config.loss.balance_weight, scaler=create_scaler(config.precision),
+        distillation=distillation, scaler=create_scaler(config.precision),
         skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
         reduce=gradient_reducer(optimizer.parameters, world),
         clip=create_clip(config.optimizer, optimizer.parameters, classifier),
         ema=Ema(net, config.ema.decay, config.ema.warmup) if config.ema.decay else None, clock=clock,
         spec=description.preprocessing)
-
-
-def activation_slope(train: TrainConfig, epoch: int) -> float:
-    """Slope of VanillaNet's inner activations in an epoch, counted from 0 (arXiv 2305.12972, section 3.1, equation 1).
-
-    It grows from 0 to 1 over `activation_epochs`: linear, or as half a cosine.
-    """
-    share = min(epoch / train.activation_epochs, 1.0)
-    return share if train.activation_schedule == "linear" else (1 - math.cos(math.pi * share)) / 2
-
-
-def begin_activation(net: nn.Cell, train: TrainConfig) -> None:
-    """Make the slope a number that the step will read; before the step is built.
-
-    Raises:
-        ValueError: the network has no such activations, or the training ends before they are linear.
-    """
-    if not hasattr(net, "set_activation_slope"):
-        raise ValueError(f"train.activation_epochs is set, but a {type(net).__name__} has no activations to make "
-                         "linear; it is for VanillaNet")
-    if train.activation_epochs > train.epochs - 1:
-        raise ValueError(f"train.activation_epochs is {train.activation_epochs:g} and train.epochs {train.epochs}: at "
-                         "least one epoch must follow with linear activations, which alone can be merged")
-    net.set_activation_slope(0.0)

@@ -20,7 +20,7 @@ from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.loader import Shard, TrainingBatches, steps_per_epoch
 from ghost_ms.tasks.base import Task
 from ghost_ms.tasks.registry import create_task
-from ghost_ms.training.build import begin_activation, create_step
+from ghost_ms.training.build import create_step
 from ghost_ms.training.callbacks import Callback, of_recipe
 from ghost_ms.training.compile_cache import CompileCache, step_folder
 from ghost_ms.training.curves import write_course
@@ -165,8 +165,7 @@ def build(job: Job, found: Optional[ResumePoint]) -> Tuple[TrainStep, CompileCac
     criterion = job.task.criterion(config, job.train, description)
     cache = CompileCache(step_folder(config, description, rates, job.target, job.world, criterion.in_graph))
     net = description.build(config.model.pretrained if found is None else False)
-    if config.train.activation_epochs:
-        begin_activation(net, config.train)
+    net.begin_training(config.train.epochs, **config.model.training)
     step = create_step(net, config, rates, description, criterion, job.world, job.task.logits)
     if found is not None:
         load_state(step, found, job.world.rank)

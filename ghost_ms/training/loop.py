@@ -17,7 +17,6 @@ from ghost_ms.core.figures import EMA, HOLDS_EMA, RAW, Figures
 from ghost_ms.data.loader import Shard, TrainingBatches, evaluation_batches
 from ghost_ms.tasks.base import Evaluator, NotFinite, as_outputs
 from ghost_ms.training import memory
-from ghost_ms.training.build import activation_slope
 from ghost_ms.training.callbacks import Callback
 from ghost_ms.training.compile_cache import CompileCache
 from ghost_ms.training.curves import write_course
@@ -101,8 +100,6 @@ class Training:
         ended = self._finished()
         while self.progress.epoch < epochs and not ended:
             self.step.net.on_epoch(self.progress.epoch, epochs)
-            if self.config.train.activation_epochs:
-                self.step.net.set_activation_slope(activation_slope(self.config.train, self.progress.epoch))
             self._train()
             # Before anything else: whatever happens in the evaluation, no step is lost.
             self._save()
@@ -229,7 +226,7 @@ class Training:
         health, images = self.step.health(), self.steps * self._images_per_step()
         loss, *sums = sum_over_ranks([health.loss, *health.sums.values()], self.world)
         row = {"epoch": self.progress.epoch + 1, "train_loss": loss / self.world.size,
-               **self.task.training_figures(dict(zip(health.sums, sums)), images), "skipped": health.skipped,
+               **self.task.training_figures(dict(zip(health.sums, sums)), images, self.train), "skipped": health.skipped,
                "images_per_second": images / max(self.progress.seconds, 1e-9),
                "data_wait": 100 * self.progress.waited / max(self.progress.seconds, 1e-9)}
         start = time.perf_counter()
@@ -243,8 +240,7 @@ class Training:
         updates = (self.progress.epoch + 1) * self.steps / self.config.train.accumulate
         row["lr"] = self.rates[max(min(int(updates), len(self.rates)) - 1, 0)]
         row["seconds"], row["peak_mb"] = self.progress.seconds + time.perf_counter() - start, peak_memory()
-        if self.config.train.activation_epochs:
-            row["activation_slope"] = activation_slope(self.config.train, self.progress.epoch)
+        row.update(self.step.net.training_facts())
         # A rate of 3e-7 must not become 0.
         return {key: float(f"{value:.6g}") if key == "lr" else round(value, 6) for key, value in row.items()}
 
@@ -291,9 +287,7 @@ class Training:
         finally:
             state = whole_state(self.step, self.world)
             if self.world.is_main:
-                metrics = dict(self.progress.rows[-1]) if self.progress.rows else {}
-                if self.config.train.activation_epochs:
-                    metrics["activation_slope"] = float(self.step.net.activation_slope)
+                metrics = {**(self.progress.rows[-1] if self.progress.rows else {}), **self.step.net.training_facts()}
                 description = dataclasses.replace(self.description, metrics=metrics, **self.learned[RAW])
                 self.states.save(state, self.progress.steps(self.steps), description, self.progress.to_json())
 

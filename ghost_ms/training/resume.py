@@ -22,6 +22,7 @@ from ghost_ms.checkpoints.checkpoint import read_state
 from ghost_ms.checkpoints.manager import no_states_in, states_in
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
+from ghost_ms.config.reading import moved
 from ghost_ms.core import strict_json
 from ghost_ms.core.device import World
 from ghost_ms.core.text import printable
@@ -249,9 +250,9 @@ def check_unchanged(found: ResumePoint, config: Config, world: World, images: in
               f"{found.path})")
     if progress.ranks != world.size:
         raise ValueError(f"this training has {world.size} rank(s), but {was} {progress.ranks}; start as many")
-    defaults, now = flat(Config()), flat(config)
+    defaults, now, then = flat(Config()), flat(config), moved(progress.recipe)
     for key, value in now.items():
-        before = progress.recipe.get(key, defaults[key])
+        before = then.get(key, defaults[key])
         free = key in FREE or key.startswith("run.") and key not in ("run.seed", "run.mode")
         if not free and value != before:
             raise ValueError(f"{key} is {value}, but {was} {before}{remedy}")

@@ -59,7 +59,6 @@ class TrainStep(nn.Cell):
         optimizer: holds the parameters that are trained.
         model: the cell to call instead of `net`, such as its form in mixed precision.
         distillation: adds the loss of a teacher.
-        balance_weight: weight of `net.balance_loss()`.
         scaler: of the loss; updates whose gradients overflow are left out, and counted.
         skip_nonfinite: leave out updates whose gradients are not finite even without a scaler.
         accumulate: steps whose gradients are averaged for one update.
@@ -74,7 +73,7 @@ class TrainStep(nn.Cell):
     """
 
     def __init__(self, net: nn.Cell, criterion: Criterion, optimizer: nn.Optimizer, *, model: Optional[nn.Cell] = None,
-                 distillation: Optional[Distillation] = None, balance_weight: float = 0.0,
+                 distillation: Optional[Distillation] = None,
                  scaler: Optional[amp.LossScaler] = None, skip_nonfinite: bool = False, accumulate: int = 1,
                  reduce: Optional[nn.Cell] = None, clip: Optional[nn.Cell] = None, ema: Optional[Ema] = None,
                  clock: Optional[Parameter] = None, spec: Optional[Preprocessing] = None):
@@ -82,7 +81,9 @@ class TrainStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.net, self.criterion, self.optimizer = net, criterion, optimizer
         self.model = net if model is None else model
-        self.distillation, self.balance_weight = distillation, balance_weight
+        self.distillation = distillation
+        # Any cell can be trained; hooks are a Backbone's.
+        self.has_auxiliary = hasattr(net, "auxiliary_loss")
         # MindSpore 2.8 cannot differentiate in a graph that holds one loaded from a file: that teacher runs before it.
         self.teacher_apart = distillation is not None and distillation.teacher.apart
         self.takes_features = distillation is not None and distillation.method == "features"
@@ -119,7 +120,7 @@ class TrainStep(nn.Cell):
         """Every parameter that the next step depends on, by name, and no constant such as the teacher's weights.
 
         Weights and statistics, moments and `global_step` of the optimizer, running means, accumulated gradients,
-        loss scale and counters. What is set from outside (the activation slope of VanillaNet) is not among them.
+        loss scale and counters. What is set from outside (`Backbone.training_facts`) is not among them.
         """
         parameters = list(self.get_parameters())
         if self.scaler is not None:
@@ -156,8 +157,10 @@ class TrainStep(nn.Cell):
         loss, sums = self.criterion(raw, *targets)
         if self.distillation is not None:
             loss = self.distillation(teacher_targets, raw, features, loss)
-        if self.balance_weight > 0:
-            loss = loss + self.balance_weight * self.net.balance_loss()
+        if self.has_auxiliary:
+            auxiliary = self.net.auxiliary_loss()
+            if auxiliary is not None:
+                loss = loss + auxiliary
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         return scaled, ops.stop_gradient(loss), sums
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from ghost_ms.analysis.data import show, stats
+from ghost_ms.tasks.classification.words import caption
 from ghost_ms.cli import main
 from ghost_ms.config import AugmentConfig, Config, DataConfig
 
@@ -136,10 +137,10 @@ def test_what_the_network_sees(config, erase):
 
 def test_mixed_labels_and_sets_have_their_shares():
     classes, mixed = ["cat", "dog", "x" * 50], np.array([0.7, 0.3, 0.0], np.float32)
-    assert show._label(np.int32(1), classes) == "dog"
-    assert show._label(mixed * 0.9 + 0.1 / 3, classes, 0.1) == "cat 70 %\ndog 30 %"
-    assert show._label(np.array([1, 0, 1], np.uint8), classes) == "cat, " + "x" * 22 + "…"
-    assert show._label(np.array([0, 0, 0], np.uint8), classes) == "no label"
+    assert caption(np.int32(1), classes) == "dog"
+    assert caption(mixed * 0.9 + 0.1 / 3, classes, 0.1) == "cat 70 %\ndog 30 %"
+    assert caption(np.array([1, 0, 1], np.uint8), classes) == "cat, " + "x" * 22 + "…"
+    assert caption(np.array([0, 0, 0], np.uint8), classes) == "no label"
 
 
 def test_show_writes_a_picture(root, capsys, tmp_path):

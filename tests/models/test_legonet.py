@@ -10,7 +10,7 @@ from mindspore import ops
 from ghost_ms import create_model, model_card
 from ghost_ms.checkpoints.checkpoint import read_checkpoint
 from ghost_ms.checkpoints.manager import states_in
-from ghost_ms.config import (Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig, RunConfig,
+from ghost_ms.config import (Config, DataConfig, ModelConfig, OptimizerConfig, RunConfig,
                              TrainConfig)
 from ghost_ms.models import registry
 from ghost_ms.models.backbones import legonet
@@ -115,7 +115,7 @@ def test_a_number_of_epochs_that_is_none_is_refused(wrong):
 def _recipe(folder, resume="off", **kwargs):
     """Three epochs of five steps; momentum and decay would go on moving the tables."""
     return Config(
-        model=ModelConfig("small_lego", args={"choice_epochs": 1}), loss=LossConfig(balance_weight=1e-3),
+        model=ModelConfig("small_lego", args={"choice_epochs": 1}, training={"balance_weight": 1e-3}),
         data=DataConfig("synthetic", batch_size=8, eval_batch_size=16, input_size=(16, 16), synthetic_size=40,
                         synthetic_classes=4, workers=1, crop_ratio=1.0),
         optimizer=OptimizerConfig("sgd", lr=0.05, weight_decay=5e-4, decay_norms_and_biases=True),

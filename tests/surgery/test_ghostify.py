@@ -5,8 +5,8 @@ import pytest
 from mindspore import nn
 
 from ghost_ms import create_model
-from ghost_ms.layers import GhostConv2d, conv2d
-from ghost_ms.surgery import ghostify
+from ghost_ms.layers import conv2d
+from ghost_ms.surgery.ghostify import GhostConv2d, ghostify
 
 
 class Bottleneck(nn.Cell):

@@ -120,7 +120,7 @@ class Regression(Task):
     def criterion(self, config, dataset, spec):
         return SquaredError()
 
-    def training_figures(self, sums, images):
+    def training_figures(self, sums, images, dataset):
         return {"train_error": sums["absolute"] / images}
 
     def evaluator(self, spec, dataset, name):

@@ -10,7 +10,9 @@ from ghost_ms.checkpoints.manager import states_in
 from ghost_ms.cli import main
 from ghost_ms.config import TrainConfig
 from ghost_ms.config.checks import duration
-from ghost_ms.training import callbacks, curves, loop
+from ghost_ms.core.figures import LABELS
+from ghost_ms.tasks.classification.evaluate import TopEvaluator
+from ghost_ms.training import callbacks, curves
 from ghost_ms.training.callbacks import Callback, EarlyStopping
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped
@@ -147,7 +149,7 @@ def test_a_time_limit_saves_and_ends_well(tmp_path, monkeypatch, capsys):
 def _scripted(monkeypatch, accuracies):
     """Evaluations give these accuracies, one an epoch."""
     figures = iter(accuracies)
-    monkeypatch.setattr(loop, "evaluate", lambda *_: dict(loss=1.0, top1=next(figures), top5=100.0))
+    monkeypatch.setattr(TopEvaluator, "compute", lambda *_: dict(loss=1.0, top1=next(figures), top5=100.0))
 
 
 def test_early_stopping(tmp_path, monkeypatch, capsys):
@@ -180,7 +182,7 @@ def test_early_stopping_waits_for_linear_activations():
     for epoch, slope in enumerate(slopes, 1):
         training.progress.rows.append({"epoch": epoch, "test_top1": 90.0 - epoch, "test_loss": 1.0,
                                        "activation_slope": slope})
-        EarlyStopping(2).on_epoch(training, {})
+        EarlyStopping(2, LABELS).on_epoch(training, {})
         assert bool(training.finished) == (epoch == 7)
 
 

@@ -50,7 +50,7 @@ def _rewrite(path, change=None, arrays=None, **texts):
     (lambda v: v.update(metrics=[1]), "no proper metrics"),
     (lambda v: v.update(metrics={"a": "1"}), "'a', which is no"),
     (lambda v: v.update(metrics={"a": True}), "which is no number"),
-    (lambda v: v.update(edits=[]), "holds 'edits', which this version does not know"),
+    (lambda v: v.update(exits=[]), "holds 'exits', which this version does not know"),
     (lambda v: v.update({"\x1b[2J": 1}), r"\\x1b\[2J"),
     (lambda v: v["args"].update(x=math.nan), "a number that is not finite"),
     (lambda v: v["args"].update(x=[1] * 2000), "more than 1000 values"),

@@ -11,7 +11,7 @@ from ghost_ms.checkpoints.checkpoint import save_checkpoint
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.models import list_models, model_card
 from ghost_ms.tasks.classification.loss import LabelCriterion, create_loss
-from ghost_ms.training.build import begin_activation, create_step
+from ghost_ms.training.build import create_step
 from ghost_ms.training.schedule import learning_rates, scaled
 from tests.training.test_fit import preprocessing_of_size
 
@@ -45,8 +45,7 @@ def _step(recipe, size, teacher=None):
     description = ModelSpec(recipe.model.name, args, [], preprocessing_of_size(size))
     ms.set_seed(1)
     net = description.build()
-    if recipe.train.activation_epochs:
-        begin_activation(net, recipe.train)
+    net.begin_training(recipe.train.epochs, **recipe.model.training)
     criterion = LabelCriterion(create_loss(recipe.loss))
     return net, create_step(net, recipe, [0.001] * 4, description, criterion).set_train()
 
@@ -80,7 +79,8 @@ def test_the_base_recipes_hold_the_published_settings():
     assert (cmt.train.epochs, cmt.ema.decay, cmt.optimizer.weight_decay) == (410, 0.9998, 0.04)
     assert snn.optimizer.lr * snn.optimizer.group_lr["lif"] == pytest.approx(1e-4) and snn.optimizer.clip_norm == 5
     vanilla, ghost = _load("vanillanet_6"), _load("ghostnetv2_130")
-    assert (vanilla.optimizer.lr, vanilla.optimizer.layer_decay, vanilla.train.activation_epochs) == (4.8e-3, 0.8, 100)
+    assert (vanilla.optimizer.lr, vanilla.optimizer.layer_decay) == (4.8e-3, 0.8)
+    assert vanilla.model.training == {"activation_epochs": 100}
     assert (ghost.schedule.decay_epochs, ghost.schedule.decay_rate, ghost.schedule.noise) == (2.4, 0.973, [0.42, 0.9])
     assert _load("ghostnetv3_100").distill.teacher == "cmt_s"
 

@@ -172,7 +172,7 @@ def test_the_accuracy_that_is_told_is_that_of_what_best_holds(tmp_path, monkeypa
     """Weights of 20 % and running means of 32.5 % (as for a decay that is slow to follow), or the other way round."""
     figures = iter([dict(loss=9.0, top1=20.0, top5=90.0), dict(loss=1.0, top1=32.5, top5=95.0),
                     dict(loss=2.0, top1=32.5, top5=94.0), dict(loss=3.0, top1=30.0, top5=93.0)])
-    monkeypatch.setattr(loop, "evaluate", lambda *_: next(figures))
+    monkeypatch.setattr(TopEvaluator, "compute", lambda *_: next(figures))
     recipe = _recipe(tmp_path / "run")
     recipe.save(str(tmp_path / "recipe.yaml"))
     assert main(["train", "--config", str(tmp_path / "recipe.yaml")]) == 0
@@ -206,13 +206,12 @@ def test_weights_go_on_moving_after_their_means_were_in_their_place(tmp_path):
 
 def test_a_signal_in_an_evaluation_says_where_the_state_is(tmp_path, monkeypatch):
     """Also where the run goes on from another folder's state whose evaluation was missing."""
-    def interrupted(net, batches, advance, *_):
+    def interrupted(*_):
         os.kill(os.getpid(), signal.SIGTERM)
-        advance(1)
 
     for folder, resume in ((tmp_path / "a", "off"), (tmp_path / "b", str(tmp_path / "a"))):
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "evaluate", interrupted)
+            patch.setattr(TopEvaluator, "update", interrupted)
             with pytest.raises(loop.Stopped, match=f"at step 5 of epoch 1: saved in '{folder}/checkpoints/last.ckpt'"):
                 fit(_recipe(folder, resume=resume))
         assert list(states_in(str(folder / "checkpoints"))) == [5]

@@ -15,8 +15,8 @@ from ghost_ms.deploy.export import export_mindir
 from ghost_ms.layers.drop import DropPath
 from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.surgery.replayable_dropout import StepDropout, make_restorable
+from ghost_ms.models.backbones.vanillanet import slope_of
 from ghost_ms.tasks.registry import create_task
-from ghost_ms.training.build import activation_slope
 from ghost_ms.training.fit import describe, fit
 from ghost_ms.training.precision import mixed, synchronize_batch_norm
 from tests.tiny import Tiny, registered
@@ -29,9 +29,9 @@ def tiny_models():
 
 
 def _recipe(folder, model="tiny", epochs=2, mode="graph", **sections):
-    args = sections.pop("args", {})
+    args, training = sections.pop("args", {}), sections.pop("training", {})
     return Config(
-        model=ModelConfig(model, args=args),
+        model=ModelConfig(model, args=args, training=training),
         data=DataConfig("synthetic", batch_size=8, eval_batch_size=16, input_size=(16, 16), synthetic_size=32,
                         synthetic_classes=4, workers=1, crop_ratio=1.0),
         train=TrainConfig(**{"epochs": epochs, **sections.pop("train", {})}),
@@ -95,19 +95,19 @@ def test_an_exported_teacher_teaches_as_its_checkpoint(tmp_path):
 
 
 def test_the_activations_become_linear(tmp_path):
-    best = fit(_recipe(tmp_path, "tiny_vanilla", epochs=4, train=dict(activation_epochs=2),
+    best = fit(_recipe(tmp_path, "tiny_vanilla", epochs=4, training=dict(activation_epochs=2),
                        optimizer=OptimizerConfig("adamw", lr=1e-3)))
     rows = list(csv.DictReader(open(tmp_path / "metrics.csv")))
     assert [float(row["activation_slope"]) for row in rows] == [0, 0.5, 1, 1]
     assert best["epoch"] >= 3
     net, _ = restore(str(tmp_path / "checkpoints" / "best.ckpt"))
     net.reparameterize()
-    assert activation_slope(TrainConfig(activation_epochs=4, activation_schedule="cosine"), 1) == pytest.approx(
+    assert slope_of(1, 4, "cosine") == pytest.approx(
         (1 - np.cos(np.pi / 4)) / 2)
     with pytest.raises(ValueError, match="at least one epoch must follow"):
-        fit(_recipe(tmp_path, "tiny_vanilla", epochs=2, train=dict(activation_epochs=2)))
-    with pytest.raises(ValueError, match="a Tiny has no activations"):
-        fit(_recipe(tmp_path, train=dict(activation_epochs=1)))
+        fit(_recipe(tmp_path, "tiny_vanilla", epochs=2, training=dict(activation_epochs=2)))
+    with pytest.raises(ValueError, match="a Tiny takes nothing there"):
+        fit(_recipe(tmp_path, training=dict(activation_epochs=1)))
 
 
 def test_a_diverging_run_stops_before_its_checkpoint(tmp_path):

@@ -34,7 +34,7 @@ class Killed(BaseException):
     """Takes the place of SIGKILL; no handler of the program catches it."""
 
 
-def _recipe(folder, resume="off", model="tiny", mode="graph", **changes):
+def _recipe(folder, resume="off", model="tiny", mode="graph", training=None, **changes):
     """Everything that has a state: five steps an epoch, three of them an update, three epochs."""
     sections = dict(
         augment=AugmentConfig(crop_padding=2, random_erasing=0.5, mixup=0.4),
@@ -47,7 +47,8 @@ def _recipe(folder, resume="off", model="tiny", mode="graph", **changes):
         sections[section] = dataclasses.replace(sections[section], **{name: value})
     sections["train"] = dataclasses.replace(sections["train"], resume=resume)
     return Config(
-        model=ModelConfig(model, args=dict(drop_rate=0.3, **(dict(drop_path_rate=0.3) if model == "tiny" else {}))),
+        model=ModelConfig(model, args=dict(drop_rate=0.3, **(dict(drop_path_rate=0.3) if model == "tiny" else {})),
+                          training=training or {}),
         data=DataConfig("synthetic", batch_size=8, eval_batch_size=16, input_size=(16, 16), synthetic_size=40,
                         synthetic_classes=4, workers=1, crop_ratio=1.0),
         run=RunConfig(dir=str(folder), device="CPU", mode=mode), **sections)
@@ -138,7 +139,7 @@ def test_a_kill_in_graph_mode(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_activation_slope_follows_the_epoch(tmp_path, monkeypatch):
     def recipe(*args):
-        return _plain(*args, model="tiny_vanilla", train__epochs=3, train__activation_epochs=2)
+        return _plain(*args, model="tiny_vanilla", train__epochs=3, training={"activation_epochs": 2})
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     fit(recipe(whole))

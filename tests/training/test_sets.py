@@ -14,7 +14,7 @@ from ghost_ms.cli import main
 from ghost_ms.core.figures import LABELS
 from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.tasks.classification.multilabel import probabilities, score
-from ghost_ms.tasks.predict import Predictor, as_table
+from ghost_ms.tasks.predict import Predictor
 from tests.tiny import registered
 
 #: Which channels of an image are bright is what its labels say.
@@ -149,7 +149,8 @@ def test_infer_names_every_label_above_its_threshold(run, root, exported, capsys
              for results in (found, of_file, measured)]
     assert names[0] == names[1] == names[2] and max(map(len, names[0])) > 1
     shown = Predictor(lambda images: np.full((len(images), 3), -9.0), sidecar)(words[0], 5)
-    assert shown["predictions"] == [] and as_table([shown]) == f"{words[0]}\n  no class reaches its threshold"
+    assert shown["predictions"] == []
+    assert Predictor(None, sidecar).as_table([shown]) == f"{words[0]}\n  no class reaches its threshold"
     with pytest.raises(ValueError, match="gives outputs that are no finite numbers"):
         Predictor(lambda images: np.full((len(images), 3), np.nan), sidecar)(words[0], 5)
     with pytest.raises(ValueError, match="outputs of the shape .2,., and 3 classes are named"):
@@ -220,7 +221,7 @@ def test_runs_and_report_tell_the_mean_average_precision(run, tmp_path, capsys):
     assert f"<b>{best['map']:.2f} %</b><span>mean average precision, test split" in page
     assert "top-1 accuracy" not in page
     assert "Mean average precision (%)" in page
-    assert "several labels, so that there is no confusion matrix; of its best checkpoint: mean average pr" in page
+    assert "does not have one label, so that there is no confusion matrix; of its best checkpoint: mean average pr" in page
 
 
 def test_figures_by_hand():

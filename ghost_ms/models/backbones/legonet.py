@@ -6,7 +6,7 @@ so gradients need no copying; the balance rule is a loss whose gradient it is; t
 global mean, which is the same at 32 pixels, so that other sizes work; `reparameterize()` gives the sparse form.
 """
 import itertools
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
@@ -36,6 +36,8 @@ class LegoVgg(VggBackbone):
     """
 
     classifier_cells = ("classifier",)
+    #: Of `balance_loss` in the loss of a training.
+    balance_weight = 0.0
 
     def __init__(self, num_classes: int = 10, in_channels: int = 3, drop_rate: float = 0.0,
                  drop_path_rate: float = 0.0, splits: int = 2, lego_ratio: float = 0.5,
@@ -63,8 +65,26 @@ class LegoVgg(VggBackbone):
     def reset_classifier(self, num_classes: int) -> None:
         self.classifier = nn.Dense(self.num_features, num_classes)
 
+    def begin_training(self, epochs: int, balance_weight: float = 0.0, **options: Any) -> None:
+        """Add `balance_loss` to the loss.
+
+        Args:
+            epochs: of the whole training.
+            balance_weight: its weight (1e-4 in the released recipe).
+
+        Raises:
+            ValueError: the weight is no number from 0 on.
+        """
+        super().begin_training(epochs, **options)
+        if not isinstance(balance_weight, (int, float)) or isinstance(balance_weight, bool) or balance_weight < 0:
+            raise ValueError(f"model.training.balance_weight is {balance_weight!r}; it is a number from 0 on")
+        self.balance_weight = float(balance_weight)
+
+    def auxiliary_loss(self) -> Optional[Tensor]:
+        return self.balance_weight * self.balance_loss() if self.balance_weight else None
+
     def balance_loss(self) -> Tensor:
-        """Scalar that a training step adds to its loss, times 1e-4 in the released recipe: even use of the filters."""
+        """A scalar that is least where all filters are used alike."""
         total = 0.0
         for layer in self.features:
             if isinstance(layer, LegoConv2d):

@@ -7,7 +7,8 @@ Differences: the slope can change without a new graph, the adaptive pools halve 
 are the published 38, 19 and 10), and `drop_path_rate` is accepted but has nothing to act on: no layer has a shortcut.
 """
 import itertools
-from typing import Tuple
+import math
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
@@ -49,6 +50,13 @@ class SeriesActivation(nn.Cell):
         if isinstance(self.bn, nn.BatchNorm2d):
             self.conv, self.bn = fuse_branches([Branch(self.conv, self.bn)]), nn.Identity()
         return self
+
+
+def slope_of(epoch: int, epochs: float, schedule: str) -> float:
+    """Slope in an epoch, counted from 0, of activations that become linear (section 3.1, equation 1): it grows from 0
+    to 1 over `epochs`, linear, or as half a cosine."""
+    share = min(epoch / epochs, 1.0)
+    return share if schedule == "linear" else (1 - math.cos(math.pi * share)) / 2
 
 
 class DeepConv(nn.Cell):
@@ -139,6 +147,8 @@ class VanillaNet(Backbone):
                              f"strides {tuple(strides)}, those of the stages")
         del drop_path_rate
         self._fused, self._slope = deploy, None
+        #: (epochs, schedule) over which a training makes the activations linear.
+        self._ramp: Optional[Tuple[float, str]] = None
         stride, padding = (3, 1) if adaptive else (4, 0)
         self.stem = nn.SequentialCell(self._conv(in_channels, dims[0], dims[0], 4, stride, padding),
                                       SeriesActivation(dims[0], deploy))
@@ -202,6 +212,44 @@ class VanillaNet(Backbone):
         self._initialise(self.cls[2])
         self._share_slope()
         self.rename_parameters()
+
+    def begin_training(self, epochs: int, activation_epochs: float = 0.0, activation_schedule: str = "linear",
+                       **options: Any) -> None:
+        """Let the activations between the convolution pairs become linear (section 3.1, equation 1).
+
+        Args:
+            epochs: of the whole training.
+            activation_epochs: over which their slope grows from 0 to 1; 0 leaves them linear.
+            activation_schedule: it grows linear, or as half a cosine.
+
+        Raises:
+            ValueError: a schedule that does not exist, or no epoch is left for linear activations.
+        """
+        super().begin_training(epochs, **options)
+        if activation_schedule not in ("linear", "cosine"):
+            raise ValueError(f"model.training.activation_schedule is {activation_schedule!r}; known are linear, cosine")
+        if not isinstance(activation_epochs, (int, float)) or isinstance(activation_epochs, bool) or \
+                activation_epochs < 0:
+            raise ValueError(f"model.training.activation_epochs is {activation_epochs!r}; it is a number of epochs, "
+                             "from 0 on")
+        if activation_epochs > epochs - 1:
+            raise ValueError(f"model.training.activation_epochs is {activation_epochs:g} and train.epochs {epochs}: at "
+                             "least one epoch must follow with linear activations, which alone can be merged")
+        if activation_epochs:
+            self._ramp = activation_epochs, activation_schedule
+            self.set_activation_slope(0.0)
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        if self._ramp is not None:
+            self.set_activation_slope(slope_of(epoch, *self._ramp))
+
+    def training_facts(self) -> Dict[str, float]:
+        return {} if self._ramp is None else {"activation_slope": self.activation_slope}
+
+    def restore_facts(self, facts: Mapping[str, Any]) -> None:
+        slope = facts.get("activation_slope")
+        if slope is not None and slope != 1:
+            self.set_activation_slope(slope)
 
     @property
     def activation_slope(self) -> float:

@@ -72,8 +72,8 @@ class Classification(Task):
         return LabelCriterion(create_loss(config.loss, weights),
                               [dataset.multi_label, None if weights is None else weights.tolist()])
 
-    def training_figures(self, sums: Mapping[str, float], images: int) -> Dict[str, float]:
-        return {"train_top1": 100 * sums["correct"] / images}
+    def training_figures(self, sums: Mapping[str, float], images: int, dataset: Dataset) -> Dict[str, float]:
+        return {} if dataset.multi_label else {"train_top1": 100 * sums["correct"] / images}
 
     def evaluator(self, spec: ModelSpec, dataset: Dataset,
                   name: Callable[[int], str]) -> Union[TopEvaluator, SetEvaluator]:
