@@ -225,8 +225,9 @@ class Training:
         """Metrics of the epoch whose steps are done."""
         health, images = self.step.health(), self.steps * self._images_per_step()
         loss, *sums = sum_over_ranks([health.loss, *health.sums.values()], self.world)
-        row = {"epoch": self.progress.epoch + 1, "train_loss": loss / self.world.size,
-               **self.task.training_figures(dict(zip(health.sums, sums)), images, self.train), "skipped": health.skipped,
+        figures = self.task.training_figures(dict(zip(health.sums, sums)), images, self.train)
+        row = {"epoch": self.progress.epoch + 1, "train_loss": loss / self.world.size, **figures,
+               "skipped": health.skipped,
                "images_per_second": images / max(self.progress.seconds, 1e-9),
                "data_wait": 100 * self.progress.waited / max(self.progress.seconds, 1e-9)}
         start = time.perf_counter()

@@ -54,6 +54,6 @@ def judge_run(folder: str, count: int) -> Tuple[Any, List[Mistake]]:
     path = os.path.join(folder, "config.yaml")
     found = of_checkpoint(os.path.join(folder, "checkpoints", "best.ckpt"), Wish(recipe, file=path, beside=True))
     if not found.judgement.confusable:
-        raise ValueError("an image of this run's data does not have one label, so that there is no confusion matrix; of "
-                         f"its best checkpoint: {found.judgement.headline()}")
+        raise ValueError("an image of this run's data does not have one label, so that there is no confusion matrix; "
+                         f"of its best checkpoint: {found.judgement.headline()}")
     return found.judgement, mistakes_of(found.judgement, found.source, count, found.preprocessing.orient)
