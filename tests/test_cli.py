@@ -124,10 +124,10 @@ def test_models(capsys):
 def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys, monkeypatch):
     for name in ("tiny", "tiny_vanilla"):
         monkeypatch.delitem(registry._CARDS, name)
-    copy = tmp_path / "README.md"
-    copy.write_text((ROOT / "README.md").read_text())
+    copy = tmp_path / "models.md"
+    copy.write_text((ROOT / "docs" / "models.md").read_text())
     assert main(["models", "--update", str(copy)]) == 0
-    assert copy.read_text() == (ROOT / "README.md").read_text(), "run `ghost-ms models --update README.md`"
+    assert copy.read_text() == (ROOT / "docs" / "models.md").read_text(), "run `ghost-ms models --update docs/models.md`"
     (tmp_path / "bare.md").write_text("no marks")
     _fails(capsys, ["models", "--update", tmp_path / "bare.md"], "has no pair of marks")
 
@@ -142,7 +142,7 @@ def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys, monkeypa
     (["train", "--config", "x.yaml"], ("no recipe 'x.yaml' in /", "are named like ghostnet_100_imagenet")),
     (["train"], ("data.root is not set", "configs/quickstart.yaml needs none")),
     (["eval"], ("no checkpoint 'runs/default/checkpoints/best.ckpt'", "--ckpt")),
-    (["models", "--update", "/nowhere/README.md"], ("cannot open '/nowhere/README.md': No such file",)),
+    (["models", "--update", "/nowhere/models.md"], ("cannot open '/nowhere/models.md': No such file",)),
     (["export", "--ckpt", str(ROOT / "README.md")], ("ends neither in .ckpt nor", "ghost-ms weights convert")),
     (["models", "nothing*"], ("no model matches 'nothing*'",)),
     (["train", "--data.root", "/nowhere"], ("no data folder '/nowhere'",)),

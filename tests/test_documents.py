@@ -17,8 +17,9 @@ from ghost_ms import list_models, model_card
 from ghost_ms import config as recipes
 from ghost_ms.analysis.measure.complexity import count_layers, total
 from ghost_ms.cli import COMMANDS
+from ghost_ms.core.tables import as_markdown
 from ghost_ms.factory import create_model
-from ghost_ms.models import registry
+from ghost_ms.models import registry, table
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted(path for path in ROOT.rglob("*.md")
@@ -119,6 +120,14 @@ def test_the_recipe_of_the_guide_loads(tmp_path):
     path.write_text(text)
     recipe = recipes.load(str(path))
     assert (recipe.train.epochs, recipe.optimizer.lr, recipe.augment.random_erasing) == (300, 0.4, 0.2)
+
+
+def test_the_networks_to_pick_from_are_as_their_cards():
+    for page in ("README.md", "README_CN.md"):
+        lines = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if re.match(r"\| \w+_\w+ \|", line)]
+        names = [line.split("|")[1].strip() for line in lines]
+        assert len(names) == 10
+        assert as_markdown(table.rows(names, table.MARKDOWN_COLUMNS)).splitlines()[2:] == lines
 
 
 def test_counts_and_versions():

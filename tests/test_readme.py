@@ -131,7 +131,8 @@ def test_fine_tuning_by_options_and_by_a_recipe_is_the_same(tmp_path, monkeypatc
 
 def test_options_in_the_text_exist():
     """Those between backquotes: each is in the help of a command."""
-    options = {code.split()[0] for code in inline_code(prose(README)) if code.startswith("--")}
+    pages = [README, ROOT / "docs" / "recipes.md"]
+    options = {code.split()[0] for page in pages for code in inline_code(prose(page)) if code.startswith("--")}
     helps = io.StringIO()
     for words in (*([name] for name in COMMANDS), ["weights", "convert"], ["lite", "convert"]):
         with contextlib.redirect_stdout(helps), pytest.raises(SystemExit):

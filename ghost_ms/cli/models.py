@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     form.add_argument("--csv", action="store_true", help="print every figure in full")
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
     form.add_argument("--update", metavar="FILE",
-                      help="put that table between the marks of a file, such as README.md")
+                      help="put that table between the marks of a file, such as docs/models.md")
     options = parser.parse_args(argv)
     names = table.arrange(matching(options.pattern), options.sort, options.family)
     if options.csv:

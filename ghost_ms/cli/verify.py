@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="models at the same time (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="cores of each (default 1)")
     parser.add_argument("--update", metavar="FILE", help="put the table between the marks <!-- formats --> and "
-                                                         "<!-- /formats --> of a file, such as README.md")
+                                                         "<!-- /formats --> of a file, such as docs/formats.md")
     options = parser.parse_args(argv)
     for key in ("jobs", "threads"):
         if getattr(options, key) < 1:
