@@ -127,7 +127,8 @@ def test_the_table_of_the_readme_is_the_generated_one(tmp_path, capsys, monkeypa
     copy = tmp_path / "models.md"
     copy.write_text((ROOT / "docs" / "models.md").read_text())
     assert main(["models", "--update", str(copy)]) == 0
-    assert copy.read_text() == (ROOT / "docs" / "models.md").read_text(), "run `ghost-ms models --update docs/models.md`"
+    page = (ROOT / "docs" / "models.md").read_text()
+    assert copy.read_text() == page, "run `ghost-ms models --update docs/models.md`"
     (tmp_path / "bare.md").write_text("no marks")
     _fails(capsys, ["models", "--update", tmp_path / "bare.md"], "has no pair of marks")
 
