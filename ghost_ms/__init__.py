@@ -5,12 +5,16 @@ Importing the package is quick and silent: MindSpore itself is loaded on the fir
 from ghost_ms.core import import_order
 
 __version__ = "0.1.0"
-__all__ = ["create_model", "list_models", "model_card"]
+__all__ = ["create_model", "list_models", "load", "model_card"]
 
 import_order.guard()
 
 
 def __getattr__(name):
+    if name == "load":
+        from ghost_ms.tasks.predict import load
+
+        return load
     if name in __all__:
         from ghost_ms import factory, models
 

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from typing import List, Optional
 
+from ghost_ms.core import plugins
 from ghost_ms.core.text import printable
 
 #: Every command is the module of its name (_ for -) beside this one: its docstring is the help, its `main` takes the
@@ -33,6 +34,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     debug = "--debug" in argv or bool(os.environ.get("GHOST_MS_TRACEBACK"))
     argv = [word for word in argv if word != "--debug"]
     try:
+        argv = _plugins_apart(argv)
         code = _run(argv)
         sys.stdout.flush()
         if code == 0 and os.environ.get("GHOST_MS_DONE"):
@@ -65,7 +67,24 @@ def _run(argv: List[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         raise ValueError(f"there is no command '{argv[0]}'{_nearest(argv[0])}")
+    if not {"-h", "--help"} & set(argv[1:]):
+        plugins.load()
     return _module(argv[0]).main(argv[1:])
+
+
+def _plugins_apart(argv: List[str]) -> List[str]:
+    """The words without `--import PACKAGE`, which may stand anywhere; its packages are remembered."""
+    others: List[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--import" or word.startswith("--import="):
+            name = word.partition("=")[2] or next(words, None)
+            if not name:
+                raise ValueError("--import takes the name of a package")
+            plugins.add(name.split(","))
+        else:
+            others.append(word)
+    return others
 
 
 def _module(command: str):
@@ -76,8 +95,8 @@ def _show_commands() -> None:
     width = max(map(len, COMMANDS))
     print("usage: ghost-ms COMMAND [options]\n\nEfficient backbones for MindSpore.\n\ncommands:")
     print("\n".join(f"  {name:{width}}  {_module(name).__doc__.strip()}" for name in COMMANDS))
-    print("\n`ghost-ms COMMAND --help` shows a command's options; --debug, with any command, shows where an error "
-          "comes from.")
+    print("\n`ghost-ms COMMAND --help` shows a command's options. With any command, --import PACKAGE makes networks, "
+          "tasks\nand data sets of a package of your own known, and --debug shows where an error comes from.")
 
 
 def _nearest(word: str) -> str:

@@ -1,10 +1,13 @@
 """The section `data`: the images and how they are brought to the network."""
 import dataclasses
-from typing import List, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
 from ghost_ms.config.checks import Size, at_least_one, height_and_width, one_of, share
+from ghost_ms.core.plugins import HINT
 
 DATASETS = ("image_folder", "label_file", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
+#: Those of packages of users, which `data.datasets.register` adds.
+REGISTERED: Dict[str, Any] = {}
 
 
 @dataclasses.dataclass
@@ -73,7 +76,9 @@ class DataConfig:
 
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
-        one_of("data.dataset", self.dataset, DATASETS)
+        if self.dataset not in (*DATASETS, *REGISTERED):
+            known = ", ".join((*DATASETS, *REGISTERED))
+            raise ValueError(f"data.dataset is '{self.dataset}'; known are {known} ({HINT})")
         one_of("data.sampler", self.sampler, ("shuffle", "balanced"))
         if self.interpolation is not None:
             one_of("data.interpolation", self.interpolation, ("bilinear", "bicubic"))

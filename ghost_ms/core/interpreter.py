@@ -8,6 +8,8 @@ _CODE = """import sys
 sys.path[:] = [{root!r}, *filter(None, sys.path)]
 import ghost_ms
 sys.path.append(sys.path.pop(0))
+from ghost_ms.core import plugins
+plugins.load()
 import runpy
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)"""
 

@@ -12,13 +12,14 @@ from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
-from ghost_ms.config import DataConfig, one_of
+from ghost_ms.config import DATASETS, DataConfig, one_of
+from ghost_ms.config.data import REGISTERED
 from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import folders, label_files
 from ghost_ms.data.classes import match
-from ghost_ms.data.decode import MAX_BYTES, read_image_file
 from ghost_ms.data.dataset import Dataset
+from ghost_ms.data.decode import MAX_BYTES, read_image_file
 from ghost_ms.data.splits import hold_out, train_share
 
 __all__ = ["SPLITS", "Dataset", "open_source", "read_idx"]
@@ -45,6 +46,21 @@ class _Parts(NamedTuple):
     absent: Callable[[str], Exception]
     val: str = ""
     notes: Sequence[str] = ()
+
+
+def register(name: str) -> Callable[[Callable[[DataConfig, str], Dataset]], Callable[[DataConfig, str], Dataset]]:
+    """Decorator of a function (section data, 'train' or 'val') -> `Dataset`: recipes then know it as `data.dataset`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    def wrap(function: Callable[[DataConfig, str], Dataset]) -> Callable[[DataConfig, str], Dataset]:
+        if name in DATASETS or name in REGISTERED:
+            raise ValueError(f"data set '{name}' is registered twice; choose another name")
+        REGISTERED[name] = function
+        return function
+
+    return wrap
 
 
 def open_source(config: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Dataset:
@@ -122,6 +138,9 @@ def _shared(parts: _Parts, share: float) -> Dict[str, Dataset]:
 
 def _parts(config: DataConfig, order: Optional[Sequence[str]], own: Optional[Sequence[str]]) -> _Parts:
     """The parts of a recipe's data set; `order` as `open_source` takes it, `own` as `data.classes` has it."""
+    if config.dataset in REGISTERED:
+        return _Parts({name: functools.partial(REGISTERED[config.dataset], config, name) for name in SPLITS[:2]},
+                      lambda split: ValueError(f"{config.dataset} has no {split} split"), "its own 'val'")
     if config.dataset == "embedded":
         return _two(_embedded)
     if config.dataset == "synthetic":

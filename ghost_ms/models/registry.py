@@ -7,6 +7,7 @@ import difflib
 import fnmatch
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from ghost_ms.core.plugins import HINT
 from ghost_ms.core.text import printable
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -110,7 +111,7 @@ def _known(name: str) -> str:
     if name not in _CARDS:
         near = nearest(name)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
-        raise ValueError(f"there is no model '{printable(name)}'{hint} (`ghost-ms models` lists all)")
+        raise ValueError(f"there is no model '{printable(name)}'{hint} (`ghost-ms models` lists all; {HINT})")
     return name
 
 

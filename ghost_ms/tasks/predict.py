@@ -6,7 +6,10 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 from mindspore import Tensor, nn
 
+from ghost_ms.checkpoints.checkpoint import restore
+from ghost_ms.checkpoints.run_folder import checkpoint_of_run
 from ghost_ms.checkpoints.spec import ModelSpec
+from ghost_ms.core import device
 from ghost_ms.core.files import write_text
 from ghost_ms.core.tables import require_ending, write_csv
 from ghost_ms.core.text import printable
@@ -40,6 +43,33 @@ def from_file(path: str) -> "Predictor":
     return Predictor(run_file(path), read_sidecar(path))
 
 
+def load(path: Union[str, os.PathLike]) -> "Predictor":
+    """A trained network of any kind, ready to be used: `load(PATH).predict(images)`.
+
+    Args:
+        path: a checkpoint that describes itself; an exported .mindir, .onnx or .ms with its sidecar beside it; the
+            folder of a run, whose best checkpoint is taken; or a folder that holds one such file.
+
+    Raises:
+        FileNotFoundError, ValueError: there is nothing of the kind, or it is damaged.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        path = checkpoint_of_run(path) or _only_model(path)
+    if not path.endswith((".ckpt", ".safetensors")):
+        return from_file(path)
+    device.setup("CPU")
+    return from_network(*restore(path))
+
+
+def _only_model(folder: str) -> str:
+    found = [name for name in sorted(os.listdir(folder)) if name.endswith((".ckpt", ".mindir", ".onnx", ".ms"))]
+    if len(found) != 1:
+        raise ValueError(f"folder '{printable(folder)}' is no run's, and holds "
+                         f"{'no' if not found else 'more than one'} checkpoint or exported file; name one")
+    return os.path.join(folder, found[0])
+
+
 class Predictor:
     """Tells what a network makes of image files.
 
@@ -63,7 +93,24 @@ class Predictor:
             raise found
         return found
 
-    def each(self, paths: Sequence[str], top: int) -> Iterator[Union[Dict[str, Any], Exception]]:
+    def predict(self, images: Any, top: int = 5) -> List[Dict[str, Any]]:
+        """The results of images, in their order, as the task describes them (`tasks.base.Task.result`).
+
+        Args:
+            images: a path, or an image uint8 (H, W, C); or a list of these.
+            top: most predictions of an image.
+
+        Raises:
+            ValueError, OSError: one is no image, or cannot be read.
+        """
+        several = images if isinstance(images, (list, tuple)) else [images]
+        found = list(self.each([os.fspath(one) if isinstance(one, os.PathLike) else one for one in several], top))
+        for one in found:
+            if isinstance(one, Exception):
+                raise one
+        return found  # type: ignore[return-value]
+
+    def each(self, paths: Sequence[Union[str, np.ndarray]], top: int) -> Iterator[Union[Dict[str, Any], Exception]]:
         """For every image in order its result or, of one that cannot be read, the error.
 
         Every call takes equally many images, so that a network is compiled once: missing ones are filled up by
@@ -80,20 +127,24 @@ class Predictor:
             for path, image in zip(chunk, read):
                 yield image if isinstance(image, Exception) else self._told(path, next(outputs), top)
 
-    def _read(self, path: str) -> Union[np.ndarray, Exception]:
+    def _read(self, path: Union[str, np.ndarray]) -> Union[np.ndarray, Exception]:
         try:
+            if not isinstance(path, str):
+                return self.sidecar.form.prepare(path, self.sidecar.preprocessing)
             return pixels_of(path, self.sidecar.preprocessing, self.sidecar.form)
         except (ValueError, OSError) as error:
             return error
 
-    def _told(self, path: str, outputs: Sequence[np.ndarray], top: int) -> Union[Dict[str, Any], Exception]:
+    def _told(self, path: Union[str, np.ndarray], outputs: Sequence[np.ndarray],
+              top: int) -> Union[Dict[str, Any], Exception]:
         """Outputs that say nothing of one image can be good ones of another."""
         try:
             return self._result(path, outputs, top)
         except ValueError as error:
             return error
 
-    def _result(self, path: str, outputs: Sequence[np.ndarray], top: int) -> Dict[str, Any]:
+    def _result(self, path: Union[str, np.ndarray], outputs: Sequence[np.ndarray], top: int) -> Dict[str, Any]:
+        path = path if isinstance(path, str) else "an array"
         whose = f"for '{printable(path)}' the network"
         return {"image": path, **self.task.result(outputs, self.spec, whose, top, self.sidecar.form.softmax)}
 

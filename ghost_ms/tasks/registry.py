@@ -3,6 +3,7 @@ import difflib
 import importlib
 from typing import Any, Dict, Mapping, Optional, Type, Union
 
+from ghost_ms.core.plugins import HINT
 from ghost_ms.core.text import printable
 from ghost_ms.tasks.base import Task
 
@@ -39,7 +40,7 @@ def create_task(name: str, args: Optional[Mapping[str, Any]] = None) -> Task:
     if name not in _TASKS:
         near = difflib.get_close_matches(name, _TASKS, 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
-        raise ValueError(f"task.name is '{printable(name)}'; {hint}")
+        raise ValueError(f"task.name is '{printable(name)}'; {hint} ({HINT})")
     kind = _TASKS[name]
     if isinstance(kind, str):
         module, _, attribute = kind.partition(":")

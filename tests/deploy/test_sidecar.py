@@ -14,7 +14,7 @@ import pytest
 from ghost_ms.cli import main
 from ghost_ms.deploy import export
 from ghost_ms.deploy.lite import convert
-from ghost_ms.deploy.quantize import command
+from ghost_ms.deploy.quantize import run as quantizing
 from ghost_ms.runtime import checksums, sidecar
 from ghost_ms.runtime.sidecar import copy_sidecar, read_json, read_sidecar
 from ghost_ms.runtime.signature import ExportSignature
@@ -249,7 +249,7 @@ def test_the_ranking_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", cut)
     with pytest.raises(OSError, match="cannot write '.*ranking.csv': No space left"):
-        command.write_csv([], path)
+        quantizing.write_csv([], path)
     assert pathlib.Path(path).read_text() == "old" and os.listdir(tmp_path) == ["ranking.csv"]
 
 
