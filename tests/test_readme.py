@@ -134,6 +134,8 @@ def test_options_in_the_text_exist():
     pages = [README, ROOT / "docs" / "recipes.md"]
     options = {code.split()[0] for page in pages for code in inline_code(prose(page)) if code.startswith("--")}
     helps = io.StringIO()
+    with contextlib.redirect_stdout(helps):
+        main(["--help"])
     for words in (*([name] for name in COMMANDS), ["weights", "convert"], ["lite", "convert"]):
         with contextlib.redirect_stdout(helps), pytest.raises(SystemExit):
             main([*words, "--help"])

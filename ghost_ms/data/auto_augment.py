@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from ghost_ms.config.policy import RAND_WEIGHTS, parse_policy
+from ghost_ms.data import geometry
 
 BILINEAR, BICUBIC, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST
 
@@ -26,17 +27,28 @@ class Canvas:
     Args:
         fill: colour of uncovered pixels, one value a channel (0 to 255).
         filters: Pillow resampling filters, of which each operation draws one.
+        moves: where each operation leaves the map of what it did (see `data.geometry`); None to keep none.
     """
 
     fill: Tuple[int, ...] = (128, 128, 128)
     filters: Tuple[int, ...] = (BILINEAR, BICUBIC)
+    moves: Optional[geometry.Moves] = dataclasses.field(default=None, compare=False)
+
+    def leaving(self, moves: Optional[geometry.Moves]) -> "Canvas":
+        """The same, whose operations leave their maps in a list."""
+        return self if moves is None else dataclasses.replace(self, moves=moves)
 
     def warp(self, image: Image.Image, matrix: Sequence[float], rng: np.random.Generator) -> Image.Image:
         """Output pixel (x, y) is input pixel (a x + b y + c, d x + e y + f)."""
+        if self.moves is not None:
+            self.moves.append(geometry.invert(geometry.affine(*matrix)))
         return image.transform(image.size, Image.Transform.AFFINE, matrix, self._filter(rng),
                                fillcolor=self._colour(image))
 
     def rotate(self, image: Image.Image, degrees: float, rng: np.random.Generator) -> Image.Image:
+        """Counterclockwise, about the centre."""
+        if self.moves is not None:
+            self.moves.append(geometry.rotated(degrees, image.size))
         return image.rotate(degrees, self._filter(rng), fillcolor=self._colour(image))
 
     def _filter(self, rng: np.random.Generator) -> int:
@@ -186,9 +198,11 @@ class RandAugment:
     weights: Optional[Tuple[float, ...]]
     canvas: Canvas
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Image.Image, rng: np.random.Generator,
+                 moves: Optional[geometry.Moves] = None) -> Image.Image:
+        canvas = self.canvas.leaving(moves)
         for index in rng.choice(len(self.operations), self.layers, self.weights is None, self.weights):
-            image = self.operations[index](image, self.canvas, rng)
+            image = self.operations[index](image, canvas, rng)
         return image
 
 
@@ -199,9 +213,11 @@ class AutoAugment:
     policy: Tuple[Tuple[Operation, ...], ...]
     canvas: Canvas
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Image.Image, rng: np.random.Generator,
+                 moves: Optional[geometry.Moves] = None) -> Image.Image:
+        canvas = self.canvas.leaving(moves)
         for operation in self.policy[int(rng.integers(len(self.policy)))]:
-            image = operation(image, self.canvas, rng)
+            image = operation(image, canvas, rng)
         return image
 
 
@@ -223,7 +239,8 @@ class TrivialAugment:
 
     canvas: Canvas
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, image: Image.Image, rng: np.random.Generator,
+                 moves: Optional[geometry.Moves] = None) -> Image.Image:
         name, argument, signed = TRIVIAL[int(rng.integers(len(TRIVIAL)))]
         strength = int(rng.integers(31)) / 30
         value = argument(strength) if argument else None
@@ -231,12 +248,13 @@ class TrivialAugment:
             value = _signed(value, rng)
         if name in ("Brightness", "Color", "Contrast", "Sharpness"):
             value = 1 + value
-        return OPERATIONS[name](image, value, self.canvas, rng)
+        return OPERATIONS[name](image, value, self.canvas.leaving(moves), rng)
 
 
 @functools.lru_cache(maxsize=None)
 def parse_auto_augment(text: str, canvas: Canvas = Canvas()) -> Callable:
-    """The policy that a recipe names: (Pillow image, generator) -> image.
+    """The policy that a recipe names: (Pillow image, generator) -> image; with a list as a third argument, the maps of
+    what moved its pixels are left there (see `data.geometry`).
 
     Args:
         text: `rand-m9-mstd0.5-inc1` and the like, `original` or `autoaugment` (with `-mstd0.5`), or `trivial`.

@@ -2,7 +2,7 @@
 import dataclasses
 import math
 import numbers
-from typing import Any, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -10,6 +10,7 @@ from PIL import Image, ImageEnhance
 from ghost_ms.config import AugmentConfig, DataConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data import decode as decoding
+from ghost_ms.data import geometry
 from ghost_ms.data.auto_augment import Canvas, parse_auto_augment
 from ghost_ms.data.decode import to_pillow
 from ghost_ms.models.registry import ModelCard
@@ -92,8 +93,12 @@ class Preprocessing:
         """
         return self.resize(to_pillow(image, self.channels, self.orient))
 
-    def resize(self, image: Image.Image) -> Image.Image:
-        """The resized central crop, still a picture."""
+    def resize(self, image: Image.Image, moves: Optional[geometry.Moves] = None) -> Image.Image:
+        """The resized central crop, still a picture.
+
+        Args:
+            moves: where the maps of what moved its pixels are left (see `data.geometry`).
+        """
         height, width = self.input_size
         if image.size == (width, height) and self.crop_ratio == 1:
             return image
@@ -103,11 +108,13 @@ class Preprocessing:
             size = (int(cover_h * image.width / image.height), cover_h)
         else:
             size = (cover_w, int(cover_w * image.height / image.width))
+        left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+        if moves is not None:
+            moves += [geometry.resized(image.size, size), geometry.shifted(-left, -top)]
         if size[0] * size[1] > decoding.MAX_PIXELS:
             box = _centre(image.size, size, (width, height))
             return image.resize((width, height), FILTERS[self.interpolation], box)
         image = image.resize(size, FILTERS[self.interpolation])
-        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
         return image.crop((left, top, left + width, top + height))
 
 
@@ -177,18 +184,26 @@ class TrainingTransform:
         jitter = augment.color_jitter
         self.jitter = (jitter,) * 3 if isinstance(jitter, (int, float)) else tuple(jitter)
 
-    def __call__(self, image: Union[Image.Image, np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """A Pillow image or uint8 (H, W, C) to uint8 (height, width, channels)."""
-        picture = self._crop(image, rng)
+    def __call__(self, image: Union[Image.Image, np.ndarray], rng: np.random.Generator,
+                 moves: Optional[geometry.Moves] = None) -> np.ndarray:
+        """A Pillow image or uint8 (H, W, C) to uint8 (height, width, channels).
+
+        Args:
+            moves: where the maps of what moved its pixels are left, in their order (see `data.geometry`).
+        """
+        picture = self._crop(image, rng, moves)
         if self.augment.horizontal_flip and rng.random() < self.augment.horizontal_flip:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            if moves is not None:
+                moves.append(geometry.mirrored(picture.width))
         if self.policy:
-            picture = self.policy(picture, rng)
+            picture = self.policy(picture, rng, moves)
         elif any(self.jitter):
             picture = color_jitter(picture, self.jitter, rng)
         return np.asarray(picture).reshape(*self.spec.input_size, self.spec.channels)
 
-    def _crop(self, image: Union[Image.Image, np.ndarray], rng: np.random.Generator) -> Image.Image:
+    def _crop(self, image: Union[Image.Image, np.ndarray], rng: np.random.Generator,
+              moves: Optional[geometry.Moves]) -> Image.Image:
         height, width = self.spec.input_size
         channels = self.spec.channels
         if self.encoded:
@@ -197,15 +212,22 @@ class TrainingTransform:
             array = isinstance(image, np.ndarray)
             box = crop_box(image.shape[1::-1] if array else image.size, self.augment.scale, self.augment.ratio, rng)
             left, top, right, bottom = box
+            if moves is not None:
+                moves += [geometry.shifted(-left, -top),
+                          geometry.resized((right - left, bottom - top), (width, height))]
             cut = image[top:bottom, left:right] if array else image.crop(box)  # type: ignore[union-attr]
             return to_pillow(cut, channels).resize((width, height), resample)
         picture = to_pillow(image, channels)
         if picture.size != (width, height):
+            if moves is not None:
+                moves.append(geometry.resized(picture.size, (width, height)))
             picture = picture.resize((width, height), self.filters[0])
         if self.augment.crop_padding:
             # Pillow's crop fills what lies outside of the picture with black.
             left, top = rng.integers(-self.augment.crop_padding, self.augment.crop_padding + 1, 2).tolist()
             picture = picture.crop((left, top, left + width, top + height))
+            if moves is not None:
+                moves.append(geometry.shifted(-left, -top))
         return picture
 
 
