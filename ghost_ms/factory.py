@@ -21,7 +21,8 @@ def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size:
             convolutional ones take any size as they are and need nothing.
         classes: names of the classes it is to tell, in their order. A file that names as many but other classes
             leaves the classifier fresh; the same names in another order have its rows exchanged; both with a warning.
-        kwargs: `num_classes`, `in_channels`, `drop_rate`, `drop_path_rate` and what the family adds.
+        kwargs: `num_classes` (0 for no classifier: the network gives pooled features), `in_channels`, `drop_rate`,
+            `drop_path_rate` and what the family adds.
 
     Returns:
         the network; its `card` says what is published, its `arguments` what it was built with.
@@ -34,6 +35,13 @@ def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size:
     """
     if not pretrained:
         return build_model(name, input_size=input_size, **kwargs)
+    if kwargs.get("num_classes") == 0:
+        # The file's own classifier is read, so that all of its entries are accounted for, and then left out.
+        given = {key: value for key, value in kwargs.items() if key != "num_classes"}
+        net = create_model(name, pretrained=pretrained, input_size=input_size, classes=classes, **given)
+        net.reset_classifier(0)
+        net.arguments["num_classes"] = 0
+        return net
     # Reading weight files is imported for this step alone.
     from ghost_ms.weights.load import open_pretrained
 

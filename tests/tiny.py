@@ -36,7 +36,7 @@ class Tiny(Backbone):
     def forward_head(self, x):
         return self.head(self.dropout(x.mean((2, 3))))
 
-    def reset_classifier(self, num_classes):
+    def new_classifier(self, num_classes):
         self.head = nn.Dense(8, num_classes)
 
 

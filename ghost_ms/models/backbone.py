@@ -6,6 +6,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from ghost_ms.layers import (SizeGuard, fuse_cells, init_dense, patch_grid, resize_tokens, token_table,
                              tokens_to_map)
+from ghost_ms.layers.reparam import replace_cell
 
 
 #: Layers in the order in which they compute, each as the names of its cells and parameters.
@@ -47,7 +48,7 @@ class Backbone(nn.Cell):
     """Base of all networks: features, pyramid, head.
 
     A family sets `feature_info` and `num_features` (channels that `forward_features` returns) and implements
-    `forward_stages`, `forward_features`, `forward_head` and `reset_classifier`. It declares its layers (`layer_parts`)
+    `forward_stages`, `forward_features`, `forward_head` and `new_classifier`. It declares its layers (`layer_parts`)
     and its classifier (`classifier_cells`). Parameter names mirror the released PyTorch state dict; the few that cannot
     are stated in `torch_renames`.
     """
@@ -65,6 +66,7 @@ class Backbone(nn.Cell):
 
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
+    _head_features = 0
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
@@ -156,8 +158,43 @@ class Backbone(nn.Cell):
         return {}
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a fresh one for `num_classes` classes."""
+        """Replace the classifier by a fresh one for `num_classes` classes.
+
+        0 leaves none: the network then gives what its classifier took, (B, head_features), and holds none of its
+        weights. A later call brings one back.
+        """
+        if self.classifier_cells:
+            # Read off a cell that may be gone after this.
+            self._head_features = self.head_features
+        if num_classes:
+            self.new_classifier(num_classes)
+            return
+        for path in self.classifier_cells:
+            *owners, name = path.split(".")
+            owner = self
+            for part in owners:
+                owner = owner.name_cells()[part]
+            replace_cell(owner, name, nn.Identity())
+        self.compile_cache.clear()
+
+    def new_classifier(self, num_classes: int) -> None:
+        """Put a fresh classifier in the place of `classifier_cells`."""
         raise NotImplementedError
+
+    @property
+    def headless(self) -> bool:
+        """Whether the network holds no classifier."""
+        return not any(name.startswith(f"{path}.") for path in self.classifier_cells
+                       for name, _ in self.parameters_and_names())
+
+    @property
+    def head_features(self) -> int:
+        """Features that the classifier takes, and that a network without one gives."""
+        if self._head_features:
+            return self._head_features
+        path = self.classifier_cells[0]
+        return next(parameter.shape[1] for name, parameter in self.parameters_and_names()
+                    if name.startswith(f"{path}.") and parameter.ndim > 1)
 
     def reparameterize(self) -> "Backbone":
         """Fuse training-time branches in place; networks without any are returned as they are.
@@ -217,7 +254,7 @@ class MobileBackbone(Backbone):
         x = self.act2(self.conv_head(x.mean((2, 3), keep_dims=True)))
         return self.classifier(self.dropout(x.flatten(start_dim=1)))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.classifier = nn.Dense(self.conv_head.out_channels, num_classes)
 
 
@@ -248,7 +285,7 @@ class ResidualBackbone(Backbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.fc(self.dropout(x.mean((2, 3))))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.fc = nn.Dense(self.num_features, num_classes)
 
 
@@ -302,7 +339,7 @@ class ClassTokenBackbone(Backbone):
         """The tokens of `forward_last` to logits (B, num_classes)."""
         return self.head(x[:, 0])
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.head = init_dense(nn.Dense(self.num_features, num_classes))
 
     def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:

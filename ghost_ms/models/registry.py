@@ -137,7 +137,8 @@ def build_model(name: str, *, input_size: Optional[Tuple[int, int]] = None, **kw
         name: a name from `list_models()`.
         input_size: (height, width) the network will see. Networks with position tables are built for it; purely
             convolutional ones take any size as they are and need nothing.
-        kwargs: `num_classes`, `in_channels`, `drop_rate`, `drop_path_rate` and what the family adds.
+        kwargs: `num_classes` (0 for no classifier: the network gives pooled features), `in_channels`, `drop_rate`,
+            `drop_path_rate` and what the family adds.
 
     Returns:
         the network; its `card` says what is published, its `arguments` what it was built with.
@@ -157,6 +158,10 @@ def sized(card: ModelCard, arguments: Dict[str, Any], input_size: Optional[Tuple
 
 def build(card: ModelCard, arguments: Dict[str, Any]):
     """A freshly initialised network of these arguments."""
-    net = _CONSTRUCTORS[card.name](**arguments)
+    headless = arguments.get("num_classes") == 0
+    net = _CONSTRUCTORS[card.name](**{key: value for key, value in arguments.items()
+                                      if key != "num_classes" or not headless})
+    if headless:
+        net.reset_classifier(0)
     net.card, net.arguments = card, dict(arguments)
     return net

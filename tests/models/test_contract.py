@@ -110,6 +110,29 @@ def test_logits(variant, whole):
 
 
 @pytest.mark.usefixtures("thorough")
+def test_without_a_classifier(variant):
+    """Pooled features, none of the classifier's weights, and a new one on request."""
+    with no_init_parameters():
+        net = create_model(variant.name, num_classes=0)
+    full, heads = variant.blank.parameters_dict(), set(classifier_names(variant.blank))
+    assert net.headless and not variant.blank.headless and net.head_features == variant.blank.head_features
+    assert set(net.parameters_dict()) == set(full) - heads and heads
+    assert layer_of_parameters(net) == {name: layer for name, layer in layer_of_parameters(variant.blank).items()
+                                        if name not in heads}
+    with no_init_parameters():
+        net.reset_classifier(7)
+    shapes = {name: parameter.shape for name, parameter in net.parameters_dict().items()}
+    assert not net.headless and set(shapes) == set(full) and {shapes[name][0] for name in heads} == {7}
+
+
+@pytest.mark.usefixtures("thorough")
+def test_the_features_without_a_classifier(variant):
+    net = create_model(variant.name, input_size=SQUARE, num_classes=0).set_train(False)
+    features = net(_images(2, SQUARE))
+    assert features.shape == (2, net.head_features) and np.isfinite(features.asnumpy()).all()
+
+
+@pytest.mark.usefixtures("thorough")
 def test_features_and_head(variant):
     net, x = variant.net(SQUARE), _images(3, SQUARE)
     features = net.forward_features(x)

@@ -209,3 +209,11 @@ def test_commands(state, tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="no entry for 'nothing'"):
         _run("list", "nothing")
+
+
+def test_released_weights_go_into_a_network_without_a_classifier(tmp_path):
+    net = create_model("tiny", num_classes=5)
+    save_file(torch_state(net), str(tmp_path / "a.safetensors"))
+    headless = create_model("tiny", num_classes=0, pretrained=str(tmp_path / "a.safetensors"))
+    assert headless.headless and headless.arguments["num_classes"] == 0
+    np.testing.assert_array_equal(headless.stem[0].weight.asnumpy(), net.stem[0].weight.asnumpy())

@@ -201,7 +201,7 @@ class CMT(Backbone):
         x = self._swish(self._bn(self._fc(x))).mean((2, 3))
         return self.head(self._drop(x))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.head = init_dense(nn.Dense(HEAD_CHANNELS, num_classes))
 
     def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ class EfficientNet(Backbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.classifier(self.dropout(x.mean((2, 3))))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.classifier = nn.Dense(HEAD, num_classes)
 
 

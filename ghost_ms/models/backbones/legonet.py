@@ -62,7 +62,7 @@ class LegoVgg(VggBackbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.classifier(self.dropout(x.mean((2, 3))))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.classifier = nn.Dense(self.num_features, num_classes)
 
     def begin_training(self, epochs: int, balance_weight: float = 0.0, **options: Any) -> None:

@@ -44,7 +44,7 @@ class MlpBackbone(Backbone):
         self.num_features = channels
         self.norm = norm(channels)
         self.dropout = nn.Dropout(p=drop_rate)
-        self.reset_classifier(num_classes)
+        self.new_classifier(num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
         return self.norm(self.forward_stages(x)[-1])
@@ -52,7 +52,7 @@ class MlpBackbone(Backbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.head(self.dropout(x.mean((2, 3))))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.head = nn.Dense(self.num_features, num_classes, weight_init=Normal(0.02), bias_init="zeros")
 
 

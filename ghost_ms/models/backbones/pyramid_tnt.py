@@ -271,7 +271,7 @@ class PyramidTNT(Backbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.head(x.mean((2, 3)))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.head = init_dense(nn.Dense(self.num_features, num_classes))
 
     def adapt_torch_weight(self, name: str, value: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ class ShuffleNetV2(Backbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.fc(self.dropout(x.mean((2, 3))))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.fc = nn.Dense(self.num_features, num_classes)
 
 

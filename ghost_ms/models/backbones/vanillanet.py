@@ -207,7 +207,7 @@ class VanillaNet(Backbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.cls(x.mean((2, 3), keep_dims=True)).flatten(start_dim=1)
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.cls[2] = self._conv(self.num_features, num_classes, num_classes, last_norm=False)
         self._initialise(self.cls[2])
         self._share_slope()

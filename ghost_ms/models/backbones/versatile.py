@@ -47,7 +47,7 @@ class VersatileVgg(VggBackbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.classifier(self.fc6(self.pool(x)).flatten(start_dim=1))
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         self.classifier[5] = _dense(HIDDEN, num_classes)
         self.rename_parameters()
 

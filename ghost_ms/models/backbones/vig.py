@@ -98,7 +98,7 @@ class VisionGraphNet(Backbone):
     def forward_head(self, x: Tensor) -> Tensor:
         return self.prediction(x.mean((2, 3), keep_dims=True)).flatten(start_dim=1)
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def new_classifier(self, num_classes: int) -> None:
         classifier = nn.SequentialCell(conv2d(1024, num_classes, bias=True))
         initialize(classifier)
         self.prediction[4] = classifier[0]
