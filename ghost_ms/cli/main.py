@@ -14,12 +14,13 @@ from ghost_ms.core.text import printable
 #: Every command is the module of its name (_ for -) beside this one: its docstring is the help, its `main` takes the
 #: options.
 COMMANDS = ("train", "lr-find", "eval", "export", "infer", "explain", "models", "info", "weights", "data", "runs",
-            "report", "bench", "plan", "lite", "quantize", "verify")
+            "report", "bench", "plan", "lite", "quantize", "verify", "doctor")
 #: What other tools call these.
 SYNONYMS = {"predict": "infer", "classify": "infer", "val": "eval", "validate": "eval", "test": "eval",
             "evaluate": "eval", "fit": "train", "finetune": "train", "benchmark": "bench", "list": "models",
             "convert": "weights convert", "download": "weights fetch", "summary": "info", "compare": "runs",
-            "lr_find": "lr-find", "lrfind": "lr-find", "find-lr": "lr-find", "range-test": "lr-find"}
+            "lr_find": "lr-find", "lrfind": "lr-find", "find-lr": "lr-find", "range-test": "lr-find",
+            "check": "doctor", "env": "doctor"}
 
 
 def main(argv: Optional[List[str]] = None) -> int:

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from ghost_ms.tasks.classification import judge, measures
+from ghost_ms.tasks.predict import write_predictions
+from ghost_ms.tasks.registry import create_task
 
 LABELS = np.array([0, 0, 1, 1, 2], np.int32)
 SHARES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05], [0.4, 0.3, 0.3]])
@@ -15,6 +17,10 @@ CLASSES = ["ant", "bee", "cow"]
 
 def _same(images):
     return images
+
+
+def _write_predictions(path, found, facts=None):
+    write_predictions(path, create_task("classification"), found, facts)
 
 
 def _judged(outputs=None, labels=LABELS, classes=CLASSES, **more):
@@ -127,28 +133,28 @@ def test_predictions_as_csv_and_json(tmp_path):
     found = list(measures.results(judged, ["a,\"b\".png", "b\udcff.png", "c\n.png", "d.png", "e.png"].__getitem__))
     assert found[1]["true"] == "ant" and found[1]["predictions"][0] == {
         "class": "bee", "index": 1, "probability": pytest.approx(0.8)}
-    measures.write_predictions(str(tmp_path / "p.csv"), found)
+    _write_predictions(str(tmp_path / "p.csv"), found)
     assert b"\nb\xff.png,ant,bee,0.8,ant,0.1,cow,0.1\n" in (tmp_path / "p.csv").read_bytes()
     with open(tmp_path / "p.csv", newline="", errors="surrogateescape") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["path", "true", "predicted", "probability", "predicted_2", "probability_2", "predicted_3",
                        "probability_3"]
     assert [row[0] for row in rows[1:]] == [one["image"] for one in found]
-    measures.write_predictions(str(tmp_path / "p.json"), found, {"model": "tiny", **measures.as_dict(judged)})
+    _write_predictions(str(tmp_path / "p.json"), found, {"model": "tiny", **measures.as_dict(judged)})
     content = json.loads((tmp_path / "p.json").read_text())
     assert content["predictions"] == found and content["top1"] == 40 and content["macro"]["f1"] == pytest.approx(30)
     assert content["classes"][0] == {"class": "ant", "images": 2, "precision": pytest.approx(100 / 3), "recall": 50,
                                      "f1": pytest.approx(40)}
     assert content["confusion"] == {"classes": CLASSES, "images": [[1, 1, 0], [1, 1, 0], [1, 0, 0]]}
     with pytest.raises(ValueError, match="ends in .csv or .json"):
-        measures.write_predictions(str(tmp_path / "p.txt"), found)
+        _write_predictions(str(tmp_path / "p.txt"), found)
 
 
 def test_fewer_predictions_than_others_and_half_a_character(tmp_path):
     """Results of a threshold have as many classes as pass it; a name out of JSON can hold half a character."""
     found = [{"image": "a", "predictions": [{"class": "x\ud800", "index": 0, "probability": 0.5}] * count}
              for count in (2, 0, 1)]
-    measures.write_predictions(str(tmp_path / "p.csv"), found)
+    _write_predictions(str(tmp_path / "p.csv"), found)
     assert (tmp_path / "p.csv").read_text().splitlines() == [
         "path,predicted,probability,predicted_2,probability_2", "a,x\\ud800,0.5,x\\ud800,0.5", "a,,,,",
         "a,x\\ud800,0.5,,"]
