@@ -43,8 +43,10 @@ def build_parser():
     from jsonargparse import SUPPRESS
 
     from ghost_ms import config
+    from ghost_ms.cli.parser import PRECEDENCE
 
     parser = config.build_parser("ghost-ms eval", __doc__, sections=("model", "data", "run"))
+    parser.epilog = PRECEDENCE
     for action in parser._actions:
         if action.dest in NOT_SHOWN:
             action.help = SUPPRESS

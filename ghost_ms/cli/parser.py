@@ -28,8 +28,14 @@ class Parser(argparse.ArgumentParser):
         return word
 
 
+#: Said by the help of every command that takes a checkpoint.
+PRECEDENCE = ("What is typed here holds, then what the checkpoint says of itself, then --config, then the model's card; "
+              "where they differ, a line says so.")
+
+
 def add_network(parser: argparse.ArgumentParser) -> None:
     """The options that say which network is meant."""
+    parser.epilog = PRECEDENCE
     parser.add_argument("--model", help="name of the network (`ghost-ms models`)")
     parser.add_argument("--config", help="recipe that names the network")
     parser.add_argument("--ckpt", help=f"checkpoint; without it, --model and --config, the best of {QUICKSTART}")

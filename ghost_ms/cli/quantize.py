@@ -1,7 +1,7 @@
 """Make an exported network int8, calibrated with images, and compare it with the float one."""
 from typing import Sequence
 
-from ghost_ms.cli.parser import Parser
+from ghost_ms.cli.parser import PRECEDENCE, Parser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -14,7 +14,7 @@ def main(argv: Sequence[str]) -> int:
 
 def build_parser() -> Parser:
     """The options of this command."""
-    parser = Parser("ghost-ms quantize", description=__doc__)
+    parser = Parser("ghost-ms quantize", description=__doc__, epilog=PRECEDENCE)
     parser.add_argument("model", nargs="?", help="exported float .onnx with its sidecar beside it; or give --ckpt")
     parser.add_argument("--ckpt", help="checkpoint that is exported first (one image a call)")
     parser.add_argument("--calibrate", required=True, metavar="WHERE",

@@ -126,3 +126,11 @@ def test_a_stream_that_was_closed_receives_nothing_of_a_file(streams, tmp_path):
 
 def test_the_entry_point_is_the_function():
     assert entry is main and callable(entry)
+
+
+@pytest.mark.parametrize("command", ["eval", "export", "infer", "explain", "quantize"])
+def test_the_help_says_what_holds(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "What is typed here holds, then what the checkpoint says of itself" in said
