@@ -134,7 +134,7 @@ def test_as_many_boxes_as_labels_and_none_outside(seed):
     moved = geometry.move_boxes(_random_map(draw, SIZE), boxes, SIZE)
     assert moved.boxes.shape == (9, 4) and moved.share.shape == (9,)
     assert (moved.boxes >= 0).all() and (moved.boxes <= [96, 64, 96, 64]).all()
-    assert (moved.boxes[:, 2:] >= moved.boxes[:, :2]).all() and ((0 <= moved.share) & (moved.share <= 1)).all()
+    assert (moved.boxes[:, 2:] >= moved.boxes[:, :2]).all() and ((moved.share >= 0) & (moved.share <= 1)).all()
     kept, labels = moved.kept(0.3, 1.0), np.arange(9)
     assert len(labels[kept]) == len(moved.boxes[kept])
     assert (np.diff(moved.boxes[kept].reshape(-1, 2, 2), axis=1) > 1).all() and (moved.share[kept] > 0.3).all()
