@@ -29,8 +29,8 @@ class Parser(argparse.ArgumentParser):
 
 
 #: Said by the help of every command that takes a checkpoint.
-PRECEDENCE = ("What is typed here holds, then what the checkpoint says of itself, then --config, then the model's card; "
-              "where they differ, a line says so.")
+PRECEDENCE = ("What is typed here holds, then what the checkpoint says of itself, then --config, then the "
+              "model's card; where they differ, a line says so.")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

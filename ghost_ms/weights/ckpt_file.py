@@ -198,6 +198,9 @@ def _array(entry: _Entry) -> np.ndarray:
     content = entry.parts[0] if len(entry.parts) == 1 else np.concatenate(
         [np.frombuffer(part, np.uint8) for part in entry.parts]).data
     array = np.frombuffer(content, stored).reshape(shape)
+    if not array.flags.aligned:
+        # As it lies in the file; MindSpore 2.7 takes no such array.
+        array = array.copy()
     if entry.kind == "Bool":
         _check_bool(array)
     if entry.kind == "BFloat16":

@@ -104,5 +104,5 @@ def load_torch_state(net: nn.Cell, state: Mapping[str, np.ndarray]) -> Tuple[Lis
         raise ValueError(f"the state does not fit {type(net).__name__}: {difference}")
     parameters = dict(net.parameters_and_names())
     for name, value in values.items():
-        parameters[name].set_data(ms.Tensor(np.ascontiguousarray(value), parameters[name].dtype))
+        parameters[name].set_data(ms.Tensor(np.require(value, requirements=["C", "A"]), parameters[name].dtype))
     return [], []

@@ -105,6 +105,9 @@ class _Storages:
         """All elements of a storage: (count,)."""
         if (key, dtype) not in self.arrays:
             stored = DTYPES[dtype].newbyteorder(self.order)
+            if stored.isnative:
+                # Not the same to MindSpore 2.7, which takes '<f4' for no number at all.
+                stored = stored.newbyteorder("=")
             raw = self.raw[key]
             array = np.frombuffer(raw[:len(raw) // stored.itemsize * stored.itemsize], stored) if len(raw) else \
                 np.zeros(0, stored)
