@@ -163,8 +163,8 @@ class Backbone(nn.Cell):
         0 leaves none: the network then gives what its classifier took, (B, head_features), and holds none of its
         weights. A later call brings one back.
         """
-        if self.classifier_cells:
-            # Read off a cell that may be gone after this.
+        if not self.headless:
+            # Read off a cell that may be gone after this; a constructor may come here before there is one.
             self._head_features = self.head_features
         if num_classes:
             self.new_classifier(num_classes)

@@ -13,8 +13,7 @@ from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy import export
 from ghost_ms.runtime import mindir
-from ghost_ms.runtime.sidecar import read_sidecar
-from ghost_ms.runtime.signature import ExportSignature
+from ghost_ms.runtime.sidecar import Sidecar, read_sidecar
 from ghost_ms.surgery.fold_norms import count_cells, fold_batchnorm, to_deploy_form
 
 
@@ -62,7 +61,8 @@ def test_mindir_is_written_checked_and_described(batch_size, tmp_path):
     assert sidecar["inputs"] == [{"name": "image", "shape": [batch_size or -1, 3, 64, 64], "dtype": "float32",
                                   "layout": "NCHW"}]
     assert sidecar["outputs"][0] == {"name": "logits", "shape": [batch_size or -1, 10], "dtype": "float32"}
-    assert read_sidecar(path) == (description.preprocessing, description.classes, ExportSignature(), batch_size, None)
+    assert read_sidecar(path) == Sidecar.of(description)._replace(
+        batch_size=batch_size, args={"num_classes": 10})
 
 
 def test_names_in_the_file_are_those_of_the_sidecar(tmp_path):
