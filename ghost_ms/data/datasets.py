@@ -17,10 +17,10 @@ from ghost_ms.config.data import REGISTERED
 from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import folders, label_files
-from ghost_ms.data.classes import match
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.decode import MAX_BYTES, read_image_file
 from ghost_ms.data.splits import hold_out, train_share
+from ghost_ms.models.classes import match
 
 __all__ = ["SPLITS", "Dataset", "open_source", "read_idx"]
 
@@ -30,6 +30,8 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 SPLITS = ("train", "val", "test")
 #: Bytes of the largest file of names of classes.
 MOST_NAMES_BYTES = 1 << 24
+#: Bytes of the largest synthetic split, which lies in memory.
+SYNTHETIC_BYTES = 4 * 10 ** 9
 
 
 class _Parts(NamedTuple):
@@ -248,6 +250,10 @@ def _synthetic(config: DataConfig, split: str) -> Dataset:
     """Noise around one random coarse picture a class: learnable, and of any size."""
     height, width = config.input_size or (224, 224)
     classes, size = config.synthetic_classes, config.synthetic_size
+    needed = size * height * width * 3
+    if needed > SYNTHETIC_BYTES:
+        raise ValueError(f"data.synthetic_size: {size} images of {height}x{width} would take {needed / 1e9:.1f} GB of "
+                         f"memory, and {SYNTHETIC_BYTES / 1e9:.0f} GB is the most; take fewer")
     coarse = np.random.default_rng(0).integers(0, 256, (classes, 4, 4, 3))
     rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
     draw = np.random.default_rng(1 if split == "train" else 2)

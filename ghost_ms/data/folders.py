@@ -6,11 +6,11 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
-from ghost_ms.core.text import printable
-from ghost_ms.data import classes as naming
-from ghost_ms.data.decode import read_image_file
-from ghost_ms.data.images import Found, class_folders, find_images, natural, passed_over_line, some
+from ghost_ms.core.text import natural, printable, some
 from ghost_ms.data.dataset import Dataset
+from ghost_ms.data.decode import read_image_file
+from ghost_ms.data.images import Found, class_folders, find_images, passed_over_line
+from ghost_ms.models import classes as naming
 
 #: Names of the folders of a split, in lower case; the first that is there is taken.
 FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "eval")}

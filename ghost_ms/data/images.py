@@ -7,8 +7,7 @@ is counted and can be said in one line.
 import collections
 import dataclasses
 import os
-import re
-from typing import Callable, Counter, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Callable, Counter, Dict, Iterator, List, Tuple, Union
 
 from ghost_ms.core.text import printable
 from ghost_ms.data.decode import FORMATS
@@ -102,13 +101,6 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
-def natural(name: str) -> Tuple:
-    """Key of the order 1, 2, 10: digits count as numbers, and case does not, as in timm; names that are equal so far
-    keep their plain order."""
-    parts = re.split(r"([0-9]+)", name.lower())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
-
-
 def passed_over_line(passed_over: Counter, where: Union[str, os.PathLike]) -> str:
     """'passed over 12 files in WHERE: 9 .txt, 2 hidden, 1 .heic (cannot be decoded here)'; '' for none."""
     total = sum(passed_over.values())
@@ -119,12 +111,6 @@ def passed_over_line(passed_over: Counter, where: Union[str, os.PathLike]) -> st
     others = sum(count for _, count in named[NAMED:])
     return (f"passed over {total} file{'s' * (total != 1)} in {printable(os.fspath(where))}: "
             + ", ".join(shown + [f"{others} of {len(named) - NAMED} other kinds"] * (others > 0)))
-
-
-def some(names: Sequence[str], shown: int = 3) -> str:
-    """'a, b, c and 4 more'."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(f"'{printable(name)}'" for name in names[:shown]) + more
 
 
 def _entries(folder: Union[str, os.PathLike]) -> Iterator[os.DirEntry]:

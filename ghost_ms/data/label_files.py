@@ -24,10 +24,10 @@ import numpy as np
 
 from ghost_ms.config import DataConfig
 from ghost_ms.core.plain import read_text
-from ghost_ms.core.text import printable
-from ghost_ms.data.decode import read_image_file
-from ghost_ms.data.images import is_image, natural, some
+from ghost_ms.core.text import natural, printable, some
 from ghost_ms.data.dataset import Dataset
+from ghost_ms.data.decode import read_image_file
+from ghost_ms.data.images import is_image
 
 #: Ending -> bytes of the largest file. A value of JSON takes many times its text while it is read.
 MOST_BYTES = {".csv": 1 << 28, ".tsv": 1 << 28, ".txt": 1 << 28, ".json": 1 << 26}

@@ -7,7 +7,7 @@ from typing import List, Tuple
 
 import numpy as np
 
-from ghost_ms.data.images import natural, some
+from ghost_ms.core.text import natural, some
 from ghost_ms.data.dataset import Dataset
 
 

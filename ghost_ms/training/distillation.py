@@ -11,10 +11,10 @@ from ghost_ms.checkpoints.checkpoint import restore
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import DataConfig, DistillConfig
 from ghost_ms.core.text import printable
-from ghost_ms.data.classes import match
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.factory import create_model
 from ghost_ms.models import model_card
+from ghost_ms.models.classes import match
 from ghost_ms.models.imagenet import class_names
 from ghost_ms.weights.files import open_file
 from ghost_ms.weights.load import load_pretrained

@@ -2,8 +2,7 @@
 import inspect
 import json
 import math
-import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 from ghost_ms.core.text import printable
 from ghost_ms.weights import described
@@ -15,7 +14,6 @@ FITTED = frozenset(("num_classes", "in_channels", "input_size", "drop_rate", "dr
 _LASTING = ("activation_slope",)
 #: Pixels along a side of an image, and channels, beyond which a description is damaged.
 _MOST_PIXELS, _MOST_CHANNELS = 16384, 4096
-_SYNSET = re.compile(r"n\d{8}")
 
 
 def parse(text: str) -> Dict[str, Any]:
@@ -141,26 +139,6 @@ def _plain(value: Any) -> Any:
 def shown_value(value: Any) -> str:
     """A value out of a file, for a sentence."""
     return printable(str(value)[:60])
-
-
-def class_order(theirs: Sequence[str], ours: Sequence[str], imagenet: Sequence[str] = ()) -> Optional[List[int]]:
-    """For each of our classes its row in a classifier that knows `theirs`; None where the names are other ones.
-
-    Names that say nothing (`class 0`, `class 1`) are taken for ours, and the names of ImageNet's classes for its
-    folder names (n01440764, sorted), whose order they have.
-
-    Args:
-        imagenet: the names of ImageNet-1K's classes.
-    """
-    theirs, ours = list(theirs), list(ours)
-    unnamed = theirs == [f"class {index}" for index in range(len(theirs))]
-    synsets = theirs == list(imagenet) and ours == sorted(ours) and all(_SYNSET.fullmatch(name) for name in ours)
-    if theirs == ours or unnamed or (synsets and len(ours) == len(theirs)):
-        return list(range(len(ours)))
-    place = {name: index for index, name in enumerate(theirs)}
-    if len(place) != len(theirs) or set(place) != set(ours) or len(ours) != len(theirs):
-        return None
-    return [place[name] for name in ours]
 
 
 def renewed(known: Mapping[str, Any], *, args: Mapping[str, Any], classes: Sequence[str],

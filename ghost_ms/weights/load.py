@@ -7,11 +7,10 @@ import numpy as np
 from mindspore import nn
 
 from ghost_ms.core.text import printable
-from ghost_ms.models.imagenet import imagenet_names
+from ghost_ms.models.classes import match
 from ghost_ms.models.registry import ModelCard, build
 from ghost_ms.surgery.edits import check_edits
-from ghost_ms.weights import agreement
-from ghost_ms.weights import fetch
+from ghost_ms.weights import agreement, fetch
 from ghost_ms.weights.averaged import WEIGHTS, averaged
 from ghost_ms.weights.channels import other_channels, said
 from ghost_ms.weights.convert import Difference, fitted, load_torch_state, torch_names
@@ -144,7 +143,15 @@ class _Filling:
         """Row in the file of each class; [] where one of the two does not name its classes, None for other classes."""
         if self.file.described is None or self.choice.classes is None:
             return []
-        return agreement.class_order(self.file.described["classes"], self.choice.classes, imagenet_names())
+        theirs = self.file.described["classes"]
+        try:
+            found = match(self.choice.classes, theirs)
+        except ValueError:
+            return None
+        if len(found.places) < len(theirs):
+            return None
+        self.report.notes += found.notes
+        return found.places
 
     def why_fresh(self, names: Sequence[str], order: Optional[List[int]]) -> Optional[str]:
         """'' where it was asked for, None where the file's classifier is taken."""

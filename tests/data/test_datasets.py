@@ -195,6 +195,12 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_alone(folder):
     assert np.any(first != epoch(1))
 
 
+def test_a_synthetic_split_that_no_memory_holds_is_refused():
+    config = _config(dataset="synthetic", input_size=(224, 224), synthetic_size=10 ** 9)
+    with pytest.raises(ValueError, match=r"synthetic_size: 1000000000 images of 224x224 would take 150528.0 GB"):
+        open_source(config.data, "train")
+
+
 @pytest.mark.parametrize("dataset,channels", [("image_folder", 1), ("synthetic", 1), ("embedded", 3)])
 def test_networks_of_other_channels_than_the_images(dataset, channels, folder):
     config = _config(dataset=dataset, root=str(folder), batch_size=4, eval_batch_size=2)

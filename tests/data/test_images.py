@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
+from ghost_ms.core.text import natural, some
 from ghost_ms.data.decode import FORMATS
-from ghost_ms.data.images import (ENDINGS, class_folders, find_images, is_hidden, is_image, natural, passed_over_line,
-                                  some)
+from ghost_ms.data.images import ENDINGS, class_folders, find_images, is_hidden, is_image, passed_over_line
 
 
 def _touch(root, *names):

@@ -16,7 +16,6 @@ from ghost_ms.checkpoints.checkpoint import save_checkpoint
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import registry
-from ghost_ms.models.imagenet import imagenet_names
 from ghost_ms.weights import agreement, load
 from ghost_ms.weights.commands import convert_file, to_torch
 from ghost_ms.weights.convert import torch_state
@@ -230,19 +229,6 @@ def test_as_many_other_classes_leave_the_classifier_fresh(classes, own, caplog):
         report = load_pretrained(create_model("tiny", num_classes=3), path, {"num_classes": 3}, CLASSES)
     assert not caplog.text and not report.fresh
     np.testing.assert_array_equal(again.head.weight.asnumpy(), before.head.weight.asnumpy())
-
-
-def test_order_of_classes():
-    order, names = agreement.class_order, imagenet_names()
-    assert order(CLASSES, CLASSES) == [0, 1, 2] and order(CLASSES, CLASSES[::-1]) == [2, 1, 0]
-    assert order(CLASSES, ["ant", "bee"]) is None and order(["a", "a"], ["a", "a"]) == [0, 1]
-    assert order(["a", "a"], ["a", "b"]) is None
-    # Names that say nothing, and ImageNet's folders, whose sorted order is that of its classes.
-    assert order(["class 0", "class 1"], ["x", "y"]) == [0, 1]
-    synsets = [f"n{10 ** 7 + index}" for index in range(1000)]
-    assert order(names, synsets, names) == list(range(1000))
-    assert order(names, synsets[::-1], names) is None and order(names, [*synsets[:-1], "x"], names) is None
-    assert order(CLASSES, synsets[:3], names) is None
 
 
 # --- damaged and hostile ---------------------------------------------------------------------------------------------

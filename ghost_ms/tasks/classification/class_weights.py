@@ -4,8 +4,8 @@ from typing import Optional
 import numpy as np
 
 from ghost_ms.config import LossConfig
-from ghost_ms.data.classes import match
 from ghost_ms.data.dataset import Dataset
+from ghost_ms.models.classes import match
 
 
 def class_weights(config: LossConfig, source: Dataset, outputs: int) -> Optional[np.ndarray]:

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from ghost_ms.config import DataConfig
-from ghost_ms.data.classes import match
 from ghost_ms.data.datasets import FASHION, open_source
+from ghost_ms.models.classes import match
 from ghost_ms.models.imagenet import imagenet_ids, imagenet_names
 
 

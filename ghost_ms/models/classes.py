@@ -9,8 +9,7 @@ import re
 import unicodedata
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 
-from ghost_ms.core.text import printable
-from ghost_ms.data.images import natural, some
+from ghost_ms.core.text import natural, printable, some
 from ghost_ms.models.imagenet import imagenet_ids, imagenet_names
 
 WORDNET_ID = re.compile(r"n\d{8}")
