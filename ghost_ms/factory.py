@@ -22,7 +22,8 @@ def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size:
         classes: names of the classes it is to tell, in their order. A file that names as many but other classes
             leaves the classifier fresh; the same names in another order have its rows exchanged; both with a warning.
         kwargs: `num_classes` (0 for no classifier: the network gives pooled features), `in_channels`, `drop_rate`,
-            `drop_path_rate` and what the family adds.
+            `drop_path_rate`; `output_stride` (8, 16 or 32: of the last map, by dilation), `norm_eps` and
+            `norm_momentum` (of every BatchNorm; MindSpore's momentum, 0.9 keeps nine tenths); and what the family adds.
 
     Returns:
         the network; its `card` says what is published, its `arguments` what it was built with.

@@ -27,9 +27,9 @@ def conv2d(in_channels: int, out_channels: int, kernel_size: Size = 1, stride: S
     elif isinstance(padding, int):
         padding = (padding, padding)
     top, left = padding
-    kind = DepthwiseConv2d if groups == in_channels == out_channels > 1 and dilation == 1 else nn.Conv2d
+    kind = DepthwiseConv2d if groups == in_channels == out_channels > 1 else nn.Conv2d
     return kind(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=(top, top, left, left),
-                     dilation=dilation, group=groups, has_bias=bias)
+                dilation=dilation, group=groups, has_bias=bias)
 
 
 def depthwise_conv2d(channels: int, kernel_size: Size, stride: Size = 1, bias: bool = False,
@@ -59,7 +59,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def _matrix_product(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
-        taps, size = _tap_table(height, width, self.kernel_size, self.stride, self.padding)
+        taps, size = _tap_table(height, width, self.kernel_size, self.stride, self.padding, self.dilation)
         weight = self.weight.reshape(channels, -1)
         matrix = ops.matmul(weight, taps.astype(weight.dtype)).reshape(channels, height * width, -1)
         y = ops.bmm(x.reshape(batch, channels, -1).swapaxes(0, 1), matrix).swapaxes(0, 1)
@@ -68,22 +68,22 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 @ms.constexpr
-def _tap_table(height, width, kernel, stride, padding):
+def _tap_table(height, width, kernel, stride, padding, dilation):
     """(taps, (out height, out width)): taps[k, i * out + o] is 1 where tap k carries input pixel i to output o."""
-    return _tap_array(height, width, tuple(kernel), tuple(stride), tuple(padding))
+    return _tap_array(height, width, tuple(kernel), tuple(stride), tuple(padding), tuple(dilation))
 
 
 @functools.lru_cache(maxsize=None)
-def _tap_array(height, width, kernel, stride, padding):
+def _tap_array(height, width, kernel, stride, padding, dilation):
     top, bottom, left, right = padding
-    out_h = (height + top + bottom - kernel[0]) // stride[0] + 1
-    out_w = (width + left + right - kernel[1]) // stride[1] + 1
+    out_h = (height + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
+    out_w = (width + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
 
-    def axis(extent, out, taps, step, before):
+    def axis(extent, out, taps, step, before, apart):
         tap, pixel, target = np.ogrid[:taps, :extent, :out]
-        return pixel == target * step + tap - before
+        return pixel == target * step + tap * apart - before
 
-    rows = axis(height, out_h, kernel[0], stride[0], top)
-    columns = axis(width, out_w, kernel[1], stride[1], left)
+    rows = axis(height, out_h, kernel[0], stride[0], top, dilation[0])
+    columns = axis(width, out_w, kernel[1], stride[1], left, dilation[1])
     table = rows[:, None, :, None, :, None] & columns[None, :, None, :, None, :]
     return Tensor(table.reshape(kernel[0] * kernel[1], -1).astype(np.float32)), (out_h, out_w)

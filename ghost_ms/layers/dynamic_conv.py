@@ -46,6 +46,7 @@ class DynamicConv2d(nn.Cell):
     """
 
     open_batch = False
+    dilation = 1
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1,
                  experts: int = 4):
@@ -82,7 +83,8 @@ class DynamicConv2d(nn.Cell):
                 -1, self.out_channels, height, width)
         kernels = kernels.reshape(batch * self.out_channels, self.in_group, self.kernel_size, self.kernel_size)
         y = ops.conv2d(x.reshape(1, batch * channels, height, width), kernels, stride=self.stride, pad_mode="pad",
-                       padding=self.kernel_size // 2, groups=batch * self.groups)
+                       padding=self.kernel_size // 2 * self.dilation, dilation=self.dilation,
+                       groups=batch * self.groups)
         return y.reshape(batch, self.out_channels, y.shape[2], y.shape[3])
 
     def _mixed_outputs(self, x: Tensor, mixture: Tensor) -> Tensor:
@@ -90,7 +92,8 @@ class DynamicConv2d(nn.Cell):
         # The maps of a group of channels stand together, so the experts come second.
         kernels = self.cond_conv.weight.reshape(experts, self.groups, part * self.in_group * kernel ** 2)
         kernels = kernels.transpose(1, 0, 2).reshape(experts * self.out_channels, self.in_group, kernel, kernel)
-        y = ops.conv2d(x, kernels, stride=self.stride, pad_mode="pad", padding=kernel // 2, groups=self.groups)
+        y = ops.conv2d(x, kernels, stride=self.stride, pad_mode="pad", padding=kernel // 2 * self.dilation,
+                       dilation=self.dilation, groups=self.groups)
         height, width = y.shape[2:]
         y = y.reshape(-1, self.groups, experts, part * height * width)
         return (y * mixture.reshape(-1, 1, experts, 1)).sum(2).reshape(-1, self.out_channels, height, width)

@@ -205,7 +205,9 @@ def _identity_branch(bn: nn.BatchNorm2d, main: nn.Conv2d) -> Tuple[np.ndarray, n
 def _centred(kernel: np.ndarray, conv: nn.Conv2d, main: nn.Conv2d) -> np.ndarray:
     """`kernel` of `conv` with the zeros around it that give it the extent of `main`."""
     def geometry(cell):
-        return cell.in_channels, cell.out_channels, cell.group, tuple(cell.stride), tuple(cell.dilation)
+        # One pixel has no distance to others.
+        dilation = tuple(main.dilation if max(cell.kernel_size) == 1 else cell.dilation)
+        return cell.in_channels, cell.out_channels, cell.group, tuple(cell.stride), dilation
 
     edges = tuple((large - small) // 2 for large, small in zip(main.kernel_size, conv.kernel_size))
     shifted = tuple(a - b for a, b in zip(_padding(main), _padding(conv)))

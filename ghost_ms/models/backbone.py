@@ -64,6 +64,10 @@ class Backbone(nn.Cell):
     #: names of the cells that `reset_classifier` replaces, since the number of classes decides their shapes.
     classifier_cells: Tuple[str, ...] = ()
 
+    #: how stages lose their stride for dilation (`models/dilate.py`): 'keep' where the convolution that strides goes on
+    #: with the dilation before it, 'advance' where it takes the new one; None where the structure does not allow it.
+    atrous: Optional[str] = None
+
     feature_info: Tuple[FeatureInfo, ...] = ()
     num_features: int
     _head_features = 0

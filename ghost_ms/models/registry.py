@@ -9,6 +9,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ghost_ms.core.plugins import HINT
 from ghost_ms.core.text import printable
+from ghost_ms.models.dilate import set_output_stride
+from ghost_ms.models.norms import set_batch_norms
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF_MEAN = HALF_STD = (0.5, 0.5, 0.5)
@@ -59,6 +61,9 @@ class ModelCard:
     name: str = ""
     family: str = ""
 
+
+#: Arguments that every family has, and that act on the network as its family builds it.
+COMMON = ("output_stride", "norm_eps", "norm_momentum")
 
 _CONSTRUCTORS: Dict[str, Callable] = {}
 _CARDS: Dict[str, ModelCard] = {}
@@ -138,7 +143,8 @@ def build_model(name: str, *, input_size: Optional[Tuple[int, int]] = None, **kw
         input_size: (height, width) the network will see. Networks with position tables are built for it; purely
             convolutional ones take any size as they are and need nothing.
         kwargs: `num_classes` (0 for no classifier: the network gives pooled features), `in_channels`, `drop_rate`,
-            `drop_path_rate` and what the family adds.
+            `drop_path_rate`; `output_stride` (8, 16 or 32: of the last map, by dilation), `norm_eps` and
+            `norm_momentum` (of every BatchNorm; MindSpore's momentum, 0.9 keeps nine tenths); and what the family adds.
 
     Returns:
         the network; its `card` says what is published, its `arguments` what it was built with.
@@ -158,10 +164,16 @@ def sized(card: ModelCard, arguments: Dict[str, Any], input_size: Optional[Tuple
 
 def build(card: ModelCard, arguments: Dict[str, Any]):
     """A freshly initialised network of these arguments."""
-    headless = arguments.get("num_classes") == 0
-    net = _CONSTRUCTORS[card.name](**{key: value for key, value in arguments.items()
-                                      if key != "num_classes" or not headless})
+    own = {key: value for key, value in arguments.items() if key not in COMMON}
+    headless = own.get("num_classes") == 0
+    if headless:
+        del own["num_classes"]
+    net = _CONSTRUCTORS[card.name](**own)
     if headless:
         net.reset_classifier(0)
+    if "norm_eps" in arguments or "norm_momentum" in arguments:
+        set_batch_norms(net, arguments.get("norm_eps"), arguments.get("norm_momentum"))
+    if "output_stride" in arguments:
+        set_output_stride(net, arguments["output_stride"])
     net.card, net.arguments = card, dict(arguments)
     return net

@@ -1,9 +1,10 @@
 """Which layer and which stage of a network a parameter belongs to, from what its family declares (`layer_parts`)."""
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 from mindspore import nn
 
 from ghost_ms.models.backbone import Backbone, Layers
+
 
 def layer_of_parameters(net: nn.Cell) -> Dict[str, int]:
     """Number of the layer of each parameter: 0 for the stem, then block by block, the head last.
@@ -14,14 +15,26 @@ def layer_of_parameters(net: nn.Cell) -> Dict[str, int]:
     owner = {part: index for index, parts in enumerate(_declared(net)) for part in parts}
     layers = {}
     for name in net.parameters_dict():
-        words = name.split(".")
-        found = [part for part in (".".join(words[:end + 1]) for end in range(len(words))) if part in owner]
+        found = _owners(owner, name)
         if len(found) != 1:
             said = f"to {len(found)} ({', '.join(found)})" if found else "to none"
             raise ValueError(f"each parameter must belong to one layer that {type(net).__name__}.layer_parts() "
                              f"declares, but '{name}' belongs {said}")
         layers[name] = owner[found[0]]
     return layers
+
+
+def _owners(owner: Dict[str, int], name: str) -> List[str]:
+    words = name.split(".")
+    return [part for part in (".".join(words[:end + 1]) for end in range(len(words))) if part in owner]
+
+
+def place_of_cells(net: nn.Cell) -> Dict[str, Tuple[int, int]]:
+    """(stage, layer) of each cell that lies in a declared layer; numbered as those of parameters are."""
+    owner, ends = {part: index for index, parts in enumerate(_declared(net)) for part in parts}, _ends(net)
+    found = ((name, _owners(owner, name)) for name, _ in net.cells_and_names())
+    layers = {name: owner[parts[0]] for name, parts in found if parts}
+    return {name: (sum(layer > end for end in ends), layer) for name, layer in layers.items()}
 
 
 def stage_of_parameters(net: nn.Cell) -> Dict[str, int]:

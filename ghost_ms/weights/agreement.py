@@ -9,7 +9,8 @@ from ghost_ms.weights import described
 
 #: Arguments of a network that leave its computation what it is (two only regularise a training), or to which a file's
 #: weights are fitted: classifier, first convolution, position tables.
-FITTED = frozenset(("num_classes", "in_channels", "input_size", "drop_rate", "drop_path_rate"))
+FITTED = frozenset(("num_classes", "in_channels", "input_size", "drop_rate", "drop_path_rate", "output_stride",
+                    "norm_momentum"))
 #: Metrics of a file that stay true whatever becomes of its classifier.
 _LASTING = ("activation_slope",)
 #: Pixels along a side of an image, and channels, beyond which a description is damaged.

@@ -8,7 +8,7 @@ from mindspore import nn
 
 from ghost_ms.core.text import printable
 from ghost_ms.models.classes import match
-from ghost_ms.models.registry import ModelCard, build
+from ghost_ms.models.registry import COMMON, ModelCard, build
 from ghost_ms.surgery.edits import check_edits
 from ghost_ms.weights import agreement, fetch
 from ghost_ms.weights.averaged import WEIGHTS, averaged
@@ -283,7 +283,7 @@ def settle(file: WeightFile, card: ModelCard, given: Mapping[str, Any],
         if described.get("edits"):
             raise ValueError(f"its network was edited after it was built ({printable(described['edits'])[:200]}); it "
                              "is rebuilt by --ckpt, and by model.pretrained with the same model.edits")
-        if set(described["args"]) - agreement.FITTED:
+        if set(described["args"]) - agreement.FITTED or set(described["args"]) & set(COMMON):
             _check_buildable(file, card)
     except ValueError as error:
         raise ValueError(f"cannot use {printable(file.path)}: {error}") from None

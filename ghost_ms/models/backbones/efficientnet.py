@@ -42,6 +42,8 @@ class EfficientNet(Backbone):
     folds = (("conv_stem", "bn1"), ("conv_head", "bn2"))
     classifier_cells = ("classifier",)
 
+    atrous = "keep"
+
     def __init__(self, stages: Sequence[Tuple[int, ...]] = STAGES, se_ratio: float = 0.25,
                  act: Type[nn.Cell] = nn.SiLU, conv: Callable = conv2d, epsilon: float = 1e-5, num_classes: int = 1000,
                  in_channels: int = 3, drop_rate: float = 0.2, drop_path_rate: float = 0.0):

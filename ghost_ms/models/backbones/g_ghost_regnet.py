@@ -80,6 +80,8 @@ class GGhostRegNet(ResidualBackbone):
         drop_path_rate: of the last block, rising linearly from 0 at the first (0 as published).
     """
 
+    atrous = "keep"
+
     def __init__(self, depths: Tuple[int, ...], widths: Tuple[int, ...], group_width: int, num_classes: int = 1000,
                  in_channels: int = 3, drop_rate: float = 0.2, drop_path_rate: float = 0.0):
         super().__init__()

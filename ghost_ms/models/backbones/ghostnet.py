@@ -79,6 +79,8 @@ class GhostNet(MobileBackbone):
     #: Taps, rows, convolution and activation of the network; a relative of GhostNet may have its own.
     taps, stages, convolution, activation = TAPS, STAGES, staticmethod(conv2d), nn.ReLU
 
+    atrous = "keep"
+
     def __init__(self, width: float = 1.0, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.2,
                  drop_path_rate: float = 0.0, stem_stride: int = 2):
         super().__init__()

@@ -47,6 +47,8 @@ class MobileNetV3(MobileBackbone):
         drop_path_rate: of the last block, rising linearly from 0 at the first.
     """
 
+    atrous = "advance"
+
     def __init__(self, stages: Sequence, taps: Tuple[int, ...], head: int, num_classes: int = 1000,
                  in_channels: int = 3, drop_rate: float = 0.2, drop_path_rate: float = 0.0):
         super().__init__()

@@ -80,6 +80,8 @@ class ResNet50(ResidualBackbone):
         stem: makes the first convolution of (in, out, kernel, stride).
     """
 
+    atrous = "keep"
+
     def __init__(self, num_classes: int = 1000, in_channels: int = 3, drop_rate: float = 0.0,
                  drop_path_rate: float = 0.0, block: Callable[..., nn.Cell] = Bottleneck,
                  stem: Callable[..., nn.Cell] = conv2d):

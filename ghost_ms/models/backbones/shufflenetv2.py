@@ -80,6 +80,8 @@ class ShuffleNetV2(Backbone):
 
     classifier_cells = ("fc",)
 
+    atrous = "keep"
+
     def __init__(self, channels: Tuple[int, int, int, int], num_classes: int = 1000, in_channels: int = 3,
                  drop_rate: float = 0.0, drop_path_rate: float = 0.0):
         super().__init__()

@@ -77,6 +77,9 @@ class VersatileBottleneck(Bottleneck):
 class VersatileResNet50(ResNet50):
     """ResNet-50 with a versatile stem and versatile 3x3 convolutions; arguments as of `ResNet50`."""
 
+    # Its 3x3 convolutions share filters among kernel sizes.
+    atrous = None
+
     def __init__(self, **kwargs):
         super().__init__(block=VersatileBottleneck, stem=_stem, **kwargs)
 
