@@ -13,7 +13,7 @@ def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size:
     is given and would make the same weights compute something else is refused.
 
     Args:
-        name: a name from `list_models()`.
+        name: a name from `list_models()`, or NAME.TAG for other released weights and their preprocessing.
         pretrained: True for the released weights (fetched once, then kept in the cache), or a path of a PyTorch,
             safetensors or MindSpore file. The classifier of another class count is left fresh, with a warning; the
             first convolution is summed or repeated for another number of channels, with a warning.

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1] / "ghost_ms"
 ROOMS = ("core", "config", "layers", "models", "graph", "surgery", "weights", "data", "factory", "checkpoints",
          "runtime", "tasks", "training", "deploy", "analysis", "cli")
 #: What the engine, deploy and analysis may know of the tasks.
-CONTRACT = {"tasks", "tasks.base", "tasks.predict", "tasks.registry"}
+CONTRACT = {"tasks", "tasks.base", "tasks.measure", "tasks.predict", "tasks.registry"}
 #: Rooms that do not know each other, though one stands above the other.
 STRANGERS = {("deploy", "training")}
 

@@ -1,8 +1,7 @@
 """A checkpoint or an exported file, measured on a split of a recipe's data."""
 import contextlib
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import List, NamedTuple
 
-import numpy as np
 from mindspore import Tensor, nn
 
 from ghost_ms.checkpoints.checkpoint import network_of, read_checkpoint
@@ -12,12 +11,12 @@ from ghost_ms.config import Config
 from ghost_ms.core import device
 from ghost_ms.core.text import printable
 from ghost_ms.data.dataset import Dataset
-from ghost_ms.data.decode import to_pillow
 from ghost_ms.data.loader import evaluation_batches
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime import files
-from ghost_ms.runtime.sidecar import Sidecar, read_sidecar
+from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.tasks.base import Judgement, Task
+from ghost_ms.tasks.measure import measure
 from ghost_ms.tasks.registry import create_task
 
 
@@ -88,23 +87,5 @@ def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
     run = files.run_file(path)
     # MindSpore Lite runs in a process of its own, which is ended here.
     with run if hasattr(run, "__exit__") else contextlib.nullcontext():  # type: ignore[union-attr]
-        batches = file_batches(task, wish.recipe, source, sidecar)
-        judgement = task.judge(run, batches, source, spec, sidecar.form.softmax)
+        judgement = measure(run, task, wish.recipe, source, sidecar)
     return Evaluation(judgement, spec.model, source, sidecar.preprocessing, task)
-
-
-def file_batches(task: Task, recipe: Config, source: Dataset, sidecar: Sidecar) -> Iterator[Tuple[np.ndarray, ...]]:
-    """(images as the file takes them, then the targets of the first b of them); the last call is filled up where it has
-    to be."""
-    transforms, spec = task.evaluation(recipe, source, sidecar.preprocessing), sidecar.preprocessing
-    size = sidecar.batch_size or files.BATCH
-    for start in range(0, source.size, size):
-        rows = []
-        for place in range(start, min(start + size, source.size)):
-            with files.named(source, place):
-                rows.append(transforms.sample(to_pillow(source.read(place), spec.channels, spec.orient), place, None))
-        pixels, *targets = (np.stack(column) for column in zip(*rows))
-        if not sidecar.form.in_graph:
-            pixels, targets = transforms.collate(pixels, tuple(targets), None)
-        images, = files.batches(pixels, sidecar.batch_size)
-        yield (images, *targets)

@@ -10,6 +10,7 @@ from mindspore.nn.utils import no_init_parameters
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
+from ghost_ms.models.registry import same_network
 from ghost_ms.weights import ckpt_file, described
 from ghost_ms.weights.torch_file import read
 
@@ -144,7 +145,7 @@ def restore(path: str, description: Optional[ModelSpec] = None) -> tuple:
         description: of the network; needed for a file that does not describe itself, otherwise it overrides.
     """
     values, own = read_checkpoint(path)
-    if own is not None and description is not None and own.model != description.model:
+    if own is not None and description is not None and not same_network(own.model, description.model):
         raise ValueError(f"'{path}' is a checkpoint of {own.model}, not of {description.model}; give the recipe it was "
                          f"trained by (--config), or --model.name {own.model}")
     if description is None and own is None:

@@ -13,6 +13,7 @@ from ghost_ms.config import Config, DataConfig
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import model_card
+from ghost_ms.models.registry import same_network
 from ghost_ms.surgery.edits import check_edits
 
 #: Keys of the section data that say how an image becomes the network's input.
@@ -84,7 +85,7 @@ def reconcile(own: ModelSpec, path: str, wish: Wish) -> Tuple[ModelSpec, List[st
 
 def _check_model(own: ModelSpec, path: str, wish: Wish) -> None:
     named = wish.recipe.model.name
-    if own.model != named and (wish.gives(NAME) or wish.file and not wish.beside):
+    if not same_network(own.model, named) and (wish.gives(NAME) or wish.file and not wish.beside):
         source = "" if wish.gives(NAME) else f", which {printable(wish.file)} names"
         raise ValueError(f"'{printable(path)}' is a checkpoint of {printable(own.model)}, not of {named}{source}; give "
                          f"the recipe it was trained by (--config), or --model.name {printable(own.model)}")

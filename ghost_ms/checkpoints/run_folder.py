@@ -9,9 +9,9 @@ import glob
 import io
 import math
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from ghost_ms.core.figures import EMA, LABELS, RAW, Row
+from ghost_ms.core.figures import Row
 from ghost_ms.core.plain import parse_yaml, read_text
 from ghost_ms.core.text import printable
 
@@ -52,35 +52,6 @@ class Run:
     def values(self, column: str) -> List[float]:
         """The numbers in a column of metrics.csv, as far as there are any."""
         return [row[column] for row in self.rows if column in row]
-
-
-class Best(NamedTuple):
-    """What best.ckpt of a run holds.
-
-    Args:
-        epoch: after which it was written.
-        averaged: whether it is the running mean of the weights (`ema.decay`), because that did better.
-        top1, top5, loss: of what it holds, on the test split; None where metrics.csv does not tell.
-        map: mean average precision, which runs on sets of labels have instead of top1 and top5.
-    """
-
-    epoch: float
-    averaged: bool
-    top1: Optional[float]
-    top5: Optional[float]
-    loss: Optional[float]
-    map: Optional[float] = None
-
-
-def best(rows: Sequence[Row]) -> Optional[Best]:
-    """What best.ckpt of a run holds (`core.figures.Figures.best_row`); None where no row has an accuracy that is a
-    number."""
-    row = LABELS.best_row(rows)
-    if row is None:
-        return None
-    averaged = LABELS.holds_ema(row)
-    return Best(row["epoch"], averaged, *(row.get(f"{EMA if averaged else RAW}_{key}")
-                                          for key in ("top1", "top5", "loss", "map")))
 
 
 def recipe_of(checkpoint: str) -> Optional[str]:

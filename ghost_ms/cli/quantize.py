@@ -32,10 +32,10 @@ def build_parser() -> Parser:
     parser.add_argument("--reduce-range", action="store_true",
                         help="weights of 7 bits, for x86 processors without VNNI, whose int8 products may saturate")
     parser.add_argument("--agreement", type=float, default=0.9, metavar="SHARE",
-                        help="smallest share of the calibration images to which the int8 file has to give the class "
-                             "of the float one (default 0.9); otherwise nothing is written")
+                        help="smallest share of the calibration images for which the int8 file has to give the result "
+                             "of the float one, such as the same class (default 0.9); otherwise nothing is written")
     parser.add_argument("--evaluate", action="store_true",
-                        help="measure the top-1 accuracy of both files on the recipe's test split")
+                        help="measure both files on the recipe's validation split, as `ghost-ms eval` does")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="file to write: .onnx (default MODEL_int8.onnx), or .ms for MindSpore Lite, where the "
                              "weights alone become int8")

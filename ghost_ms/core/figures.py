@@ -12,6 +12,25 @@ RAW, EMA = "test", "ema"
 HOLDS_EMA = "ema"
 
 
+class Best(NamedTuple):
+    """What best.ckpt of a run holds.
+
+    Args:
+        epoch: after which it was written; None where no epoch was measured.
+        averaged: whether it holds the running means of the weights (`ema.decay`), because these did better.
+        figures: of what it holds, those that were measured.
+        key: of the figure that decided.
+    """
+
+    epoch: Optional[float]
+    averaged: bool
+    figures: Mapping[str, float]
+    key: Optional[str]
+
+
+NOTHING = Best(None, False, {}, None)
+
+
 class Figures(NamedTuple):
     """The figures of a task.
 
@@ -48,6 +67,11 @@ class Figures(NamedTuple):
     def unit(self, key: str) -> str:
         return self.units.get(key, " %")
 
+    def title(self, key: str) -> str:
+        """Of a column or a chart: 'top-1 (%)'."""
+        unit = self.unit(key).strip()
+        return f"{self.names[key]} ({unit})" if unit else self.names[key]
+
     def decisive(self, row: Row) -> Optional[str]:
         """Key of the figure that decides, of those that were measured after an epoch."""
         return next((key for key in self.primary if f"{RAW}_{key}" in row or f"{EMA}_{key}" in row), None)
@@ -59,6 +83,11 @@ class Figures(NamedTuple):
         measured = [row for row in rows if max(self._score(row, RAW)[0], self._score(row, EMA)[0]) > -math.inf]
         return max(measured, key=self.score, default=None)
 
+    def best_of(self, rows: Sequence[Row]) -> "Best":
+        """What best.ckpt of a run with these epochs holds."""
+        row = self.best_row(rows)
+        return NOTHING if row is None else Best(row["epoch"], self.holds_ema(row), self.best(row), self.decisive(row))
+
     def score(self, row: Row) -> Tuple[bool, float, float]:
         """What makes an epoch better than another, the more important first."""
         finished = row.get("activation_slope", 1.0) == 1
@@ -68,11 +97,6 @@ class Figures(NamedTuple):
         """(deciding figure, minus loss), -inf for what was not measured or is no number."""
         figure = next((row[f"{prefix}_{key}"] for key in self.primary if f"{prefix}_{key}" in row), None)
         return _number(figure), _number(-row.get(f"{prefix}_loss", math.inf))
-
-
-#: Of images with one label, or with several.
-LABELS = Figures({"top1": "top-1", "top5": "top-5", "map": "mean average precision", "f1": "F1", "loss": ""},
-                 ("top1", "map"))
 
 
 def _number(value: Optional[float]) -> float:

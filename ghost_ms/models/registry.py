@@ -5,7 +5,7 @@ A family file registers its variants with `@register(ModelCard(...))`; the funct
 import dataclasses
 import difflib
 import fnmatch
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ghost_ms.core.plugins import HINT
 from ghost_ms.core.text import printable
@@ -38,6 +38,9 @@ class ModelCard:
         deploy_params, deploy_macs: the same counts after `reparameterize()`, where that changes them.
         unused_params: parameters that the released state carries, and `params` counts, but no output depends on.
         notes: one sentence on anything a user must know.
+        tags: other released weights of the same network: tag -> fields of this card that they have otherwise
+            (`weights` among them). `NAME.TAG` is the network with these; `ghost-ms models` lists NAME alone.
+        tag: which of them this card is of; empty for the network's own.
     """
 
     params: int
@@ -60,6 +63,8 @@ class ModelCard:
     notes: str = ""
     name: str = ""
     family: str = ""
+    tags: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    tag: str = ""
 
 
 #: Arguments that every family has, and that act on the network as its family builds it.
@@ -121,13 +126,29 @@ def _known(name: str) -> str:
 
 
 def model_card(name: str) -> ModelCard:
-    """The card of a registered variant; ValueError with the nearest names for an unknown one."""
-    return _CARDS[_known(name)]
+    """The card of a registered variant, or of its other released weights (`NAME.TAG`).
+
+    Raises:
+        ValueError: an unknown name, with the nearest ones, or an unknown tag.
+    """
+    base, _, tag = str(name).partition(".")
+    card = _CARDS[_known(base)]
+    if not tag:
+        return card
+    if tag not in card.tags:
+        known = f"its tags are {', '.join(card.tags)}" if card.tags else "it has none"
+        raise ValueError(f"{base} has no other released weights tagged '{printable(tag)}'; {known}")
+    return dataclasses.replace(card, **card.tags[tag], tag=tag)
+
+
+def same_network(name: str, other: str) -> bool:
+    """Whether two names mean one network, whichever of its released weights they point to."""
+    return name.partition(".")[0] == other.partition(".")[0]
 
 
 def describe(name: str) -> str:
     """The sentence that a registered variant says of itself, the first line of its docstring."""
-    return (_CONSTRUCTORS[_known(name)].__doc__ or "").strip().split("\n")[0]
+    return (_CONSTRUCTORS[model_card(name).name].__doc__ or "").strip().split("\n")[0]
 
 
 def list_models(pattern: str = "*") -> List[str]:
@@ -139,7 +160,7 @@ def build_model(name: str, *, input_size: Optional[Tuple[int, int]] = None, **kw
     """Build a registered variant, freshly initialised.
 
     Args:
-        name: a name from `list_models()`.
+        name: a name from `list_models()`, or NAME.TAG for the preprocessing of other released weights.
         input_size: (height, width) the network will see. Networks with position tables are built for it; purely
             convolutional ones take any size as they are and need nothing.
         kwargs: `num_classes` (0 for no classifier: the network gives pooled features), `in_channels`, `drop_rate`,

@@ -1,7 +1,7 @@
 """Exported files of every kind as functions, and images in the calls that such a file takes."""
 import contextlib
 import os
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, List, Sequence
 
 import numpy as np
 
@@ -64,6 +64,8 @@ def batches(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)]) if batch_size else batch
 
 
-def run_all(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
-    """The outputs (N, ...) for all images, of a file with one output."""
-    return np.concatenate([run(batch) for batch in batches(images, batch_size)])[:len(images)]
+def run_all(run: Callable[[np.ndarray], Any], images: np.ndarray, batch_size: int) -> List[np.ndarray]:
+    """Every output (N, ...) of a file for all images."""
+    found = [run(batch) for batch in batches(images, batch_size)]
+    rows = [one if isinstance(one, (tuple, list)) else (one,) for one in found]
+    return [np.concatenate(column)[:len(images)] for column in zip(*rows)]

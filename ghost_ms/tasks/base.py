@@ -115,12 +115,14 @@ class Task:
         figures: what its evaluations measure.
         mixes: whether images of a batch may be mixed (mixup, cutmix).
         logits: whether the network's one output is class logits (B, classes), which can be distilled.
+        agreement: what two forms of a network that agree on an image give, such as 'same class'; see `same`.
     """
 
     name: str
     figures: Figures
     mixes = False
     logits = False
+    agreement = ""
 
     def __init__(self, args: Optional[Mapping[str, Any]] = None):
         self.args = dict(args or {})
@@ -224,6 +226,13 @@ class Task:
             ValueError: outputs that are no finite numbers, or none of this network's.
         """
         raise NotImplementedError
+
+    def same(self, found: Outputs, expected: Outputs) -> Optional[np.ndarray]:
+        """Whether two forms of a network, such as before and after quantising, mean the same: booleans (N,).
+
+        None where the task has no such notion; numbers alone are compared then.
+        """
+        return None
 
     def lines(self, result: Mapping[str, Any]) -> List[str]:
         """A result for a reader."""

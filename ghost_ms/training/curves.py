@@ -2,19 +2,20 @@
 import csv
 import math
 import os
-from typing import Dict, List
+from typing import List
 
+from ghost_ms.core.figures import EMA, RAW, Figures, Row
 from ghost_ms.core.files import whole_file
 
 
-def write_course(folder: str, rows: List[Dict[str, float]]) -> None:
+def write_course(folder: str, rows: List[Row], figures: Figures) -> None:
     """metrics.csv and curves.png of the epochs done."""
     if rows:
         write_metrics(os.path.join(folder, "metrics.csv"), rows)
-        draw_curves(os.path.join(folder, "curves.png"), rows)
+        draw_curves(os.path.join(folder, "curves.png"), rows, figures)
 
 
-def write_metrics(path: str, rows: List[Dict[str, float]]) -> None:
+def write_metrics(path: str, rows: List[Row]) -> None:
     """One line an epoch, a cell empty where one has no such figure."""
     with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
@@ -22,7 +23,7 @@ def write_metrics(path: str, rows: List[Dict[str, float]]) -> None:
         writer.writerows(rows)
 
 
-def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
+def draw_curves(path: str, rows: List[Row], figures: Figures) -> None:
     """What the training reached, and what it took, over the epochs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -30,9 +31,9 @@ def draw_curves(path: str, rows: List[Dict[str, float]]) -> None:
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(11, 6.2), layout="constrained")
     FigureCanvasAgg(figure)
+    key = next(filter(None, map(figures.decisive, rows)), figures.primary[0])
     panels = (("loss", ("train_loss", "test_loss", "ema_loss")),
-              ("mean average precision (%)", ("test_map", "ema_map")) if any("test_map" in row for row in rows) else
-              ("top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")),
+              (figures.title(key), (f"train_{key}", f"{RAW}_{key}", f"{EMA}_{key}")),
               ("learning rate", ("lr",)),
               ("speed (images/s)", ("images_per_second",)),
               ("wait for data (% of the time)", ("data_wait",)),

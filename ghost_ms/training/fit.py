@@ -204,7 +204,7 @@ def _finished(job: Job, found: ResumePoint, reporter: Reporter) -> Dict[str, flo
     rows = found.progress.rows
     reporter.line(f"'{found.path}' is of a finished training ({found.progress.epoch} epochs): nothing is left to do")
     if job.world.is_main:
-        write_course(job.config.run.dir, rows)
+        write_course(job.config.run.dir, rows, job.task.figures)
     return job.task.figures.best_row(rows) or rows[-1]
 
 
@@ -246,7 +246,7 @@ def _states(job: Job, found: Optional[ResumePoint]) -> CheckpointManager:
     config, folder = job.config, os.path.join(job.config.run.dir, "checkpoints")
     if found is None:
         return CheckpointManager(folder, config.train.keep)
-    write_course(config.run.dir, found.progress.rows)
+    write_course(config.run.dir, found.progress.rows, job.task.figures)
     source = os.path.dirname(os.path.abspath(found.path))
     if source == os.path.abspath(folder):
         return CheckpointManager(folder, config.train.keep, found.progress.steps(job.steps))

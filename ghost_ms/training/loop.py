@@ -216,7 +216,7 @@ class Training:
                 **self.learned[EMA if self.task.figures.holds_ema(rows[-1]) else RAW]))
         self._save()
         if self.world.is_main:
-            write_course(self.config.run.dir, rows)
+            write_course(self.config.run.dir, rows, self.task.figures)
         self.say(_summary(rows[-1], self.config.train.epochs, best, self.task.figures))
         for callback in self.callbacks:
             callback.on_epoch(self, dict(rows[-1]))

@@ -5,6 +5,7 @@ import math
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ghost_ms.core.text import printable
+from ghost_ms.models.registry import same_network
 from ghost_ms.weights import described
 
 #: Arguments of a network that leave its computation what it is (two only regularise a training), or to which a file's
@@ -82,7 +83,7 @@ def _is_number(value: Any) -> bool:
 
 def check_model(known: Mapping[str, Any], model: str) -> None:
     """ValueError where the file is of another model than the caller names."""
-    if known["model"] != model:
+    if not same_network(known["model"], model):
         raise ValueError(f"it is a checkpoint of {printable(known['model'])}, not of {model}: name that model, or "
                          "another file")
 

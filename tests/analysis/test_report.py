@@ -92,10 +92,10 @@ def finished(bench, tmp_path_factory):
 def test_the_matrix_of_a_run_has_the_accuracy_of_its_metrics(finished):
     run, path = finished
     confusion = run.judgement.confusion
-    assert confusion.sum() == 64 and 100 * confusion.trace() / 64 == pytest.approx(run.best.top1)
+    assert confusion.sum() == 64 and 100 * confusion.trace() / 64 == pytest.approx(run.best.figures["top1"])
     assert len(run.run.rows) == 2 and not run.missing
     text = path.read_text()
-    assert f"{run.best.top1:.2f} %" in text and "name: tiny" in text
+    assert f"{run.best.figures['top1']:.2f} %" in text and "name: tiny" in text
     wrong = 64 - confusion.trace()
     assert text.count("<figure>") == min(wrong, MISTAKES) and f"Worst of {wrong} mistakes" in text
     assert text.count('class="hit"') == 4 and text.count('class="miss"') == 12
@@ -212,9 +212,9 @@ def test_tiles_and_tables_tell_what_best_ckpt_holds(tmp_path):
                  str(tmp_path / "page.html")]) == 0
     text = (tmp_path / "page.html").read_text()
     tiles = re.findall(r'tile"><b>(.*?)</b><span>(.*?)</span>', text)
-    assert tiles[:5] == [("82.00 %", "top-1 accuracy, test split, averaged weights"), ("99.00 %", "top-5 accuracy"),
+    assert tiles[:5] == [("82.00 %", "top-1, test split, averaged weights"), ("99.00 %", "top-5"),
                          ("1 of 2", "best epoch"), ("0.5000", "test loss"), ("75.00 %", "best top-1 of raw weights")]
-    assert tiles[5:] == [("60.00 %", "top-1 accuracy, test split"), ("96.00 %", "top-5 accuracy"),
+    assert tiles[5:] == [("60.00 %", "top-1, test split"), ("96.00 %", "top-5"),
                          ("2 of 2", "best epoch"), ("0.9000", "test loss"),
                          ("55.00 %", "best top-1 of averaged weights")]
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in re.findall(r"<tr><td>.*?</tr>", text)[:2]]

@@ -6,8 +6,10 @@ import time
 import pytest
 
 from ghost_ms.checkpoints import run_folder
-from ghost_ms.checkpoints.run_folder import best, read_run, recipe_of
+from ghost_ms.checkpoints.run_folder import read_run, recipe_of
 from ghost_ms.cli import main
+from ghost_ms.core.figures import NOTHING
+from ghost_ms.tasks.registry import create_task
 
 HEADER = "epoch,train_loss,test_loss,test_top1,test_top5"
 
@@ -43,19 +45,25 @@ def _row(epoch, top1, loss=1.0, **more):
     return {"epoch": epoch, "test_top1": top1, "test_top5": 99.0, "test_loss": loss, **more}
 
 
+def best(rows):
+    return create_task("classification").figures.best_of(rows)
+
+
 def test_the_best_epoch_is_the_one_that_best_ckpt_holds():
     """Higher accuracy of weights or means; of equals the lower loss, then the first; NaN is worse than any number."""
     means = {"ema_top1": 82.0, "ema_top5": 98.0, "ema_loss": 0.5}
-    assert best([_row(1, 70), _row(2, 60, **means)])[:4] == (2, True, 82, 98)
-    assert best([_row(1, 82.5), _row(2, 60, **means)])[:4] == (1, False, 82.5, 99)
+    held = {"top1": 82, "top5": 98, "loss": 0.5}
+    assert best([_row(1, 70), _row(2, 60, **means)]) == (2, True, held, "top1")
+    held = {"top1": 82.5, "top5": 99, "loss": 1}
+    assert best([_row(1, 82.5), _row(2, 60, **means)]) == (1, False, held, "top1")
     assert best([_row(1, 70, 1.0), _row(2, 70, 0.9), _row(3, 70, 0.9)]).epoch == 2
     assert best([_row(1, 82.0, 0.4, **means)]).averaged is False and best([_row(1, 82.0, 0.6, **means)]).averaged
     assert best([_row(1, math.nan), _row(2, 10), _row(3, math.nan)]).epoch == 2
     assert best([_row(1, 10, math.nan), _row(2, 10, 3.0)]).epoch == 2
     assert best([_row(1, 99, activation_slope=0.5), _row(2, 10, activation_slope=1.0)]).epoch == 2
-    assert best([{"epoch": 1.0, "train_loss": 1.0}]) is None and best([]) is None
-    assert best([_row(1, math.nan)]) is None and best([{"epoch": 1.0, "test_top1": 5.0}]) == (
-        1, False, 5, None, None, None)
+    for rows in ([{"epoch": 1.0, "train_loss": 1.0}], [], [_row(1, math.nan)]):
+        assert best(rows) == NOTHING
+    assert best([{"epoch": 1.0, "test_top1": 5.0}]) == (1, False, {"top1": 5}, "top1")
 
 
 def test_a_column_that_not_every_row_has(folder, capsys):

@@ -16,6 +16,7 @@ from ghost_ms.runtime import files
 from ghost_ms.runtime import lite
 from ghost_ms.runtime.sidecar import read_sidecar, sidecar_path
 from ghost_ms.runtime.signature import ExportSignature
+from ghost_ms.tasks.registry import create_task
 from tests import tiny
 from tests.deploy.test_export import _description
 
@@ -25,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 installed = pytest.mark.skipif(lite.lite_python() is None, reason="no MindSpore Lite: bash scripts/setup_lite.sh")
 SIZE, CLASSES = (24, 24), 10
+TASK = create_task("classification")
 
 
 def _weights():
@@ -124,8 +126,8 @@ def test_weights_are_int8_per_channel_and_the_outputs_stay(tmp_path, pictures, c
     assert sidecar["quantised"]["images"] == 24 and sidecar["quantised"]["left in float"] == []
     images = calibration.draw(calibration.open_images(pictures), 24, read_sidecar(path))
     found, expected = (files.run_all(files.run_file(name), images, 1) for name in (target, path))
-    assert sidecar["quantised"]["same class"] == int8.agreement(found, expected).same
-    exact = int8.agreement(_exact(target, images), expected)
+    assert sidecar["quantised"]["same class"] == int8.agreement(found, expected, TASK).same
+    exact = int8.agreement([_exact(target, images)], expected, TASK)
     assert 0 < exact.error < 0.05 and exact.same >= 23
     assert main(["infer", "--file", target, "--image", os.path.join(pictures, "0.png"), "--json"]) == 0
     assert sorted(os.listdir(tmp_path / "out")) == ["net_int8.json", "net_int8.onnx"]
@@ -192,7 +194,7 @@ def test_the_analysis_finds_a_spoiled_layer(spoiled, pictures, tmp_path, capsys)
     source = calibration.open_images(pictures)
     quantizer = int8.Quantizer(spoiled, calibration.draw(source, 24, read_sidecar(spoiled)))
     whole = quantizer.quantize([node.name for node in quantizer.layers])
-    found, everything = (int8.agreement(_exact(model, quantizer.images), quantizer.expected).error
+    found, everything = (int8.agreement([_exact(model, quantizer.images)], quantizer.expected, TASK).error
                          for model in (target, whole))
     assert found < 0.05 < everything
 
@@ -218,7 +220,8 @@ def test_accuracy_on_the_recipes_test_split(tmp_path, capsys):
     source, run = calibration.open_images(str(recipe), "val"), files.run_file(path)
     images = files.read_images(source, range(40), read_sidecar(path))
     hits = [int(run(np.repeat(image[None], 3, 0))[0].argmax()) == label for image, label in zip(images, source.labels)]
-    assert json.load(open(tmp_path / "int8.json"))["quantised"]["top1 float"] == pytest.approx(100 * np.mean(hits))
+    assert json.load(open(tmp_path / "int8.json"))["quantised"]["measured in float"]["top1"] == pytest.approx(
+        100 * np.mean(hits))
 
 
 def test_a_checkpoint_is_exported_first_and_raw_pixels_work(tmp_path, monkeypatch, pictures, capsys):

@@ -1,6 +1,7 @@
 """A task is one folder: a second one, in a file of the tests, goes through every command."""
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -107,6 +108,41 @@ def test_it_is_exported_and_used(kind, run, picture, tmp_path, capsys, monkeypat
     assert main(["eval", "--file", target, "--config", str(run / "config.yaml")]) == 0
     assert main(["export", "--format", kind.upper(), "--ckpt", ckpt, "--output", target, "--softmax"]) == 1
     assert "--softmax is for classes" in capsys.readouterr().err
+
+
+def test_runs_and_the_report_tell_its_figures(run, tmp_path, capsys):
+    assert main(["runs", str(run)]) == 0
+    header, cells = (re.split("  +", line.strip()) for line in capsys.readouterr().out.splitlines()[:2])
+    found = Regression.figures.best_of(_rows(run))
+    assert header[3:8] == ["best R2", "epoch", "weights", "raw R2", "EMA R2"]
+    assert cells[3] == f"{found.figures['r2']:.2f}"
+    page = tmp_path / "page.html"
+    assert main(["report", str(run), "-o", str(page)]) == 0
+    text = page.read_text()
+    assert f"<b>{found.figures['r2']:.2f}</b><span>R2, test split" in text and "largest error" in text
+    assert "<td>all</td><td>16</td>" in text and "Confusion" not in text
+
+
+def test_a_task_that_is_not_known_here_has_the_columns_of_its_run(run, capsys, monkeypatch):
+    monkeypatch.delitem(registry._TASKS, "regression")
+    assert main(["runs", str(run)]) == 0
+    assert re.split("  +", capsys.readouterr().out.splitlines()[0].strip())[3] == "best r2"
+
+
+def test_it_is_quantised_without_classes(run, picture, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--format", "ONNX", "--ckpt", str(run / "checkpoints" / "best.ckpt"), "--output",
+                 "net.onnx"]) == 0
+    capsys.readouterr()
+    assert main(["quantize", "net.onnx", "--calibrate", str(run / "config.yaml"), "--samples", "8", "--evaluate"]) == 0
+    said = capsys.readouterr().out
+    assert "in float: largest error" in said and "now: largest error" in said and "same class" not in said
+    facts = json.loads((tmp_path / "net_int8.json").read_text())["quantised"]
+    assert facts["images"] == 8 and 0 < facts["measured"]["largest"] < 2 and "same class" not in facts
+    (tmp_path / "other.yaml").write_text("data: {dataset: embedded}\n")
+    assert main(["quantize", "net.onnx", "--calibrate", "other.yaml"]) == 1
+    assert "is for regression, and the recipe 'other.yaml' for classification" in capsys.readouterr().err
 
 
 def test_what_has_no_meaning_is_refused(tmp_path, capsys):

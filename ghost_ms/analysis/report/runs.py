@@ -5,7 +5,9 @@ import statistics
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.analysis.report.charts import LARGEST
-from ghost_ms.checkpoints.run_folder import Run, best, find, labels, read_run
+from ghost_ms.analysis.report.measured import best_of, figures_of
+from ghost_ms.checkpoints.run_folder import Run, find, labels, read_run
+from ghost_ms.core.figures import EMA, RAW
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.text import printable
 
@@ -36,13 +38,6 @@ def find_runs(patterns: Sequence[str]) -> Tuple[List[Run], List[str]]:
     return runs, complaints
 
 
-def _of_best(key: str) -> Callable[[Run], Optional[float]]:
-    def of_best(run: Run) -> Optional[float]:
-        found = best(run.rows)
-        return None if found is None else getattr(found, key)
-    return of_best
-
-
 def _highest(column: str) -> Callable[[Run], Optional[float]]:
     return lambda run: max((value for value in run.values(column) if not math.isnan(value)), default=None)
 
@@ -59,8 +54,8 @@ def _mean(column: str) -> Callable[[Run], Optional[float]]:
 
 
 def _weights(run: Run) -> str:
-    found = best(run.rows)
-    return "-" if found is None else "EMA" if found.averaged else "raw"
+    found = best_of(run)
+    return "-" if found.epoch is None else "EMA" if found.averaged else "raw"
 
 
 def _seconds(run: Run) -> Optional[float]:
@@ -83,29 +78,44 @@ def _short(value: Optional[float]) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-#: Title and cell. "best" is of what best.ckpt holds; "max lr" the highest learning rate at the end of an epoch.
-COLUMNS: Tuple[Tuple[str, Callable[[Run], str]], ...] = (
-    ("model", lambda run: printable(run.model)),
-    ("epochs", lambda run: _number(len(run.rows))),
-    ("best top-1 (%)", lambda run: _number(_of_best("top1")(run), 2)),
-    ("epoch", lambda run: _number(_of_best("epoch")(run))),
-    ("weights", _weights),
-    ("raw top-1 (%)", lambda run: _number(_highest("test_top1")(run), 2)),
-    ("EMA top-1 (%)", lambda run: _number(_highest("ema_top1")(run), 2)),
-    ("max lr", lambda run: _short(_highest("lr")(run))),
-    ("images/s", lambda run: _number(_mean("images_per_second")(run), 1)),
-    ("peak memory (MB)", lambda run: _number(_highest("peak_mb")(run))),
-    ("time", lambda run: _clock(_seconds(run))),
-)
+Cell = Callable[[Run], str]
+Column = Tuple[str, Cell]
 
 
-#: The same, where a run on sets of labels is among them.
-WITH_SETS = (*COLUMNS[:3], ("best mAP (%)", lambda run: _number(_of_best("map")(run), 2)), *COLUMNS[3:])
+def _best(key: str) -> Callable[[Run], Optional[float]]:
+    return lambda run: best_of(run).figures.get(key)
+
+
+def deciding(runs: Sequence[Run]) -> Dict[str, str]:
+    """Key -> title of the figures by which the best epochs of these runs were chosen."""
+    found: Dict[str, str] = {}
+    for run in runs:
+        figures, key = figures_of(run), best_of(run).key
+        found.setdefault(key or figures.primary[0], figures.title(key or figures.primary[0]))
+    return found
+
+
+def _columns(runs: Sequence[Run]) -> List[Column]:
+    """Title and cell. "best" is of what best.ckpt holds; "max lr" the highest learning rate at the end of an epoch."""
+    figures = deciding(runs)
+    best = [(f"best {title}", lambda run, key=key: _number(_best(key)(run), 2)) for key, title in figures.items()]
+    raw = [(f"{name} {title}", lambda run, column=f"{prefix}_{key}": _number(_highest(column)(run), 2))
+           for key, title in figures.items() for name, prefix in (("raw", RAW), ("EMA", EMA))]
+    return [("model", lambda run: printable(run.model)),
+            ("epochs", lambda run: _number(len(run.rows))),
+            *best,
+            ("epoch", lambda run: _number(best_of(run).epoch)),
+            ("weights", _weights),
+            *raw,
+            ("max lr", lambda run: _short(_highest("lr")(run))),
+            ("images/s", lambda run: _number(_mean("images_per_second")(run), 1)),
+            ("peak memory (MB)", lambda run: _number(_highest("peak_mb")(run))),
+            ("time", lambda run: _clock(_seconds(run)))]
 
 
 def results(runs: Sequence[Run]) -> List[List[str]]:
     """One line for each run as text cells, header first."""
-    columns = WITH_SETS if any(run.values("test_map") for run in runs) else COLUMNS
+    columns = _columns(runs)
     return [["run"] + [title for title, _ in columns]] + [
         [label] + [cell(run) for _, cell in columns] for label, run in zip(labels(runs), runs)]
 
@@ -117,13 +127,15 @@ def over_seeds(runs: Sequence[Run]) -> List[List[str]]:
         recipe = tuple(sorted((key, str(value)) for key, value in run.recipe.items() if key not in (*IGNORED, SEED)))
         groups.setdefault(recipe, []).append(index)
     names = labels(runs)
-    table = [["runs", "seeds", "last raw top-1 (%)", "last EMA top-1 (%)", "best top-1 (%)"]]
+    figures = deciding(runs)
+    table = [["runs", "seeds"] + [f"{word} {title}" for title in figures.values()
+                                  for word in ("last raw", "last EMA", "best")]]
     for members in groups.values():
         seeds = {str(runs[index].recipe.get(SEED)) for index in members}
         if len(seeds) == len(members) > 1:
             table.append([", ".join(names[index] for index in members), str(len(members))] + [
                 _spread([value(runs[index]) for index in members])
-                for value in (_last("test_top1"), _last("ema_top1"), _of_best("top1"))])
+                for key in figures for value in (_last(f"{RAW}_{key}"), _last(f"{EMA}_{key}"), _best(key))])
     return table
 
 
@@ -175,12 +187,14 @@ def draw(path: str, runs: Sequence[Run]) -> None:
 
     figure = Figure(figsize=(13, 4), layout="constrained")
     FigureCanvasAgg(figure)
+    # Where the runs are of several tasks, what decided in the most of them.
+    figures, keys = deciding(runs), [best_of(run).key for run in runs]
+    key = max(figures, key=keys.count)
     panels = (("train loss", "train_loss", None), ("test loss", "test_loss", "ema_loss"),
-              ("test mean average precision (%)", "test_map", "ema_map") if all(run.values("test_map") for run in runs)
-              else ("test top-1 accuracy (%)", "test_top1", "ema_top1"))
-    for axes, (title, key, mean) in zip(figure.subplots(1, 3), panels):
+              (f"test {figures[key]}", f"{RAW}_{key}", f"{EMA}_{key}"))
+    for axes, (title, own, mean) in zip(figure.subplots(1, 3), panels):
         for index, run in enumerate(runs):
-            for column, style in ((key, "-"), (mean, "--")):
+            for column, style in ((own, "-"), (mean, "--")):
                 # A NaN is a gap in the line; for an infinity there is no place.
                 points = [(row["epoch"], row[column]) for row in run.rows
                           if column in row and not max(abs(row["epoch"]), abs(row[column])) > LARGEST]

@@ -7,18 +7,15 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from ghost_ms.analysis.report import charts
 from ghost_ms.analysis.report.html_parts import escape, frame, number, row_of_cards
+from ghost_ms.analysis.report.measured import best_of, figures_of
 from ghost_ms.analysis.report.mistakes import Mistake, judge_run
-from ghost_ms.checkpoints.run_folder import Best, Run, best, labels
+from ghost_ms.checkpoints.run_folder import Run, labels
+from ghost_ms.core.figures import EMA, RAW, Best, Figures
 from ghost_ms.core.text import printable
 
 #: Worst mistakes that are shown of a run; and, where there are too many classes for a matrix, the weakest of them and
 #: the pairs that are mixed up most often.
 MISTAKES, WEAKEST = 20, 20
-#: Charts of a run: title, columns of metrics.csv.
-CURVES = (("Loss", ("train_loss", "test_loss", "ema_loss")),
-          ("Top-1 accuracy (%)", ("train_top1", "test_top1", "ema_top1")),
-          ("Mean average precision (%)", ("test_map", "ema_map")), ("Learning rate", ("lr",)))
-NOTHING = Best(None, False, None, None, None)
 
 
 @dataclasses.dataclass
@@ -36,7 +33,7 @@ class JudgedRun:
 
     @property
     def best(self) -> Best:
-        return best(self.run.rows) or NOTHING
+        return best_of(self.run)
 
 
 def judged(run: Run, predict: bool = True) -> JudgedRun:
@@ -55,20 +52,19 @@ def judged(run: Run, predict: bool = True) -> JudgedRun:
 
 def runs_table(runs: Sequence[JudgedRun]) -> str:
     """What best.ckpt of every run holds, side by side."""
-    sets = any(one.best.map is not None for one in runs)
-    head = "".join(f"<th{kind}>{title}</th>" for title, kind in (
+    titles = {key: figures_of(one.run).title(key) for one in runs for key in one.best.figures
+              if figures_of(one.run).names[key]}
+    head = "".join(f"<th{kind}>{escape(title)}</th>" for title, kind in (
         ("run", ""), ("model", ' class="text"'), ("data", ' class="text"'), ("epochs", ""), ("best epoch", ""),
-        ("weights", ' class="text"'), ("top-1 (%)", ""), ("top-5 (%)", ""), *([("mAP (%)", "")] if sets else []),
-        ("loss", "")))
+        ("weights", ' class="text"'), *((title, "") for title in titles.values()), ("loss", "")))
     lines = ""
     for label, one in zip(labels([one.run for one in runs]), runs):
         found = one.best
         lines += (f'<tr><td>{escape(label)}</td><td class="text">{escape(one.run.model)}</td>'
                   f'<td class="text">{escape(one.run.data)}</td><td>{len(one.run.rows)}</td>'
                   f'<td>{number(found.epoch, ".0f")}</td><td class="text">{"EMA" if found.averaged else "raw"}</td>'
-                  f'<td>{number(found.top1, ".2f")}</td><td>{number(found.top5, ".2f")}</td>'
-                  + (f'<td>{number(found.map, ".2f")}</td>' if sets else "")
-                  + f'<td>{number(found.loss, ".4f")}</td></tr>')
+                  + "".join(f'<td>{number(found.figures.get(key), ".2f")}</td>' for key in titles)
+                  + f'<td>{number(found.figures.get("loss"), ".4f")}</td></tr>')
     return f'<h2>Runs</h2><div class="card scroll"><table><tr>{head}</tr>{lines}</table></div>'
 
 
@@ -77,26 +73,35 @@ def run_section(one: JudgedRun) -> str:
     run = one.run
     tiles = "".join(f'<div class="card tile"><b>{value}</b><span>{escape(what)}</span></div>'
                     for value, what in _tiles(one))
-    charts_of_run = [(title, charts.line_chart(title, _series(run, keys), "epoch")) for title, keys in CURVES]
+    charts_of_run = [(title, charts.line_chart(title, _series(run, keys), "epoch"))
+                     for title, keys in _curves(figures_of(run))]
     curves = row_of_cards([frame(title, chart) for title, chart in charts_of_run if chart])
     return (f"<section><h2>{escape(run.model)} on {escape(run.data)}</h2><p class=\"note\">{escape(run.path)}</p>"
             f'<div class="tiles">{tiles}</div>{curves}{predictions(one)}'
             f"<details class=\"card\"><summary>Recipe</summary><pre>{escape(run.text)}</pre></details></section>")
 
 
+def _curves(figures: Figures) -> List[Tuple[str, Tuple[str, ...]]]:
+    """Charts of a run: title, columns of metrics.csv."""
+    titles = {"loss": "Loss", **{key: figures.title(key) for key in figures.primary}}
+    return [*((title[:1].upper() + title[1:], tuple(f"{part}_{key}" for part in ("train", RAW, EMA)))
+              for key, title in titles.items()), ("Learning rate", ("lr",))]
+
+
 def _tiles(one: JudgedRun) -> List[Tuple[str, str]]:
     """(number, what it is): of what best.ckpt holds, and what the training took."""
-    found, run = one.best, one.run
-    of = ", averaged weights" if found.averaged else ""
-    tiles = [(number(found.top1, ".2f", " %"), f"top-1 accuracy, test split{of}"),
-             (number(found.top5, ".2f", " %"), "top-5 accuracy")] if found.map is None else [
-                 (number(found.map, ".2f", " %"), f"mean average precision, test split{of}")]
+    found, run, figures = one.best, one.run, figures_of(one.run)
+    tiles = [(number(found.figures[key], ".2f", figures.unit(key)), name) for key, name in figures.names.items()
+             if name and key in found.figures]
+    if tiles:
+        tiles[0] = tiles[0][0], f"{tiles[0][1]}, test split{', averaged weights' if found.averaged else ''}"
     tiles += [(f"{number(found.epoch, '.0f')} of {len(run.rows)}", "best epoch"),
-              (number(found.loss, ".4f"), "test loss")]
-    other, name = ("test_top1", "raw") if found.averaged else ("ema_top1", "averaged")
-    values = [value for value in run.values(other) if not math.isnan(value)]
+              (number(found.figures.get("loss"), ".4f"), "test loss")]
+    prefix, name = (RAW, "raw") if found.averaged else (EMA, "averaged")
+    values = [value for value in run.values(f"{prefix}_{found.key}") if not math.isnan(value)]
     if values:
-        tiles.append((f"{max(values):.2f} %", f"best top-1 of {name} weights"))
+        tiles.append((f"{max(values):.2f}{figures.unit(found.key)}", f"best {figures.names[found.key]} of {name} "
+                      "weights"))
     if run.values("images_per_second"):
         tiles.append((f"{statistics.median(run.values('images_per_second')):,.0f}", "training images/s"))
     return tiles
@@ -112,6 +117,12 @@ def predictions(one: JudgedRun) -> str:
     judgement = one.judgement
     if judgement is None:
         return f'<p class="note">{escape(one.missing)}</p>'
+    if not judgement.confusable:
+        # A task whose results are no classes, or several of an image.
+        head, *lines = judgement.class_rows()
+        cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+        titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+        return frame(judgement.headline(), f'<div class="scroll"><table><tr>{titles}</tr>{cells}</table></div>')
     matrix = charts.matrix_chart(judgement.confusion.tolist(), [judgement.classes[place] for place in judgement.shown],
                                  "Confusion matrix") if len(judgement.shown) <= charts.MATRIX_CLASSES else None
     if matrix:

@@ -1,19 +1,20 @@
 """The images that a quantised network is calibrated and judged with."""
 import os
 import sys
-from typing import Callable, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 import numpy as np
 
 from ghost_ms import config as recipes
 from ghost_ms.checkpoints.reconcile import Wish, settle
-from ghost_ms.core import scores
+from ghost_ms.config import Config
 from ghost_ms.core.text import printable
-from ghost_ms.data.datasets import Dataset, open_source
+from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.decode import read_image_file
 from ghost_ms.data.images import find_images, passed_over_line
-from ghost_ms.runtime.files import read_images, run_all
+from ghost_ms.runtime.files import read_images
 from ghost_ms.runtime.sidecar import Sidecar
+from ghost_ms.tasks.registry import create_task
 
 RECIPES = (".yaml", ".yml")
 
@@ -33,13 +34,18 @@ def open_images(where: str, split: str = "train", root: Optional[str] = None,
         FileNotFoundError, ValueError: there is no such folder or recipe, or no image in it.
     """
     if where.endswith(RECIPES):
-        recipe = recipes.load(where, ["--data.root", root] if root else [])
-        source = open_source(recipe.data, split, classes)
+        recipe = recipe_of(where, root)
+        source = create_task(recipe.task.name, recipe.task.args).open(recipe.data, split, classes)
     else:
         source = _folder(where, root)
     for note in source.notes:
         print(note, file=sys.stderr)
     return source
+
+
+def recipe_of(where: str, root: Optional[str] = None) -> Config:
+    """The recipe in a file; `root` is the folder of its data set, where it does not name it."""
+    return recipes.load(where, ["--data.root", root] if root else [])
 
 
 def differences(where: str, sidecar: Sidecar, path: str) -> List[str]:
@@ -71,17 +77,3 @@ def draw(source: Dataset, samples: int, sidecar: Sidecar) -> np.ndarray:
     file takes them, (N, C, H, W) or (N, H, W, C)."""
     places = np.unique(np.linspace(0, source.size - 1, min(samples, source.size)).round().astype(int))
     return read_images(source, places, sidecar)
-
-
-def accuracy(run: Callable[[np.ndarray], np.ndarray], source: Dataset, sidecar: Sidecar) -> float:
-    """Top-1 in percent of a file on all images of a labelled source; ValueError where an output is not finite, or an
-    image may have several labels."""
-    if source.multi_label:
-        raise ValueError("an image of this data may have several labels, so that there is no top-1 accuracy; leave "
-                         "--evaluate out, and measure both files with `ghost-ms eval --file`")
-    hits = 0
-    for start in range(0, source.size, 64):
-        places = range(start, min(start + 64, source.size))
-        output = run_all(run, read_images(source, places, sidecar), sidecar.batch_size)
-        hits += int((scores.best(output, "the file") == source.labels[start:start + 64]).sum())
-    return 100 * hits / source.size

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Iterable, List, NamedTuple, Sequence
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ghost_ms.runtime import files
 from ghost_ms.runtime.lite import LiteModel
 from ghost_ms.runtime.onnx import load_onnx, open_onnx, run_model
 from ghost_ms.runtime.sidecar import read_sidecar
+from ghost_ms.tasks.base import Outputs, Task
+from ghost_ms.tasks.registry import create_task
 
 #: Operators with weights.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -36,13 +38,13 @@ class Agreement(NamedTuple):
 
     Args:
         mean, largest: over the images, of the largest difference relative to the largest float output of the image.
-        same: images on which both give the same class.
+        same: images on which both mean the same to the task (`Task.same`); None where it cannot say.
         error: norm of all differences relative to the norm of all float outputs.
     """
 
     mean: float
     largest: float
-    same: int
+    same: Optional[int]
     error: float
 
     @property
@@ -76,10 +78,11 @@ class Quantizer:
 
     def __init__(self, path: str, images: np.ndarray, narrow: bool = False):
         self.path, self.images, self.narrow = path, images, narrow
-        self.batch_size = read_sidecar(path).batch_size
+        sidecar = read_sidecar(path)
+        self.batch_size, self.task = sidecar.batch_size, create_task(sidecar.task, sidecar.task_args)
         self.model = read_float(path)
-        self.expected = scores.require_finite(files.run_all(load_onnx(path), images, self.batch_size),
-                                              f"'{path}'")
+        self.expected = [scores.require_finite(one, f"'{path}'")
+                         for one in files.run_all(load_onnx(path), images, self.batch_size)]
         self.layers = quantizable(self.model)
         if not self.layers:
             raise ValueError(f"'{path}' has no layer that can be quantised")
@@ -129,7 +132,7 @@ class Quantizer:
         for node in track(self.layers):
             output = files.run_all(run_model(self.quantize([node.name])), self.images[:ANALYSED], self.batch_size)
             found.append(LayerError(node.name, node.op_type, self._shape(node),
-                                    agreement(output, self.expected[:ANALYSED])))
+                                    agreement(output, [one[:ANALYSED] for one in self.expected], self.task)))
         # What is no number is the worst.
         return sorted(found, key=lambda layer: -np.nan_to_num(layer.agreement.error, nan=np.inf))
 
@@ -180,12 +183,14 @@ def quantizable(model) -> List:
                  or (node.op_type in PLAIN and not constants.intersection(node.input)))]
 
 
-def agreement(output: np.ndarray, expected: np.ndarray) -> Agreement:
-    """Compare outputs (N, classes) with the float ones."""
-    relative = np.abs(output - expected).max(1) / np.maximum(np.abs(expected).max(1), 1e-12)
-    error = np.linalg.norm(output - expected) / max(float(np.linalg.norm(expected)), 1e-12)
-    return Agreement(float(relative.mean()), float(relative.max()),
-                     int((output.argmax(1) == expected.argmax(1)).sum()), float(error))
+def agreement(outputs: Outputs, expected: Outputs, task: Task) -> Agreement:
+    """Compare outputs, each (N, ...), with the float ones."""
+    found, true = (np.concatenate([one.reshape(len(one), -1) for one in arrays], 1) for arrays in (outputs, expected))
+    relative = np.abs(found - true).max(1) / np.maximum(np.abs(true).max(1), 1e-12)
+    error = np.linalg.norm(found - true) / max(float(np.linalg.norm(true)), 1e-12)
+    same = task.same(outputs, expected)
+    return Agreement(float(relative.mean()), float(relative.max()), None if same is None else int(same.sum()),
+                     float(error))
 
 
 def save(model, path: str) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ghost_ms.checkpoints.reconcile import say
 from ghost_ms.core.files import cannot_write, whole_file
-from ghost_ms.data.datasets import Dataset
+from ghost_ms.core.text import printable
+from ghost_ms.data.dataset import Dataset
 from ghost_ms.deploy.lite import convert
 from ghost_ms.deploy.quantize import calibration
 from ghost_ms.deploy.quantize.int8 import (WEIGHTED, Agreement, LayerError, Quantizer, agreement, milliseconds,
@@ -22,8 +23,11 @@ from ghost_ms.runtime import files, lite
 from ghost_ms.runtime.onnx import load_onnx, require_onnx
 from ghost_ms.runtime.sidecar import (Sidecar, copy_sidecar, read_json, read_sidecar, refuse_other_sidecar, seal,
                                       sidecar_path)
+from ghost_ms.tasks.base import Judgement, Outputs, Task
+from ghost_ms.tasks.measure import measure
+from ghost_ms.tasks.registry import create_task
 
-#: Smallest share of the calibration images to which the int8 file has to give the class that the float one gives.
+#: Smallest share of the calibration images for which the int8 file has to mean what the float one means.
 AGREEMENT = 0.9
 #: Rows of the table that are printed; the CSV file has all.
 ROWS = 20
@@ -40,7 +44,7 @@ class Options:
         exclude, exclude_worst: layers that stay in float: names or shell patterns; that many of the largest error.
         analyse, csv: rank the layers by the error of each; the file for the whole ranking.
         reduce_range: weights of 7 bits.
-        agreement: smallest share of images with the same class.
+        agreement: smallest share of images for which both mean the same.
         evaluate: measure both files on the recipe's test split.
         output: file to write.
     """
@@ -70,6 +74,7 @@ def run_quantize(options: Options) -> int:
         if os.path.abspath(target) == os.path.abspath(path):
             raise ValueError(f"'{target}' is the file that is read; name another one with -o")
         sidecar = read_sidecar(path)
+        _check_task(options, sidecar, path)
         say(calibration.differences(options.calibrate, sidecar, path))
         # The labels follow the file's classes, by name.
         test = calibration.open_images(options.calibrate, "val", options.root, sidecar.classes) if options.evaluate \
@@ -87,6 +92,10 @@ class Job(NamedTuple):
     source: Dataset
     test: Optional[Dataset]
     options: Options
+
+    @property
+    def task(self) -> Task:
+        return create_task(self.sidecar.task, self.sidecar.task_args)
 
     def images(self) -> np.ndarray:
         return calibration.draw(self.source, self.options.samples, self.sidecar)
@@ -110,6 +119,15 @@ def _check(options: Options) -> None:
     if (options.output or "").endswith(".ms") and (analysed or options.reduce_range):
         raise ValueError("--analyse, --exclude-worst and --reduce-range are for .onnx; in a .ms file the weights alone "
                          "are int8")
+
+
+def _check_task(options: Options, sidecar: Sidecar, path: str) -> None:
+    """ValueError where a recipe's labels are of another task than the file."""
+    if options.calibrate.endswith(calibration.RECIPES):
+        named = calibration.recipe_of(options.calibrate, options.root).task.name
+        if named != sidecar.task:
+            raise ValueError(f"'{printable(path)}' is for {printable(sidecar.task)}, and the recipe "
+                             f"'{printable(options.calibrate)}' for {named}; give the recipe it was trained by")
 
 
 @contextlib.contextmanager
@@ -165,7 +183,7 @@ def _to_lite(job: Job) -> int:
     return 0
 
 
-def _finish(job: Job, facts: dict, images: np.ndarray, expected: np.ndarray, write: Callable[[str], List[str]],
+def _finish(job: Job, facts: dict, images: np.ndarray, expected: Outputs, write: Callable[[str], List[str]],
             load: Callable[[str], ContextManager]) -> None:
     """Write the file beside its place, run it, compare it, and move it there with its sidecar; say what came of it.
 
@@ -186,12 +204,14 @@ def _finish(job: Job, facts: dict, images: np.ndarray, expected: np.ndarray, wri
             temporary = os.path.join(inside, os.path.basename(target))
             facts = {**facts, "left in float": write(temporary)}
             with load(temporary) as run:
-                result = agreement(files.run_all(run, images, batch_size), expected)
+                result = agreement(files.run_all(run, images, batch_size), expected, job.task)
                 _require_agreement(job, result, len(images))
                 reference, batch = load_onnx(job.path), next(files.batches(images, max(batch_size, 1)))
                 times = [milliseconds(each, batch) for each in (reference, run)]
-                top1 = _accuracies(job, reference, run, batch_size) if job.test else {}
-            facts = {**facts, "images": len(images), "same class": result.same, **top1}
+                measured = _measured(job, reference, run, batch_size) if job.test else []
+            agreed = {} if result.same is None else {job.task.agreement: result.same}
+            facts = {**facts, "images": len(images), **agreed,
+                     **dict(zip(("measured in float", "measured"), (judged.as_dict() for judged in measured)))}
             seal(target)
             with whole_file(target) as whole:
                 os.replace(temporary, whole)
@@ -200,26 +220,32 @@ def _finish(job: Job, facts: dict, images: np.ndarray, expected: np.ndarray, wri
         raise cannot_write(target, error) from None
     sizes = [os.path.getsize(path) for path in (job.path, target)]
     left = len(facts["left in float"])
+    said = "".join(f", the {word} for {count}" for word, count in agreed.items())
     print(f"{target}: {sizes[1] / 1e6:.2f} MB ({sizes[1] / sizes[0]:.2f} of the float file), weights "
           f"{facts['weights']}, activations {facts['activations']}, {left} layers left in float; run and compared on "
-          f"{len(images)} images: relative difference {result.mean:.1e} on average, {result.largest:.1e} at most, the "
-          f"same class for {result.same}; {times[0]:.2f} ms a call in float, {times[1]:.2f} ms now; sidecar "
+          f"{len(images)} images: relative difference {result.mean:.1e} on average, {result.largest:.1e} at most"
+          f"{said}; {times[0]:.2f} ms a call in float, {times[1]:.2f} ms now; sidecar "
           f"{sidecar_path(target)}")
-    if top1:
-        print(f"top-1: {top1['top1 float']:.2f} % in float, {top1['top1']:.2f} % now")
+    for word, judged in zip(("in float", "now"), measured):
+        print(f"{word}: {judged.headline()}")
 
 
 def _require_agreement(job: Job, result: Agreement, images: int) -> None:
-    if not (np.isfinite(result.error) and result.same >= job.options.agreement * images):
-        raise ValueError(f"the int8 form of '{job.path}' gives the class of the float one to only {result.same} of "
-                         f"{images} images, so nothing was written: --analyse shows which layers to leave in float "
-                         "with --exclude or --exclude-worst, --reduce-range helps an x86 processor without VNNI, and "
-                         "--agreement accepts less")
+    remedy = ("so nothing was written: --analyse shows which layers to leave in float with --exclude or "
+              "--exclude-worst, --reduce-range helps an x86 processor without VNNI")
+    if not np.isfinite(result.error):
+        raise ValueError(f"the int8 form of '{job.path}' gives outputs that are no finite numbers, {remedy}")
+    if result.same is not None and result.same < job.options.agreement * images:
+        raise ValueError(f"the int8 form of '{job.path}' gives the {job.task.agreement} as the float one for only "
+                         f"{result.same} of {images} images, {remedy}, and --agreement accepts less")
 
 
-def _accuracies(job: Job, reference: Callable, run: Callable, batch_size: int) -> dict:
-    return {"top1 float": calibration.accuracy(reference, job.test, job.sidecar),
-            "top1": calibration.accuracy(run, job.test, job.sidecar._replace(batch_size=batch_size))}
+def _measured(job: Job, reference: Callable, run: Callable, batch_size: int) -> List[Judgement]:
+    """Both files on the recipe's test split."""
+    recipe = calibration.recipe_of(job.options.calibrate, job.options.root)
+    source = job.task.fitting(job.test, job.sidecar.spec())
+    return [measure(each, job.task, recipe, source, sidecar) for each, sidecar in (
+        (reference, job.sidecar), (run, job.sidecar._replace(batch_size=batch_size)))]
 
 
 def match(names: Sequence[str], patterns: Sequence[str]) -> set:
@@ -234,13 +260,14 @@ def match(names: Sequence[str], patterns: Sequence[str]) -> set:
     return found
 
 
-HEADER = ["rank", "layer", "operator", "weights", "relative error", "SQNR (dB)", "same class"]
+HEADER = ["rank", "layer", "operator", "weights", "relative error", "SQNR (dB)", "same result"]
 
 
 def rows(ranking: Sequence[LayerError]) -> List[List[str]]:
     """Header and a row for each layer, the worst first."""
     return [HEADER] + [[str(place), layer.name, layer.kind, layer.weights, f"{layer.agreement.error:.2e}",
-                        f"{layer.agreement.sqnr:.1f}", str(layer.agreement.same)]
+                        f"{layer.agreement.sqnr:.1f}",
+                        "-" if layer.agreement.same is None else str(layer.agreement.same)]
                        for place, layer in enumerate(ranking, 1)]
 
 

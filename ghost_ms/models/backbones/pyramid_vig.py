@@ -104,10 +104,12 @@ class PyramidViG(VisionGraphNet):
         return super().adapt_torch_weight(name, value)
 
 
-def _card(params: int, frozen: int, macs: float, top1: float, weights: str, crop_ratio: float = 0.9) -> ModelCard:
+def _card(params: int, frozen: int, macs: float, top1: float, weights: str, crop_ratio: float = 0.9,
+          **more) -> ModelCard:
     return ModelCard(params=params, macs=macs, top1=top1, source="authors' repository", mean=HALF_MEAN, std=HALF_STD,
                      crop_ratio=crop_ratio, interpolation="bicubic", paper="2206.00272", weights=weights, sized=True,
-                     notes=f"Weight files carry {frozen} frozen values of relative positions beside the parameters.")
+                     notes=f"Weight files carry {frozen} frozen values of relative positions beside the parameters.",
+                     **more)
 
 
 @register(_card(10_714_376, 1_771_938, 1699.64e6, 78.5, "pvig_ti"))
@@ -122,7 +124,9 @@ def pvig_s(**kwargs):
     return PyramidViG((80, 160, 400, 640), (2, 2, 6, 2), **kwargs)
 
 
-@register(_card(49_525_832, 2_156_098, 8845.10e6, 83.1, "pvig_m"))
+@register(_card(49_525_832, 2_156_098, 8845.10e6, 83.1, "pvig_m", tags={
+    "in21k": {"weights": "pvig_m.in21k", "top1": None, "source": None,
+              "notes": "Pretrained on ImageNet-21K; its classifier has other classes: give num_classes."}}))
 def pvig_m(**kwargs):
     """Pyramid ViG-M."""
     return PyramidViG((96, 192, 384, 768), (2, 2, 16, 2), **kwargs)

@@ -6,7 +6,7 @@ import numpy as np
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.core import scores
-from ghost_ms.core.figures import LABELS
+from ghost_ms.core.figures import Figures
 from ghost_ms.core.text import printable
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.datasets import open_source
@@ -31,9 +31,12 @@ class Classification(Task):
     """
 
     name = "classification"
-    figures = LABELS
+    # Of images with one label, or with several.
+    figures = Figures({"top1": "top-1", "top5": "top-5", "map": "mean average precision", "f1": "F1", "loss": ""},
+                      ("top1", "map"))
     mixes = True
     logits = True
+    agreement = "same class"
 
     def __init__(self, args: Optional[Mapping[str, Any]] = None):
         if args:
@@ -118,6 +121,9 @@ class Classification(Task):
         return {"predictions": [
             {"class": scores.name_of(classes, index), "index": int(index), "probability": float(found[index])}
             for index in scores.order(found)[:top]]}
+
+    def same(self, found: Outputs, expected: Outputs) -> np.ndarray:
+        return found[0].argmax(1) == expected[0].argmax(1)
 
     def lines(self, result: Mapping[str, Any]) -> List[str]:
         """A line for each class."""
