@@ -1,14 +1,15 @@
 """A file that is run in a process of its own: what its runtime does there, a crash included, ends in one sentence here.
 
 The process is told lines of JSON and answers each by one. First, unasked, it tells that the file is loaded; then
-{"input": A.npy, "output": B.npy} runs it. {"error": ...} in place of an answer is a sentence.
+{"input": A.npy, "output": B.npz} runs it, whose outputs are arr_0, arr_1, ... of the written file, and the answer tells
+their names where the runtime has some. {"error": ...} in place of an answer is a sentence.
 """
 import json
 import os
 import signal
 import subprocess
 import tempfile
-from typing import Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Served:
                                             stderr=self.log)
         except OSError as error:
             raise ValueError(f"cannot start {command[0]} ({error.strerror}): {remedy}") from None
+        self.names: List[str] = []
         self.facts = self._answer()
 
     def __del__(self):
@@ -69,12 +71,14 @@ class Served:
             pass  # The answer, or its absence, tells why.
         return self._answer()
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """The output for a batch of images."""
-        source, target = (os.path.join(self.folder.name, name) for name in ("in.npy", "out.npy"))
+    def __call__(self, images: np.ndarray) -> Any:
+        """The output for a batch of images, or the tuple of all outputs where there are several."""
+        source, target = (os.path.join(self.folder.name, name) for name in ("in.npy", "out.npz"))
         np.save(source, images)
-        self.ask(input=source, output=target)
-        return np.load(target)
+        self.names = self.ask(input=source, output=target).get("names", [])
+        with np.load(target) as arrays:
+            found = tuple(arrays[f"arr_{index}"] for index in range(len(arrays.files)))
+        return found[0] if len(found) == 1 else found
 
     def close(self) -> Optional[float]:
         """End the process; its peak memory in MB, None where it has died before."""

@@ -7,9 +7,12 @@ import importlib.util
 import os
 import pathlib
 import sys
-from typing import List, Optional
+from typing import Any, List, Optional
+
+import numpy as np
 
 from ghost_ms.core.served import Served
+from ghost_ms.runtime.sidecar import output_names
 
 RUNNER = pathlib.Path(__file__).with_name("lite_runner.py")
 ROOT = RUNNER.parents[2]
@@ -62,6 +65,18 @@ class LiteModel(Served):
         if path.endswith(".ms"):
             _check_head(path)
         super().__init__([python, str(RUNNER), "serve", path, str(threads), target], path, "MindSpore Lite", REMEDY)
+
+    def __call__(self, images: np.ndarray) -> Any:
+        """The output for a batch of images, or the tuple of all in the order of the sidecar."""
+        found = super().__call__(images)
+        if not isinstance(found, tuple):
+            return found
+        # MindSpore Lite gives several in an order of its own.
+        wanted = output_names(self.path)
+        if sorted(wanted) != sorted(self.names):
+            raise ValueError(f"'{self.path}' has the outputs {', '.join(self.names)}, and its sidecar names "
+                             f"{', '.join(wanted) or 'none'}")
+        return tuple(found[self.names.index(name)] for name in wanted)
 
     def time(self, calls: int) -> List[float]:
         """Milliseconds of each of some calls on the images of the last call."""

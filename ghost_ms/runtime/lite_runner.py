@@ -4,7 +4,7 @@
     python lite_runner.py serve MODEL.ms [THREADS] [cpu|ascend]
 
 `convert` writes the file and ends. `serve` loads a model and answers lines of JSON on standard input by lines of JSON:
-{"input": A.npy, "output": B.npy} runs it, {"calls": n} tells the milliseconds of n further calls on the same input.
+{"input": A.npy, "output": B.npz} runs it, {"calls": n} tells the milliseconds of n further calls on the same input.
 At the end of the input it tells its peak memory.
 """
 import json
@@ -52,7 +52,7 @@ class Model:
         kind = lite.ModelType.MINDIR_LITE if path.endswith(".ms") else lite.ModelType.MINDIR
         self.model = lite.Model()
         self.model.build_from_file(path, kind, context)
-        self.shape = None
+        self.shape, self.names = None, []
 
     def __call__(self, images):
         inputs = self.model.get_inputs()
@@ -65,7 +65,9 @@ class Model:
             self.model.resize(inputs, [list(images.shape)])
             inputs, self.shape = self.model.get_inputs(), list(images.shape)
         inputs[0].set_data_from_numpy(np.ascontiguousarray(images))
-        return self.model.predict(inputs)[0].get_data_to_numpy()
+        outputs = self.model.predict(inputs)
+        self.names = [output.name for output in outputs]
+        return [output.get_data_to_numpy() for output in outputs]
 
 
 def serve(path, threads="2", target="cpu"):
@@ -90,8 +92,8 @@ def serve(path, threads="2", target="cpu"):
         try:
             if "input" in request:
                 images = np.load(request["input"])
-                np.save(request["output"], model(images))
-                answer(done=True)
+                np.savez(request["output"], *model(images))
+                answer(names=model.names)
             else:
                 times = []
                 for _ in range(request["calls"]):

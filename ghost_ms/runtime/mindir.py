@@ -34,11 +34,12 @@ def load_mindir(path: str) -> Any:
         raise ValueError(f"'{path}' is no whole MINDIR file: {str(error).strip().splitlines()[0]}") from None
 
 
-def run_mindir(path: str, images: np.ndarray) -> np.ndarray:
-    """What a MINDIR file gives for images of its form."""
+def run_mindir(path: str, images: np.ndarray) -> Any:
+    """What a MINDIR file gives for images of its form: its output, or the tuple of all where there are several."""
     import mindspore as ms
 
-    return load_mindir(path)(ms.Tensor(images)).asnumpy()
+    raw = load_mindir(path)(ms.Tensor(images))
+    return tuple(one.asnumpy() for one in raw) if isinstance(raw, tuple) else raw.asnumpy()
 
 
 class MindirModel(Served):
@@ -84,7 +85,8 @@ def serve(path: str, out: IO[str]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            np.save(request["output"], net(ms.Tensor(np.load(request["input"]))).asnumpy())
+            raw = net(ms.Tensor(np.load(request["input"])))
+            np.savez(request["output"], *(one.asnumpy() for one in (raw if isinstance(raw, tuple) else (raw,))))
             answer(done=True)
         except (AttributeError, RuntimeError, ValueError, TypeError, MemoryError) as error:
             answer(error=_sentence(error))

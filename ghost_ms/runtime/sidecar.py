@@ -149,6 +149,12 @@ def read_sidecar(path: str) -> Sidecar:
     return _parts(content)
 
 
+def output_names(path: str) -> List[str]:
+    """Names of an exported file's outputs, in their order; none where no sidecar tells."""
+    content = _old(path)
+    return [] if content is None else [output["name"] for output in content["outputs"]]
+
+
 def check_file(path: str) -> None:
     """ValueError where an exported file has a sidecar that was written for another one."""
     if os.path.isfile(sidecar_path(path)):

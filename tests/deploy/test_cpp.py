@@ -360,6 +360,8 @@ def test_a_changed_file_is_noticed(program, networks, tmp_path):
     ({"sha256": []}, "is no sidecar of an export"),
     ({"sha256": {}}, "is not the file that"),
     ({"preprocessing": {"std": [0.5, -0.5, 0.5]}}, "std is not above 0"),
+    ({"task": "detection"}, "its task is another one, and this program classifies"),
+    ({"task": 3}, "is no sidecar of an export"),
     ({"preprocessing": {"input_size": [100000, 100000]}}, "input_size is too large"),
     ({"preprocessing": {"crop_ratio": 1e-9}}, "input_size is too large"),
     ({"inputs": [{"shape": [2000000, 3, 32, 32]}]}, "a call takes too many images"),

@@ -23,9 +23,9 @@ SECONDS, AT_LEAST, AT_MOST = 1.5, 5, 100
 class Reference(NamedTuple):
     """The network as a function, images, and what it gave for them before anything was folded."""
 
-    run: Callable[[np.ndarray], np.ndarray]
+    run: Callable[[np.ndarray], List[np.ndarray]]
     images: np.ndarray
-    expected: np.ndarray
+    expected: List[np.ndarray]
 
 
 def randomize_statistics(net: Any, seed: int = 0) -> Any:
@@ -116,11 +116,12 @@ def _onnx(name: str, path: str, threads: int, tell: Callable[..., None]) -> Refe
 
     from ghost_ms.deploy.export import export_onnx
     from ghost_ms.runtime.onnx import load_onnx
+    from ghost_ms.tasks.base import as_outputs
 
     net, description = _network(name)
     ms.set_context(mode=ms.PYNATIVE_MODE)
     images = _images(description)
-    reference = Reference(lambda pixels: net(ms.Tensor(pixels)).asnumpy(), images, net(ms.Tensor(images)).asnumpy())
+    reference = Reference(lambda pixels: as_outputs(net(ms.Tensor(pixels))), images, as_outputs(net(ms.Tensor(images))))
     try:
         found = export_onnx(net, description, path)
     except (ValueError, OSError) as error:
@@ -137,6 +138,7 @@ def _lite(source: str, target: str, threads: int, reference: Reference, tell: Ca
     from ghost_ms.deploy.lite.convert import convert
     from ghost_ms.runtime.compare import compare
     from ghost_ms.runtime.lite import LiteModel
+    from ghost_ms.tasks.base import as_outputs
 
     if not os.path.isfile(source):
         tell(lite_note="there is no ONNX file to convert")
@@ -144,12 +146,13 @@ def _lite(source: str, target: str, threads: int, reference: Reference, tell: Ca
     try:
         convert(source, target)
         with LiteModel(target, threads) as model:
-            output = model(reference.images)
+            outputs = as_outputs(model(reference.images))
             milliseconds = _median(model.time)
     except (ValueError, OSError) as error:
         tell(lite_note=str(error).replace(f"'{source}'", "it").replace(f"'{target}'", "it"))
         return
-    comparison = compare(output.reshape(reference.expected.shape), reference.expected, reference.run, reference.images)
+    shaped = [one.reshape(true.shape) for one, true in zip(outputs, reference.expected)]
+    comparison = compare(shaped, reference.expected, reference.run, reference.images)
     tell(lite=comparison.relative, lite_mb=os.path.getsize(target) / 1e6, lite_ms=milliseconds, **_rounding(comparison))
 
 

@@ -28,6 +28,8 @@ Interpolation interpolation_of(const std::string& name) {
 }
 
 Sidecar parse(const Json& content) {
+  require(content.value("task", std::string("classification")) == "classification",
+          "its task is another one, and this program classifies");
   const Json& preprocessing = content.at("preprocessing");
   Sidecar sidecar{};
   sidecar.batch_size = std::max(1, content.at("inputs").at(0).at("shape").at(0).get<int>());

@@ -1,5 +1,5 @@
 """A converted file against the network that it comes from."""
-from typing import Callable, Tuple
+from typing import Any, Callable, Tuple
 
 import numpy as np
 
@@ -8,9 +8,10 @@ from ghost_ms.runtime.compare import TOLERANCE, Comparison, compare
 from ghost_ms.runtime.lite import LiteModel
 from ghost_ms.runtime.sidecar import Sidecar, read_sidecar
 from ghost_ms.runtime.signature import ExportSignature
+from ghost_ms.tasks.base import as_outputs
 
-#: From images to outputs.
-Run = Callable[[np.ndarray], np.ndarray]
+#: From images to the output, or to all of several.
+Run = Callable[[np.ndarray], Any]
 
 
 def check(path: str, against: str, threads: int, target: str, tolerance: float = TOLERANCE) -> Comparison:
@@ -28,13 +29,13 @@ def check(path: str, against: str, threads: int, target: str, tolerance: float =
     sidecar = read_sidecar(path)
     images = sidecar.form.example(sidecar.preprocessing, max(sidecar.batch_size, 1))
     reference, probe = _reference(against, sidecar)
-    expected = scores.require_finite(reference(images), f"'{against}'")
+    expected = [scores.require_finite(one, f"'{against}'") for one in as_outputs(reference(images))]
     with LiteModel(path, threads, target) as model:
-        output = scores.require_finite(model(images), f"'{path}'")
-    if output.size != expected.size:
-        raise ValueError(f"'{path}' gives {output.shape[-1]} outputs, '{against}' "
-                         f"{expected.shape[-1]}: they are different networks")
-    comparison = compare(output.reshape(expected.shape), expected, probe,
+        outputs = [scores.require_finite(one, f"'{path}'") for one in as_outputs(model(images))]
+    if [one.size for one in outputs] != [one.size for one in expected]:
+        given, wanted = (", ".join(str(one.shape[-1]) for one in arrays) for arrays in (outputs, expected))
+        raise ValueError(f"'{path}' gives {given} outputs, '{against}' {wanted}: they are different networks")
+    comparison = compare([one.reshape(true.shape) for one, true in zip(outputs, expected)], expected, probe,
                          sidecar.form._replace(in_graph=False).example(sidecar.preprocessing, 1), tolerance)
     if not comparison.same:
         raise ValueError(f"'{path}' differs from '{against}' by {comparison.relative:.1e} of the "
@@ -60,6 +61,6 @@ def _reference(path: str, sidecar: Sidecar) -> Tuple[Run, Run]:
 
     def run_as(form: ExportSignature) -> Run:
         deployed = DeployedNetwork(net, sidecar.preprocessing, form).set_train(False)
-        return lambda images: deployed(ms.Tensor(images)).asnumpy()
+        return lambda images: as_outputs(deployed(ms.Tensor(images)))
 
     return run_as(sidecar.form), run_as(sidecar.form._replace(in_graph=False))
