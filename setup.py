@@ -10,7 +10,6 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "ghost_ms" / "__init__.py").read_text()).group(1)
 
 
-
 class WithRecipes(build_py):
     """Takes configs/ along into the package, where `--config NAME` finds the recipes."""
 
