@@ -6,6 +6,8 @@ from mindspore import nn
 from safetensors.numpy import save_file
 
 from ghost_ms import create_model
+from ghost_ms.tasks.classification.loss import CrossEntropy, LabelCriterion
+from ghost_ms.training.step import TrainStep
 from ghost_ms.weights.convert import load_torch_state, torch_names
 from tests import golden
 
@@ -35,13 +37,12 @@ def test_three_training_steps_of_ghostnet(graph):
     load_torch_state(net, {**state, **fresh})
     options = record["optimizer"]
     optimizer = nn.SGD(net.trainable_params(), options["lr"], options["momentum"], weight_decay=options["weight_decay"])
-    step = nn.TrainOneStepCell(nn.WithLossCell(net, nn.CrossEntropyLoss(label_smoothing=record["label_smoothing"])),
-                               optimizer).set_train()
+    step = TrainStep(net, LabelCriterion(CrossEntropy(record["label_smoothing"])), optimizer).set_train()
     losses = []
     for index in range(record["steps"]):
         x = golden.image(record["input"], seed=100 + index)
         labels = np.random.default_rng(200 + index).integers(0, record["classes"], record["input"][0])
-        losses.append(float(step(ms.Tensor(x), ms.Tensor(labels, ms.int32)).asnumpy()))
+        losses.append(float(step(ms.Tensor(x), ms.Tensor(labels, ms.int32))[0].asnumpy()))
     ours = {other: net.parameters_dict()[name].asnumpy() for name, other in torch_names(net).items()}
     np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-5)
     norms = [np.linalg.norm(ours[entry].astype(np.float64)) for entry in record["norm_names"]]
