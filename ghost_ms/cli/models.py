@@ -20,8 +20,15 @@ def main(argv: Sequence[str]) -> int:
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
     form.add_argument("--update", metavar="FILE",
                       help="put that table between the marks of a file, such as docs/models.md")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the published top-1 accuracy against the MACs")
     options = parser.parse_args(argv)
+    if options.plot:
+        tables.require_ending(options.plot, "--plot", (".png",))
     names = table.arrange(matching(options.pattern), options.sort, options.family)
+    if options.plot:
+        from ghost_ms.analysis.measure.plots import draw_accuracy_macs
+
+        draw_accuracy_macs(options.plot, names)
     if options.csv:
         print(table.as_csv(names), end="")
     elif options.markdown or options.update:

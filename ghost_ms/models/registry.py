@@ -66,6 +66,11 @@ class ModelCard:
     tags: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     tag: str = ""
 
+    @property
+    def imagenet_top1(self) -> Optional[float]:
+        """The published accuracy where it is one on ImageNet-1K, which alone can be compared."""
+        return self.top1 if self.num_classes == 1000 else None
+
 
 #: Arguments that every family has, and that act on the network as its family builds it.
 COMMON = ("output_stride", "norm_eps", "norm_momentum")

@@ -3,6 +3,7 @@
 A task opens labelled data, turns samples into batches of fixed shapes, says what is lost and what is measured, and
 makes a result of the network's raw outputs. Adding a task is adding a folder beside this file and a row in `registry`.
 """
+import types
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
@@ -226,6 +227,10 @@ class Task:
             ValueError: outputs that are no finite numbers, or none of this network's.
         """
         raise NotImplementedError
+
+    def typed(self, result: Mapping[str, Any]) -> Any:
+        """A result as an object with attributes, as programs like it."""
+        return types.SimpleNamespace(**result)
 
     def same(self, found: Outputs, expected: Outputs) -> Optional[np.ndarray]:
         """Whether two forms of a network, such as before and after quantising, mean the same: booleans (N,).

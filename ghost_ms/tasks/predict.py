@@ -93,8 +93,8 @@ class Predictor:
             raise found
         return found
 
-    def predict(self, images: Any, top: int = 5) -> List[Dict[str, Any]]:
-        """The results of images, in their order, as the task describes them (`tasks.base.Task.result`).
+    def predict(self, images: Any, top: int = 5) -> List[Any]:
+        """What is in images: an object for each, in their order, such as `tasks.classification.results.Classified`.
 
         Args:
             images: a path, or an image uint8 (H, W, C); or a list of these.
@@ -104,11 +104,12 @@ class Predictor:
             ValueError, OSError: one is no image, or cannot be read.
         """
         several = images if isinstance(images, (list, tuple)) else [images]
-        found = list(self.each([os.fspath(one) if isinstance(one, os.PathLike) else one for one in several], top))
-        for one in found:
+        found = []
+        for one in self.each([os.fspath(one) if isinstance(one, os.PathLike) else one for one in several], top):
             if isinstance(one, Exception):
                 raise one
-        return found  # type: ignore[return-value]
+            found.append(self.task.typed(one))
+        return found
 
     def each(self, paths: Sequence[Union[str, np.ndarray]], top: int) -> Iterator[Union[Dict[str, Any], Exception]]:
         """For every image in order its result or, of one that cannot be read, the error.

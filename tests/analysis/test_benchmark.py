@@ -76,6 +76,21 @@ def test_plot_sets_published_accuracy_against_measured_latency():
     assert "published" in axes.get_ylabel() and "measured" in axes.get_xlabel()
 
 
+def test_the_models_command_draws_accuracy_against_cost(tmp_path, monkeypatch, capsys):
+    names = ["ghostnet_100", "ghostnetv2_100", "ghostnetv2_130", "lego_vgg16", "ghostnetv2_050"]
+    axes, = plots.accuracy_macs(names).axes
+    drawn = {line.get_label(): list(zip(*line.get_data())) for line in axes.lines}
+    expected = [(model_card(name).macs / 1e6, model_card(name).top1) for name in names[1:3]]
+    # No point for an accuracy on CIFAR-10, nor where none was published.
+    assert drawn["ghostnetv2"] == expected and len(drawn["ghostnet"]) == 1 and set(drawn) == {"ghostnet", "ghostnetv2"}
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "ghostnetv2*", "--plot", "cost.png"]) == 0
+    assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG" and "ghostnetv2_100" in capsys.readouterr().out
+    assert main(["models", "ghostnetv2*", "--plot", "cost.pdf"]) == 1 and "--plot" in capsys.readouterr().err
+    assert main(["models", "lego*", "--plot", "none.png"]) == 1
+    assert "needs a published top-1 accuracy on ImageNet" in capsys.readouterr().err
+
+
 def test_without_a_published_accuracy_there_is_nothing_to_plot(monkeypatch):
     card = dataclasses.replace(model_card("ghostnet_100"), top1=None)
     monkeypatch.setattr(plots, "model_card", lambda name: card)

@@ -1,7 +1,6 @@
 """What another library's simplifier, onnxslim, finds left to do in the files that are exported here."""
 import collections
 
-import mindspore as ms
 import numpy as np
 import pytest
 

@@ -39,17 +39,17 @@ def test_every_kind_gives_the_same(files):
     path, found = files / "a.png", []
     for name in ("run/checkpoints/best.ckpt", "run", "mindir/net.mindir", "mindir", "onnx/net.onnx"):
         (result,) = ghost_ms.load(files / name).predict(path, top=2)
-        assert result["image"] == str(path) and len(result["predictions"]) == 2
-        found.append([(one["class"], one["index"]) for one in result["predictions"]])
-        assert result["predictions"][0]["probability"] == pytest.approx(
-            ghost_ms.load(files / "run").predict(path)[0]["predictions"][0]["probability"], abs=1e-5)
+        assert result.image == str(path) and len(result.predictions) == 2
+        found.append([(one.name, one.index) for one in result.predictions])
+        assert result.best is result.predictions[0] and result.best.probability == pytest.approx(
+            ghost_ms.load(files / "run").predict(path)[0].best.probability, abs=1e-5)
     assert all(one == found[0] for one in found)
 
 
 def test_images_may_be_arrays_and_lists(files):
     network, pixels = ghost_ms.load(files / "run"), np.asarray(Image.open(files / "a.png"))
     by_array, by_path = network.predict([pixels, str(files / "a.png")])
-    assert by_array["predictions"] == by_path["predictions"] and by_array["image"] == "an array"
+    assert by_array.predictions == by_path.predictions and by_array.image == "an array"
     with pytest.raises(FileNotFoundError):
         network.predict(files / "none.png")
 

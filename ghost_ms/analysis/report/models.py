@@ -76,7 +76,7 @@ def _verified(row: Any) -> List[Bench]:
 
 def trade_offs(names: Sequence[str], benches: Sequence[Bench]) -> str:
     """Published accuracy against parameters, MACs, activations and, where it was measured, latency."""
-    cards = [card for card in map(model_card, list_models()) if card.top1 is not None and card.num_classes == 1000]
+    cards = [card for card in map(model_card, list_models()) if card.imagenet_top1 is not None]
     known = {card.name: card for card in cards}
 
     def points(key: str) -> List[charts.Point]:

@@ -19,6 +19,7 @@ from ghost_ms.tasks.classification.evaluate import SetEvaluator, TopEvaluator
 from ghost_ms.tasks.classification.judge import Judgement, judge
 from ghost_ms.tasks.classification.judge_sets import SetJudgement, judge_sets
 from ghost_ms.tasks.classification.loss import LabelCriterion, create_loss
+from ghost_ms.tasks.classification.results import Classified, typed
 from ghost_ms.tasks.classification.transforms import EvaluationTransforms, TrainingTransforms
 from ghost_ms.tasks.classification.words import caption, classes_line
 
@@ -121,6 +122,9 @@ class Classification(Task):
         return {"predictions": [
             {"class": scores.name_of(classes, index), "index": int(index), "probability": float(found[index])}
             for index in scores.order(found)[:top]]}
+
+    def typed(self, result: Mapping[str, Any]) -> Classified:
+        return typed(result)
 
     def same(self, found: Outputs, expected: Outputs) -> np.ndarray:
         return found[0].argmax(1) == expected[0].argmax(1)
