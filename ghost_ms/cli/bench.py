@@ -3,7 +3,7 @@ import os
 import sys
 from typing import Sequence
 
-from ghost_ms.cli.parser import Parser, matching, size_of
+from ghost_ms.cli.parser import Parser, add_input_size, matching
 from ghost_ms.core.files import write_text
 
 
@@ -12,21 +12,7 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms.analysis.measure import benchmark, plots
     from ghost_ms.core import tables
 
-    parser = Parser("ghost-ms bench", description=__doc__)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
-    parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
-                        help="mindspore: deploy form in graph mode (default); train: a step of this package's training "
-                             "in graph mode, with the defaults of a recipe; mindir, onnx, lite: the exported file in "
-                             "MindSpore, ONNX Runtime, MindSpore Lite")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
-    parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
-    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
-                        help="height and width, or one number for both; by default each network's published size")
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
-    parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
-    parser.add_argument("--plot", metavar="FILE.png",
-                        help="draw the published top-1 accuracy against the measured latency")
-    options = parser.parse_args(argv)
+    options = build_parser().parse_args(argv)
     names = [name for pattern in options.models for name in matching(pattern, parts=False)]
     for key in ("threads", "batch", "rounds"):
         if getattr(options, key) < 1:
@@ -37,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
         if not options.plot.endswith(".png"):
             raise ValueError(f"--plot is '{options.plot}'; it ends in .png")
         plots.require_published(names)
-    results = benchmark.benchmark(names, options.backend, options.batch, size_of(options.input_size), options.threads,
+    results = benchmark.benchmark(names, options.backend, options.batch, options.input_size, options.threads,
                                   options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
     heading, rows = f"{benchmark.heading()}; {options.threads} threads", benchmark.rows(results)
     notes = benchmark.notes(results)
@@ -49,3 +35,23 @@ def main(argv: Sequence[str]) -> int:
     if options.plot:
         plots.draw_accuracy_latency(options.plot, results)
     return 1 if any(result.error for result in results) else 0
+
+
+def build_parser() -> Parser:
+    """The options of this command."""
+    from ghost_ms.analysis.measure import benchmark
+
+    parser = Parser("ghost-ms bench", description=__doc__)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names or shell patterns, such as 'ghostnet*'")
+    parser.add_argument("--backend", nargs="+", choices=benchmark.BACKENDS, default=["mindspore"],
+                        help="mindspore: deploy form in graph mode (default); train: a step of this package's training "
+                             "in graph mode, with the defaults of a recipe; mindir, onnx, lite: the exported file in "
+                             "MindSpore, ONNX Runtime, MindSpore Lite")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
+    parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
+    add_input_size(parser, "each network's published size")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
+    parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
+    parser.add_argument("--plot", metavar="FILE.png",
+                        help="draw the published top-1 accuracy against the measured latency")
+    return parser

@@ -24,18 +24,25 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms import config
 
     config.one_of("the action", argv[0], tuple(ACTIONS))
-    parser = config.build_parser(f"ghost-ms data {argv[0]}", ACTIONS[argv[0]],
-                                 sections=("model", "data", "augment", "run") if argv[0] == "show" else ("data",))
-    if argv[0] == "show":
+    recipe, options = config.parse(build_parser(argv[0]), argv[1:])
+    runs: Dict[str, Callable] = {"stats": _stats, "show": _show, "check": _check}
+    return runs[argv[0]](recipe, options)
+
+
+def build_parser(action: str = "stats"):
+    """The keys of a recipe that an action reads, and its options."""
+    from ghost_ms import config
+
+    parser = config.build_parser(f"ghost-ms data {action}", ACTIONS[action],
+                                 sections=("model", "data", "augment", "run") if action == "show" else ("data",))
+    if action == "show":
         parser.add_argument("-n", "--images", type=int, default=16, metavar="N",
                             help="images of each kind (default 16)")
         parser.add_argument("-o", "--output", default="data.png", metavar="FILE.png", help="picture (default data.png)")
-    if argv[0] == "check":
+    if action == "check":
         parser.add_argument("--full", action="store_true",
                             help="decode every image wholly, instead of looking at its beginning and its end")
-    recipe, options = config.parse(parser, argv[1:])
-    runs: Dict[str, Callable] = {"stats": _stats, "show": _show, "check": _check}
-    return runs[argv[0]](recipe, options)
+    return parser
 
 
 def _stats(recipe, options) -> int:

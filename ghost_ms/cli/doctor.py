@@ -7,7 +7,7 @@ from ghost_ms.core.text import printable
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code, 1 where a network could not be trained here."""
-    Parser("ghost-ms doctor", description=__doc__).parse_args(argv)
+    build_parser().parse_args(argv)
     from ghost_ms import __version__
     from ghost_ms.analysis import doctor
 
@@ -16,3 +16,8 @@ def main(argv: Sequence[str]) -> int:
     print(f"ghost-ms {__version__}")
     print("\n".join(f"{one.state}  {one.what:{width}}  {printable(one.found)}" for one in found))
     return 1 if any(one.state == doctor.BAD for one in found) else 0
+
+
+def build_parser() -> Parser:
+    """Of a command without options."""
+    return Parser("ghost-ms doctor", description=__doc__)

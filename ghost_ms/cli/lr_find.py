@@ -9,13 +9,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
     from ghost_ms import config
 
-    parser = config.build_parser("ghost-ms lr-find", __doc__)
-    parser.add_argument("--start", type=float, default=1e-6, help="first learning rate")
-    parser.add_argument("--end", type=float, default=10.0, help="last learning rate, unless the loss diverges before")
-    parser.add_argument("--steps", type=int, default=100, help="updates from the first to the last")
-    parser.add_argument("-o", "--output", type=str, nargs="+", default=[], metavar="FILE",
-                        help="write the losses (.csv), or a plot of them (.png, .svg, .pdf)")
-    recipe, options = config.parse(parser, argv)
+    recipe, options = config.parse(build_parser(), argv)
     for path in options.output:
         if not path.endswith((*PLOTS, TABLE)):
             raise ValueError(f"--output is '{path}'; it ends in {TABLE} for the losses, or in {', '.join(PLOTS)} for a "
@@ -34,3 +28,16 @@ def main(argv: Sequence[str]) -> int:
             lr_find.draw(path, sweep, f"{recipe.model.name}, {sweep.batch} images an update")
         print(printable(f"wrote {path}"))
     return 0
+
+
+def build_parser():
+    """The keys of a recipe, and the options of this command."""
+    from ghost_ms import config
+
+    parser = config.build_parser("ghost-ms lr-find", __doc__)
+    parser.add_argument("--start", type=float, default=1e-6, help="first learning rate")
+    parser.add_argument("--end", type=float, default=10.0, help="last learning rate, unless the loss diverges before")
+    parser.add_argument("--steps", type=int, default=100, help="updates from the first to the last")
+    parser.add_argument("-o", "--output", type=str, nargs="+", default=[], metavar="FILE",
+                        help="write the losses (.csv), or a plot of them (.png, .svg, .pdf)")
+    return parser

@@ -9,19 +9,7 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms.core import tables
     from ghost_ms.models import table
 
-    parser = Parser("ghost-ms models", description=__doc__)
-    parser.add_argument("pattern", nargs="?", default="*",
-                        help="part of a name, or a shell pattern such as 'ghostnet*'")
-    parser.add_argument("--family", help="only this family, such as ghostnetv2")
-    parser.add_argument("--sort", choices=table.ORDERS, default="name",
-                        help="ascending order (default name); what lacks the figure comes last")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="print every figure in full")
-    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    form.add_argument("--update", metavar="FILE",
-                      help="put that table between the marks of a file, such as docs/models.md")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw the published top-1 accuracy against the MACs")
-    options = parser.parse_args(argv)
+    options = build_parser().parse_args(argv)
     if options.plot:
         tables.require_ending(options.plot, "--plot", (".png",))
     names = table.arrange(matching(options.pattern), options.sort, options.family)
@@ -37,3 +25,22 @@ def main(argv: Sequence[str]) -> int:
     else:
         print(tables.as_text(table.rows(names)))
     return 0
+
+
+def build_parser() -> Parser:
+    """The options of this command."""
+    from ghost_ms.models import table
+
+    parser = Parser("ghost-ms models", description=__doc__)
+    parser.add_argument("pattern", nargs="?", default="*",
+                        help="part of a name, or a shell pattern such as 'ghostnet*'")
+    parser.add_argument("--family", help="only this family, such as ghostnetv2")
+    parser.add_argument("--sort", choices=table.ORDERS, default="name",
+                        help="ascending order (default name); what lacks the figure comes last")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print every figure in full")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    form.add_argument("--update", metavar="FILE",
+                      help="put that table between the marks of a file, such as docs/models.md")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the published top-1 accuracy against the MACs")
+    return parser

@@ -1,6 +1,6 @@
 """What the parsers of all commands share."""
 import argparse
-from typing import List, Optional, Sequence, Tuple
+from typing import List
 
 #: Folder of the run that serves where the user names no network.
 QUICKSTART = "runs/quickstart"
@@ -53,10 +53,17 @@ def matching(pattern: str, parts: bool = True) -> List[str]:
     return names
 
 
-def size_of(pixels: Optional[Sequence[int]]) -> Optional[Tuple[int, int]]:
-    """(height, width) of an --input_size with one number or two."""
-    if not pixels:
-        return None
-    if len(pixels) > 2 or min(pixels) < 1:
-        raise ValueError(f"--input_size takes one or two positive numbers, not {list(pixels)}")
-    return pixels[0], pixels[-1]
+class _Size(argparse.Action):
+    """One number or two, apart by blanks, a comma or an x, as (height, width)."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        words = [word for value in values for word in value.lower().replace("x", ",").split(",")]
+        if len(words) > 2 or not all(word.isdecimal() and int(word) for word in words):
+            raise ValueError(f"{option_string} takes one or two positive numbers, not {' '.join(values)}")
+        setattr(namespace, self.dest, (int(words[0]), int(words[-1])))
+
+
+def add_input_size(parser: argparse.ArgumentParser, default: str) -> None:
+    """--input_size; `default` says what holds without it."""
+    parser.add_argument("--input_size", nargs="+", action=_Size, metavar="PIXELS",
+                        help=f"height and width of the images, or one number for both; by default {default}")

@@ -2,13 +2,12 @@
 import argparse
 from typing import Sequence
 
-from ghost_ms.cli.parser import Parser, size_of
+from ghost_ms.cli.parser import Parser, add_input_size
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
     options = build_parser().parse_args(argv)
-    options.input_size = size_of(options.input_size)
     from ghost_ms.analysis.measure import plan
 
     print("\n\n".join(plan.run(options)))
@@ -29,8 +28,7 @@ def build_parser() -> Parser:
     parser.add_argument("--batch", type=int, help="images of a step on each device (default 256, or the recipe's)")
     parser.add_argument("--epochs", type=int, help="length of the recipe (default 90, or the recipe's)")
     parser.add_argument("--images", type=int, default=int(IMAGENET.value), help="images of an epoch (default ImageNet)")
-    parser.add_argument("--input_size", type=int, nargs="+", metavar="PIXELS",
-                        help="height and width, or one number for both (default: the network's published size)")
+    add_input_size(parser, "the network's published size")
     parser.add_argument("--step_ms", type=float, help="measured step on one device, instead of arithmetic and memory")
     parser.add_argument("--peak", type=float, help="TFLOP/s of a device")
     parser.add_argument("--efficiency", type=float, help="share of the peak that is reached")

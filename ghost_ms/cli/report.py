@@ -10,15 +10,7 @@ from ghost_ms.core.text import printable
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
-    parser = Parser("ghost-ms report", description=__doc__)
-    parser.add_argument("paths", nargs="+", metavar="RUN|BENCH",
-                        help="folders of runs, CSV files that `ghost-ms bench --output` or `ghost-ms verify` wrote, or "
-                             "globs of these, such as 'runs/*'")
-    parser.add_argument("-o", "--output", default="report.html", help="page to write (default report.html)")
-    parser.add_argument("--no-predictions", action="store_true",
-                        help="leave out confusion matrix and mistakes, for which the best checkpoint of each run "
-                             "classifies the run's test data")
-    options = parser.parse_args(argv)
+    options = build_parser().parse_args(argv)
     from ghost_ms.analysis.report import page as pages
 
     runs, benches, complaints = pages.gather(options.paths, not options.no_predictions)
@@ -29,3 +21,16 @@ def main(argv: Sequence[str]) -> int:
     for complaint in complaints:
         print(f"ghost-ms: {printable(complaint)}", file=sys.stderr)
     return 0
+
+
+def build_parser() -> Parser:
+    """The options of this command."""
+    parser = Parser("ghost-ms report", description=__doc__)
+    parser.add_argument("paths", nargs="+", metavar="RUN|BENCH",
+                        help="folders of runs, CSV files that `ghost-ms bench --output` or `ghost-ms verify` wrote, or "
+                             "globs of these, such as 'runs/*'")
+    parser.add_argument("-o", "--output", default="report.html", help="page to write (default report.html)")
+    parser.add_argument("--no-predictions", action="store_true",
+                        help="leave out confusion matrix and mistakes, for which the best checkpoint of each run "
+                             "classifies the run's test data")
+    return parser

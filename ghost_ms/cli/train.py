@@ -7,7 +7,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
     from ghost_ms import config
 
-    recipe, _ = config.parse(config.build_parser("ghost-ms train", __doc__), argv)
+    recipe, _ = config.parse(build_parser(), argv)
     from ghost_ms.core.streams import unbreakable
     from ghost_ms.core.text import printable
     from ghost_ms.tasks.registry import create_task
@@ -27,3 +27,10 @@ def main(argv: Sequence[str]) -> int:
         which = " (averaged weights)" if figures.holds_ema(best) else ""
         print(printable(f"best: epoch {best['epoch']}, {said}{which}; results in {recipe.run.dir}"))
     return 0
+
+
+def build_parser():
+    """The keys of a recipe."""
+    from ghost_ms import config
+
+    return config.build_parser("ghost-ms train", __doc__)

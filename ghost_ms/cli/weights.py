@@ -1,8 +1,8 @@
 """List, fetch, verify and convert released weights."""
 import argparse
-from typing import Any, List, Sequence, Tuple
+from typing import Any, List, Sequence
 
-from ghost_ms.cli.parser import Parser
+from ghost_ms.cli.parser import Parser, add_input_size
 from ghost_ms.core.text import printable
 
 
@@ -34,8 +34,7 @@ def build_parser() -> Parser:
     convert.add_argument("--in-channels", type=_positive, metavar="CHANNELS",
                          help="of the images: 1 sums the first convolution of a file for colour, 3 repeats that of a "
                               "file for grey (default: as the file says, or 3)")
-    convert.add_argument("--input-size", type=_size, metavar="H[,W]",
-                         help="fit position tables to another size than the file's")
+    add_input_size(convert, "the file's; position tables are fitted to another")
     convert.set_defaults(func=_convert)
 
     back = commands.add_parser("to-torch", help="a checkpoint of ghost-ms into safetensors in PyTorch's names")
@@ -65,13 +64,6 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)
-
-
-def _size(text: str) -> Tuple[int, int]:
-    parts = [_positive(part) for part in text.replace("x", ",").split(",")]
-    if len(parts) > 2:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a height and a width")
-    return parts[0], parts[-1]
 
 
 def _matching(pattern: str) -> List[str]:

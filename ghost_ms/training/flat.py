@@ -6,6 +6,7 @@ operators costs a launch in every step.
 """
 from typing import Sequence, Tuple
 
+import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.ops.auto_generate import SplitWithSize
 
@@ -13,6 +14,7 @@ from mindspore.ops.auto_generate import SplitWithSize
 CHUNK = 16
 
 _reshape, _shape, _subtract = ops.Reshape(), ops.Shape(), ops.AssignSub()
+_slice = ops.Slice()
 _multiply, _sum = ops.Mul(), ops.ReduceSum(keep_dims=True)
 # Maps, with primitives inside: a loop in `construct` and the operators of Python both cost more to compile.
 as_vector, _apply, _row_sum = (ops.MultitypeFuncGraph(name) for name in ("as_vector", "apply", "row_sum"))
@@ -38,6 +40,12 @@ def _sum_of_rows(matrix):
     return _sum(matrix, (1,))
 
 
+def can_split() -> bool:
+    """Whether this MindSpore cuts a vector by one operator on this device: 2.7 does not on CPU."""
+    version = tuple(int(part) for part in ms.__version__.split(".")[:2])
+    return version >= (2, 8) or ms.get_context("device_target") != "CPU"
+
+
 class Group(nn.Cell):
     """Parameters that share learning rate and weight decay.
 
@@ -49,6 +57,7 @@ class Group(nn.Cell):
         super().__init__(auto_prefix=False)
         self.parameters, self.map = ParameterTuple(parameters), ops.HyperMap()
         self.concat, self.concat_columns, self.split = ops.Concat(0), ops.Concat(1), SplitWithSize()
+        self.splits = can_split()
         sizes = [parameter.size for parameter in parameters]
         self.length, starts = sum(sizes), range(0, len(sizes), CHUNK)
         self.chunks = tuple(ParameterTuple(parameters[start:start + CHUNK]) for start in starts)
@@ -59,7 +68,16 @@ class Group(nn.Cell):
 
     def parts(self, tensor: Tensor, sizes: Tuple[int, ...], axis: int) -> Tuple[Tensor, ...]:
         """Cut an axis into pieces; one piece is no cut, of which MindSpore would warn."""
-        return (tensor,) if len(sizes) == 1 else self.split(tensor, sizes, axis)
+        if len(sizes) == 1:
+            return (tensor,)
+        if self.splits:
+            return self.split(tensor, sizes, axis)
+        pieces, start = (), 0
+        for size in sizes:
+            at, extent = ((0, start), (tensor.shape[0], size)) if axis == 1 else ((start,), (size,))
+            pieces += (_slice(tensor, at, extent),)
+            start += size
+        return pieces
 
     def flat(self, tensors) -> Tensor:
         """Tensors of the parameters' shapes, such as their gradients, as one vector (N,)."""

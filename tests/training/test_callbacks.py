@@ -10,7 +10,7 @@ from ghost_ms.checkpoints.manager import states_in
 from ghost_ms.cli import main
 from ghost_ms.config import TrainConfig
 from ghost_ms.config.checks import duration
-from ghost_ms.core.figures import LABELS
+from ghost_ms.tasks.classification.task import Classification
 from ghost_ms.tasks.classification.evaluate import TopEvaluator
 from ghost_ms.training import callbacks, curves
 from ghost_ms.training.callbacks import Callback, EarlyStopping
@@ -19,6 +19,8 @@ from ghost_ms.training.interrupt import Stopped
 from tests.same import assert_same_runs
 from tests.tiny import registered
 from tests.training.recipes import small
+
+FIGURES = Classification.figures
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +184,7 @@ def test_early_stopping_waits_for_linear_activations():
     for epoch, slope in enumerate(slopes, 1):
         training.progress.rows.append({"epoch": epoch, "test_top1": 90.0 - epoch, "test_loss": 1.0,
                                        "activation_slope": slope})
-        EarlyStopping(2, LABELS).on_epoch(training, {})
+        EarlyStopping(2, FIGURES).on_epoch(training, {})
         assert bool(training.finished) == (epoch == 7)
 
 

@@ -11,11 +11,13 @@ from PIL import Image
 
 from ghost_ms.checkpoints.checkpoint import read_checkpoint, read_state
 from ghost_ms.cli import main
-from ghost_ms.core.figures import LABELS
+from ghost_ms.tasks.classification.task import Classification
 from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.tasks.classification.multilabel import probabilities, score
 from ghost_ms.tasks.predict import Predictor
 from tests.tiny import registered
+
+FIGURES = Classification.figures
 
 #: Which channels of an image are bright is what its labels say.
 NAMES = ("red", "green", "blue")
@@ -73,9 +75,9 @@ def test_the_course_of_a_training(run):
     log = (run / "log.txt").read_text()
     assert "an image may have several labels or none: " in log and "mean average precision " in log
     assert f"mean average precision {rows[-1]['test_map']:.2f} % (" in log
-    best = LABELS.best_row(rows)
+    best = FIGURES.best_row(rows)
     assert max(best["test_map"], best["ema_map"]) == max(row[key] for row in rows for key in ("test_map", "ema_map"))
-    assert re.fullmatch(r"mean average precision [\d.]+ %, F1 [\d.]+ %", LABELS.text(LABELS.best(best)))
+    assert re.fullmatch(r"mean average precision [\d.]+ %, F1 [\d.]+ %", FIGURES.text(FIGURES.best(best)))
     assert (run / "curves.png").stat().st_size > 1000
 
 
@@ -102,7 +104,7 @@ def test_thresholds_that_cannot_be(run, value):
 
 def test_what_eval_says(run, root, capsys, tmp_path):
     """The figures of the best epoch, at the thresholds of the checkpoint."""
-    best = LABELS.best(LABELS.best_row(_rows(run)))
+    best = FIGURES.best(FIGURES.best_row(_rows(run)))
     ckpt = str(run / "checkpoints" / "best.ckpt")
     assert main(["eval", "--ckpt", ckpt, "--per_class", "-o", str(tmp_path / "out.json")]) == 0
     said = capsys.readouterr().out
@@ -158,7 +160,7 @@ def test_infer_names_every_label_above_its_threshold(run, root, exported, capsys
 
 
 def test_an_exported_file_is_measured_by_its_thresholds(run, exported, capsys):
-    best = LABELS.best(LABELS.best_row(_rows(run)))
+    best = FIGURES.best(FIGURES.best_row(_rows(run)))
     assert main(["eval", "--file", exported]) == 0
     assert f"mean average precision {best['map']:.2f} %, F1 {best['f1']:.2f} %" in capsys.readouterr().out
 
@@ -212,16 +214,16 @@ def test_recipes_that_want_one_label(root, tmp_path, capsys, more, words):
 
 
 def test_runs_and_report_tell_the_mean_average_precision(run, tmp_path, capsys):
-    best = LABELS.best(LABELS.best_row(_rows(run)))
+    best = FIGURES.best(FIGURES.best_row(_rows(run)))
     assert main(["runs", str(run), "-o", str(tmp_path / "runs.png")]) == 0
     head, line = capsys.readouterr().out.splitlines()
-    assert line[head.index("best mAP (%)"):].split()[0] == f"{best['map']:.2f}" and (tmp_path / "runs.png").is_file()
+    assert line[head.index("best mean average precision (%)"):].split()[0] == f"{best['map']:.2f}" and (tmp_path / "runs.png").is_file()
     assert main(["report", str(run), "-o", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert f"<b>{best['map']:.2f} %</b><span>mean average precision, test split" in page
-    assert "top-1 accuracy" not in page
     assert "Mean average precision (%)" in page
-    assert "there is no confusion matrix; of its best checkpoint: mean average precision" in page
+    # No matrix of confusions for sets of labels, but what was measured of each class.
+    assert "Confusion matrix" not in page and "<h3>mean average precision" in page and "<th>average precision" in page
 
 
 def test_figures_by_hand():
