@@ -20,12 +20,12 @@ def _states(text):
 
 @pytest.fixture
 def server(tmp_path, npu_smi, tool):
-    """A server that is ready: CANN 8.3 and driver under a root of its own, eight 910B2, links up."""
+    """A server that is ready: CANN 8.5 and driver under a root of its own, eight 910B2, links up."""
     root = tmp_path / "root"
     cann = root / "usr/local/Ascend/ascend-toolkit"
     for path, text in (
             (cann / "set_env.sh", "export ASCEND_OPP_PATH=x\n"),
-            (cann / "latest/compiler/version.info", "Version=8.3.RC1\n"),
+            (cann / "latest/compiler/version.info", "Version=8.5.0\n"),
             (root / "usr/local/Ascend/driver/version.info", "Version=25.2.0\n"),
             (root / "usr/local/Ascend/firmware/version.info", "Version=7.7.0.6.236\n"),
             (root / "etc/hccn.conf", "".join(f"address_{i}=192.168.1.{i + 1}\n" for i in range(8)))):
@@ -54,7 +54,7 @@ def test_a_server_that_is_ready(look, tmp_path):
     done = look(tmp_path / "data")
     states = _states(done.stdout)
     assert done.returncode == 0 and "ready" in done.stdout.splitlines()[-1] and done.stderr == ""
-    assert states["CANN"] == ("OK", f"8.3.RC1 in {tmp_path}/root/usr/local/Ascend/ascend-toolkit/latest")
+    assert states["CANN"] == ("OK", f"8.5.0 in {tmp_path}/root/usr/local/Ascend/ascend-toolkit/latest")
     assert states["driver"][1].strip() == "25.2.0" and states["firmware"][1].strip() == "7.7.0.6.236"
     assert [states[f"NPU {i}"][0] for i in range(8)] == ["OK"] * 8
     assert "910B2, OK, 62156 of 65536 MB free" in states["NPU 0"][1]
