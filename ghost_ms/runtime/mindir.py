@@ -7,11 +7,11 @@ import json
 import os
 import resource
 import sys
-from typing import IO, Any
+from typing import Any, Callable
 
 import numpy as np
 
-from ghost_ms.core import interpreter
+from ghost_ms.core import interpreter, talk
 from ghost_ms.core.served import Served
 from ghost_ms.graph.mindir_check import check_mindir
 
@@ -65,14 +65,11 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, ((taken + room) * os.sysconf("SC_PAGE_SIZE"),) * 2)
 
 
-def serve(path: str, out: IO[str]) -> None:
+def serve(path: str, answer: Callable[..., None]) -> None:
     """Answer requests until the input ends."""
     import mindspore as ms
 
     from ghost_ms.core import device
-
-    def answer(**values) -> None:
-        print(json.dumps(values), file=out, flush=True)
 
     device.setup("CPU")
     limit_memory()
@@ -98,7 +95,4 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    # What libraries print must not mix with the answers.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    serve(sys.argv[1], answers)
+    serve(sys.argv[1], talk.speaker())

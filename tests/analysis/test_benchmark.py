@@ -38,7 +38,7 @@ def test_statistics_are_of_the_times_that_the_process_reports():
     assert (result.compile_s, result.size_mb, result.peak_mb, result.error) == (3.0, 8.0, 7.0, None)
     assert (result.low_ms, result.median_ms, result.high_ms) == (1.0, 2.0, 3.0)
     assert result.images_per_second == 2000.0
-    assert worker.process.returncode is not None
+    assert worker.process.process.returncode is not None
 
 
 @pytest.mark.parametrize("script, words", [

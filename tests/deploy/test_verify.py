@@ -1,6 +1,5 @@
 """`ghost-ms verify`: rows of real files, kept through interruptions and crashes, and the table made of them."""
 import dataclasses
-import subprocess
 import sys
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from ghost_ms.analysis.measure import verify
 from ghost_ms.analysis.measure.verify import FORMATS, Row
 from ghost_ms.cli import main
+from ghost_ms.core.talk import Process
 from ghost_ms.models import list_models, model_card
 from ghost_ms.runtime import lite
 
@@ -73,16 +73,16 @@ def test_the_table_explains_its_holes():
 
 
 @pytest.mark.parametrize("end, note", [
-    ("os.kill(os.getpid(), signal.SIGSEGV)", "the process ended early, SIGSEGV"),
-    ("raise SystemExit('out of room')", "the process ended early, out of room"),
-    ("time.sleep(60)", "the process ended early, it took longer than 2 s")])
+    ("os.kill(os.getpid(), signal.SIGSEGV)", "it ended early: its process died by SIGSEGV"),
+    ("raise SystemExit('out of room')", "it ended early: out of room"),
+    ("time.sleep(60)", "it ended early: it took longer than 2 s")])
 def test_a_process_that_dies_costs_its_format_alone(end, note, tmp_path, monkeypatch):
     """What it had found stays, and so does what an earlier one had found of other formats."""
     script = ("import os, signal, time; print('{\"format\": \"mindir\"}\\n{\"mindir\": 1e-6}\\n"
               "{\"format\": \"onnx\"}', flush=True); " + end)
     monkeypatch.setattr(verify, "LIMIT", 2)
-    run, path, seen = subprocess.run, str(tmp_path / "rows.csv"), []
-    monkeypatch.setattr(subprocess, "run", lambda command, **rest: run([sys.executable, "-c", script], **rest))
+    path, seen = str(tmp_path / "rows.csv"), []
+    monkeypatch.setattr(verify, "Process", lambda command, more: Process([sys.executable, "-c", script], more))
     verify.write(path, {"tinynet_d": dataclasses.replace(GOOD, model="tinynet_d", mindir=0.5, onnx_note="old")})
     row = verify.verify(["tinynet_d"], path, ["mindir", "onnx"], advance=seen.append)["tinynet_d"]
     assert (row.onnx_note, row.mindir, row.onnx, row.lite) == (note, 1e-6, None, GOOD.lite)

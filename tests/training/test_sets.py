@@ -217,7 +217,8 @@ def test_runs_and_report_tell_the_mean_average_precision(run, tmp_path, capsys):
     best = FIGURES.best(FIGURES.best_row(_rows(run)))
     assert main(["runs", str(run), "-o", str(tmp_path / "runs.png")]) == 0
     head, line = capsys.readouterr().out.splitlines()
-    assert line[head.index("best mean average precision (%)"):].split()[0] == f"{best['map']:.2f}" and (tmp_path / "runs.png").is_file()
+    assert line[head.index("best mean average precision (%)"):].split()[0] == f"{best['map']:.2f}"
+    assert (tmp_path / "runs.png").is_file()
     assert main(["report", str(run), "-o", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert f"<b>{best['map']:.2f} %</b><span>mean average precision, test split" in page

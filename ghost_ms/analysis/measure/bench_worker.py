@@ -1,6 +1,6 @@
 """One network in one process, timed on request: the measuring half of `ghost-ms bench`.
 
-Speaks JSON, a line a message, on standard input and output. First comes the task (model, backend, batch, input_size,
+Speaks lines of JSON (`core.talk`). First comes the task (model, backend, batch, input_size,
 threads); the answer tells what preparing took. Each further line {"calls": n} is answered by the milliseconds of n
 calls. At the end of the input the process prints its peak memory and ends.
 """
@@ -15,7 +15,7 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
-from ghost_ms.core import interpreter
+from ghost_ms.core import interpreter, talk
 
 #: Steps that have a learning rate; more than a process is asked for.
 STEPS = 100_000
@@ -26,20 +26,19 @@ Peak = Callable[[], float]
 
 def main(backends: Dict[str, Callable[[dict, str], tuple]]) -> None:
     """Answer the messages of the parent process; a backend takes the task and a folder for its files."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What libraries print must not mix with the answers.
+    tell = talk.speaker()
     task = json.loads(sys.stdin.readline())
     take_cores(task["threads"])
     with tempfile.TemporaryDirectory() as folder:
         try:
             answer, measure, peak = backends[task["backend"]](task, folder)
         except (ValueError, OSError) as error:
-            print(json.dumps({"error": " ".join(str(error).split())}), file=out, flush=True)
+            tell(error=" ".join(str(error).split()))
             return
-        print(json.dumps(answer), file=out, flush=True)
+        tell(**answer)
         for line in sys.stdin:
-            print(json.dumps({"ms": measure(json.loads(line)["calls"])}), file=out, flush=True)
-        print(json.dumps({"peak_mb": peak()}), file=out, flush=True)
+            tell(ms=measure(json.loads(line)["calls"]))
+        tell(peak_mb=peak())
 
 
 def take_cores(threads: int, place: int = 0) -> None:

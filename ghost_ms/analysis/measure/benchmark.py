@@ -6,15 +6,14 @@ then timed in turns, round by round, so that what disturbs one disturbs its neig
 import csv
 import dataclasses
 import io
-import json
 import os
 import statistics
-import subprocess
 import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.config import Config
 from ghost_ms.core import interpreter
+from ghost_ms.core.talk import Ended, Process
 from ghost_ms.core.text import printable
 from ghost_ms.models import model_card
 
@@ -63,23 +62,15 @@ class _Worker:
     def __init__(self, result: Result, command: Sequence[str]):
         self.result = result
         self.times: List[float] = []
-        threads = {"OMP_NUM_THREADS": str(result.threads)}
-        self.process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, env={**os.environ, **threads})
-        task = {key: getattr(result, key) for key in ("model", "backend", "batch", "input_size", "threads")}
-        self._take(self._ask(task))
+        self.process = Process(command, {"OMP_NUM_THREADS": str(result.threads)})
+        self._take(self._ask({key: getattr(result, key) for key in (
+            "model", "backend", "batch", "input_size", "threads")}))
 
     def _ask(self, message: dict) -> dict:
         try:
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-            return json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, ValueError):
-            return {"error": self._last_words()}
-
-    def _last_words(self) -> str:
-        lines = [line for line in self.process.communicate()[1].splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"the process ended with code {self.process.returncode}"
+            return self.process.ask(**message)
+        except Ended as reason:
+            return {"error": str(reason)}
 
     def _take(self, answer: dict) -> None:
         for key, value in answer.items():
@@ -98,14 +89,12 @@ class _Worker:
         """End the process and fill in the statistics."""
         result = self.result
         if not result.error:
-            out, _ = self.process.communicate()
-            self._take(json.loads(out))
+            self._take(self.process.close())
             times = self.times if len(self.times) > 1 else 2 * self.times  # Quartiles take two values.
             low, result.median_ms, high = statistics.quantiles(times, n=4)
             result.low_ms, result.high_ms = low, high
             result.images_per_second = 1e3 * result.batch / result.median_ms
         self.process.kill()
-        self.process.wait()
         return result
 
 

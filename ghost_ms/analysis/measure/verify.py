@@ -6,16 +6,14 @@ its own row and no other. The results are a CSV file that is written anew after 
 import concurrent.futures
 import csv
 import dataclasses
-import json
 import os
-import signal
-import subprocess
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ghost_ms.analysis.measure.benchmark import heading
 from ghost_ms.core import interpreter
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.tables import as_markdown
+from ghost_ms.core.talk import Ended, Process
 from ghost_ms.models import list_models
 from ghost_ms.runtime.compare import MARGIN, TOLERANCE
 
@@ -117,22 +115,14 @@ def verify(names: Sequence[str], path: str, formats: Sequence[str] = tuple(FORMA
 def _one(row: Row, formats: Sequence[str], threads: int, place: int) -> Row:
     command = interpreter.command("ghost_ms.analysis.measure.verify_worker", row.model, str(threads), str(place),
                                   *formats)
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT,
-                              env={**os.environ, "OMP_NUM_THREADS": str(threads)})
-        out, said, code = done.stdout, done.stderr, done.returncode
-    except subprocess.TimeoutExpired as late:
-        out, said, code = late.stdout or b"", f"it took longer than {LIMIT} s".encode(), 1
     # What was found before a crash counts, and the format that was under way when it came is the one that failed.
     under_way = formats[0]
-    for line in out.decode(errors="replace").splitlines():
-        answer = json.loads(line) if line.startswith("{") else {}
-        under_way = answer.pop("format", under_way)
-        row = dataclasses.replace(row, **answer)
-    if code:
-        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-        reason = signal.Signals(-code).name if code < 0 else (lines or ["no reason given"])[-1]
-        row = dataclasses.replace(row, **{f"{under_way}_note": f"the process ended early, {reason}"})
+    try:
+        for answer in Process(command, {"OMP_NUM_THREADS": str(threads)}).told(LIMIT):
+            under_way = answer.pop("format", under_way)
+            row = dataclasses.replace(row, **answer)
+    except Ended as reason:
+        row = dataclasses.replace(row, **{f"{under_way}_note": f"it ended early: {reason}"})
     return row
 
 

@@ -2,7 +2,6 @@
 
 Prints what it finds as JSON, a line a step, so that what comes before a crash is not lost.
 """
-import json
 import os
 import statistics
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 
 from ghost_ms.analysis.measure.bench_worker import prepare, take_cores
 from ghost_ms.core.tables import size_text
+from ghost_ms.core.talk import speaker
 from ghost_ms.models import model_card
 
 #: Seconds of timed calls, and how many at least and at most.
@@ -46,13 +46,8 @@ def randomize_statistics(net: Any, seed: int = 0) -> Any:
 
 def main(name: str, threads: int, place: int, formats: Sequence[str]) -> None:
     """Take a variant through formats on the cores [place * threads, (place + 1) * threads)."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What libraries print must not mix with the answers.
+    tell = speaker()
     take_cores(threads, place)
-
-    def tell(**facts: Any) -> None:
-        print(json.dumps(facts), file=out, flush=True)
-
     tell(input_size=size_text(model_card(name).input_size))
     if "mindspore" in formats:
         tell(format="mindspore")

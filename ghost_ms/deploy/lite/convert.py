@@ -10,7 +10,7 @@ import tempfile
 from typing import Dict, List, Sequence
 
 from ghost_ms.core.files import whole_file
-from ghost_ms.core.served import reason_in
+from ghost_ms.core.talk import reason_in
 from ghost_ms.runtime import lite
 from ghost_ms.runtime.sidecar import add_to_sidecar, check_file, copy_sidecar, seal, sidecar_path
 
