@@ -2,7 +2,9 @@
 from typing import Optional, Sequence, Tuple, Union
 
 from ghost_ms.models import build_model, model_card
+from ghost_ms.models.backbone import Backbone
 from ghost_ms.models.registry import build, sized
+from ghost_ms.surgery.edits import apply_edits, edits_of
 
 
 def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size: Optional[Tuple[int, int]] = None,
@@ -52,3 +54,26 @@ def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size:
     net = build(card, sized(card, arguments, input_size))
     file.fill(net, kwargs, classes)
     return net
+
+
+def at_size(net: Backbone, input_size: Tuple[int, int]) -> Backbone:
+    """The same network, with the same weights, for images of another size.
+
+    Position tables are resampled, as they are where released weights load at another size. A network without any takes
+    all sizes, and is returned as it is.
+
+    Args:
+        net: of `create_model`, edited or not.
+        input_size: (height, width).
+
+    Raises:
+        ValueError: the structure does not allow this size.
+    """
+    from ghost_ms.weights.convert import load_torch_state, torch_state
+
+    if not net.card.sized:
+        return net
+    arguments = {key: value for key, value in net.arguments.items() if key != "input_size"}
+    other = apply_edits(build(net.card, sized(net.card, arguments, input_size)), edits_of(net))
+    load_torch_state(other, torch_state(net))
+    return other.set_train(net.training)

@@ -35,7 +35,8 @@ class SizeGuard(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         if x.shape[2] != self.height or x.shape[3] != self.width:
             raise ValueError(f"the network was built for images of {self.height}x{self.width} pixels and got "
-                             f"{x.shape[2]}x{x.shape[3]}; build it with the input_size that it will see")
+                             f"{x.shape[2]}x{x.shape[3]}; build it with the input_size that it will see, or take "
+                             "ghost_ms.factory.at_size(net, (height, width))")
         return x
 
 

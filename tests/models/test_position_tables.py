@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ghost_ms import create_model, list_models, model_card
+from ghost_ms.factory import at_size
 from ghost_ms.layers import resize_attention_bias, resize_tokens
 from ghost_ms.weights.convert import load_torch_state, torch_names
 from tests import golden
@@ -40,6 +41,25 @@ def test_released_weights_load_at_other_sizes(name, tables, size):
     if size == (64, 128):
         logits = net.set_train(False)(ms.Tensor(golden.image((1, 3) + size))).asnumpy()
         assert np.isfinite(logits).all() and logits.std() > 0
+
+
+def test_a_network_in_hand_goes_to_another_size():
+    """Its tables as if the weights had been loaded at that size; to the bit all else, and the way back to its own."""
+    name, tables = CASES[0]
+    _, _, state = golden.load(name)
+    net = create_model(name, num_classes=0)
+    load_torch_state(net, {key: value for key, value in state.items() if not key.startswith("head.")})
+    other = at_size(net.set_train(False), (64, 128))
+    loaded = create_model(name, input_size=(64, 128), num_classes=0)
+    load_torch_state(loaded, {key: value for key, value in state.items() if not key.startswith("head.")})
+    for ours, theirs in zip(other.get_parameters(), loaded.get_parameters()):
+        np.testing.assert_array_equal(ours.asnumpy(), theirs.asnumpy(), err_msg=ours.name)
+    assert other(ms.Tensor(golden.image((1, 3, 64, 128)))).shape == (1, net.head_features)
+    assert other.arguments == {"num_classes": 0, "input_size": (64, 128)} and not other.training
+    free = create_model("ghostnet_050", num_classes=2)
+    assert at_size(free, (64, 128)) is free
+    with pytest.raises(ValueError, match="whole multiples of 16"):
+        at_size(net, (60, 64))
 
 
 @pytest.mark.parametrize("name", [name for name, _ in CASES])
