@@ -27,7 +27,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ghost_ms", "ghost_ms.*"]),
-    package_data={"ghost_ms": ["analysis/report/static/*", "data/embedded/*", "deploy/cpp/*", "deploy/cpp/cmake/*",
+    package_data={"ghost_ms": ["analysis/report/templates/*", "data/embedded/*", "deploy/cpp/*", "deploy/cpp/cmake/*",
                                "models/*.json", "models/*.txt", "weights/*.yaml"]},
     cmdclass={"build_py": WithRecipes},
     python_requires=">=3.9,<3.13",
@@ -41,6 +41,7 @@ setup(
         "pillow>=9.1",
         "simplejpeg>=1.6",
         "safetensors>=0.4",
+        "jinja2>=3.1",
     ],
     extras_require={
         "deploy": ["onnx>=1.15", "onnxruntime>=1.19"],

@@ -47,7 +47,8 @@ def test_an_installed_package_has_its_recipes_and_files(tmp_path):
                     str(tmp_path / "lib")], cwd=ROOT, check=True, capture_output=True)
     package = tmp_path / "lib" / "ghost_ms"
     for name in ("configs/quickstart.yaml", "configs/ghostnet/_base_imagenet.yaml", "deploy/cpp/main.cc",
-                 "analysis/report/static/report.js", "data/embedded/ankle_boot.png", "models/imagenet_classes.txt",
+                 "analysis/report/templates/report.js", "analysis/report/templates/page.html",
+                 "data/embedded/ankle_boot.png", "models/imagenet_classes.txt",
                  "models/activations.json", "weights/manifest.yaml", "runtime/lite_runner.py"):
         assert (package / name).is_file(), name
     empty = tmp_path / "empty"

@@ -4,8 +4,9 @@ import io
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from markupsafe import Markup
+
 from ghost_ms.analysis.report import charts
-from ghost_ms.analysis.report.html_parts import escape, frame, many, row_of_cards
 from ghost_ms.core.plain import read_text
 from ghost_ms.models import list_models, model_card
 from ghost_ms.models.registry import ModelCard, describe
@@ -74,8 +75,8 @@ def _verified(row: Any) -> List[Bench]:
     return found
 
 
-def trade_offs(names: Sequence[str], benches: Sequence[Bench]) -> str:
-    """Published accuracy against parameters, MACs, activations and, where it was measured, latency."""
+def trade_offs(names: Sequence[str], benches: Sequence[Bench]) -> List[Tuple[str, Markup]]:
+    """Charts of published accuracy against parameters, MACs, activations and, where it was measured, latency."""
     cards = [card for card in map(model_card, list_models()) if card.imagenet_top1 is not None]
     known = {card.name: card for card in cards}
 
@@ -91,14 +92,12 @@ def trade_offs(names: Sequence[str], benches: Sequence[Bench]) -> str:
                 and bench.values["median_ms"]]
         title = f"Latency, {backend}, batch {batch}"
         if dots:
-            body.append(frame(title, charts.scatter(title, dots, "median ms of a call")))
+            body.append((title, Markup(charts.scatter(title, dots, "median ms of a call"))))
     for title, key, label in (("Multiply-accumulates", "macs", "multiply-accumulates of one image"),
                               ("Parameters", "params", "parameters"),
                               ("Activations", "activations", "activations of one image")):
-        body.append(frame(title, charts.scatter(title, points(key), label)))
-    return ('<h2>Accuracy against cost</h2><p class="note">Published ImageNet-1K top-1 (%) of every variant. '
-            "The dashed line joins those that no cheaper one beats; blue are those of this report. The dots differ in "
-            "input size and training recipe too.</p>" + row_of_cards(body))
+        body.append((title, Markup(charts.scatter(title, points(key), label))))
+    return body
 
 
 #: Columns of the table: title, whether it is text, and its value and cell of (facts of the card, benchmark).
@@ -124,57 +123,35 @@ COLUMNS: Tuple[Column, ...] = (
     ("weights", True, lambda row, bench: "released" if row["weights"] else "none", str))
 
 
-def models_table(names: Sequence[str], benches: Sequence[Bench]) -> str:
+def models_table(names: Sequence[str], benches: Sequence[Bench]) -> Dict[str, Any]:
     """Every registered variant, a line for each of its measurements; filtered and sorted by the page's script."""
     columns = COLUMNS if benches else tuple(c for c in COLUMNS if c[0] not in ("backend", "median (ms)", "images/s",
                                                                               "peak (MB)", "size (MB)"))
-    lines, families = "", set()
-    for card in map(model_card, list_models()):
-        families.add(card.family)
-        for bench in [bench for bench in benches if bench.model == card.name] or [None]:
-            mark = ' data-measured="1"' if card.name in names else ""
-            cells = "".join(_table_cell(column, facts(card), bench) for column in columns)
-            lines += f'<tr data-model="{escape(card.name)}" data-group="{escape(card.family)}"{mark}>{cells}</tr>'
-    heads = "".join(f'<th{" class=text" if text else ""} scope="col"><button type="button">{title}</button></th>'
-                    for title, text, _, _ in columns)
-    choices = "".join(f"<option>{escape(family)}</option>" for family in sorted(families))
-    return ('<h2>Models</h2><div class="bar"><input id="search" type="search" placeholder="Filter, e.g. ghostnet 100" '
-            f'aria-label="Filter models"><select id="family" aria-label="Family"><option value="">all families</option>'
-            f'{choices}</select><label><input id="measured" type="checkbox"{" checked" if benches else ""}> in this '
-            'report</label><output id="shown"></output></div><div class="card table"><table id="models"><thead><tr>'
-            f"{heads}</tr></thead><tbody>{lines}</tbody></table></div>")
+    cards = [model_card(name) for name in list_models()]
+    rows = [{"model": card.name, "family": card.family, "measured": card.name in names,
+             "cells": [_cell(column, facts(card), bench) for column in columns]}
+            for card in cards for bench in [bench for bench in benches if bench.model == card.name] or [None]]
+    return {"families": sorted({card.family for card in cards}), "rows": rows,
+            "head": [(title, text) for title, text, _, _ in columns]}
 
 
-def _table_cell(column: Column, row: dict, bench: Optional[Bench]) -> str:
+def _cell(column: Column, row: dict, bench: Optional[Bench]) -> Tuple[str, str, bool]:
+    """(what it is sorted by, what it shows, whether it is text)"""
     _, text, value, show = column
     found = value(row, bench)
     known = found not in (None, "")
     raw = found if isinstance(found, str) else (repr(found) if known else "")
-    return (f'<td{" class=text" if text else ""} data-value="{escape(raw)}">'
-            f"{escape(show(found)) if known else '–'}</td>")
+    return raw, show(found) if known else "–", text
 
 
-def model_cards(cards: Sequence[ModelCard]) -> str:
-    """Paper, preprocessing, weights and notes of the networks that were trained or measured."""
+def card_facts(card: ModelCard) -> Dict[str, Any]:
+    """Paper, preprocessing, weights and notes of a network that was trained or measured."""
     from ghost_ms.analysis.measure.summary import preprocessing_line, weights_lines
 
-    body = []
-    for card in cards:
-        arxiv = card.paper.replace(".", "").isdigit()
-        paper = f'<a href="https://arxiv.org/abs/{card.paper}">arXiv {card.paper}</a>' if arxiv else escape(card.paper)
-        published = "not published" if card.top1 is None else f"top-1 {card.top1:g} %" + (
-            f", top-5 {card.top5:g} %" if card.top5 else "") + (f" ({card.source})" if card.source else "")
-        entries = [("paper", paper)] if paper else []
-        entries += [("accuracy", escape(published)), ("input", escape(preprocessing_line(card))),
-                    ("parameters", f"{card.params:,}"), ("MACs", f"{card.macs / 1e6:,.2f} M"),
-                    ("weights", "<br>".join(map(escape, weights_lines(card))))]
-        entries += [("note", escape(card.notes))] if card.notes else []
-        body.append(
-            f'<div class="card model-card" data-model="{escape(card.name)}" data-group="{escape(card.family)}">'
-            f"<h3>{escape(card.name)}</h3>{escape(describe(card.name))}<dl>"
-            + "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in entries) + "</dl></div>")
-    if not body:
-        return ""
-    # Few are read, many are looked up.
-    return (f'<h2>Model cards</h2><details{" open" if len(cards) <= 6 else ""}><summary>{many(len(cards), "network")}'
-            f"</summary>{row_of_cards(body)}</details>")
+    published = "not published" if card.top1 is None else f"top-1 {card.top1:g} %" + (
+        f", top-5 {card.top5:g} %" if card.top5 else "") + (f" ({card.source})" if card.source else "")
+    entries = [("accuracy", [published]), ("input", [preprocessing_line(card)]), ("parameters", [f"{card.params:,}"]),
+               ("MACs", [f"{card.macs / 1e6:,.2f} M"]), ("weights", weights_lines(card))]
+    return {"name": card.name, "family": card.family, "sentence": describe(card.name), "paper": card.paper,
+            "arxiv": card.paper.replace(".", "").isdigit(),
+            "entries": entries + ([("note", [card.notes])] if card.notes else [])}

@@ -1,16 +1,13 @@
 """One self-contained HTML page about runs and benchmarks; it loads nothing and needs no network."""
 import os
-import pathlib
 from typing import List, NamedTuple, Sequence
 
 from ghost_ms import __version__
-from ghost_ms.analysis.report.html_parts import many
-from ghost_ms.analysis.report.models import Bench, model_cards, models_table, read_bench, trade_offs
-from ghost_ms.analysis.report.trainings import JudgedRun, judged, run_section, runs_table
+from ghost_ms.analysis.report import template
+from ghost_ms.analysis.report.models import Bench, card_facts, models_table, read_bench, trade_offs
+from ghost_ms.analysis.report.trainings import JudgedRun, compared, judged, section
 from ghost_ms.checkpoints.run_folder import find, read_run
 from ghost_ms.models import list_models, model_card
-
-PAGE = pathlib.Path(__file__).parent / "static"
 
 
 class Gathered(NamedTuple):
@@ -51,16 +48,8 @@ def page(runs: Sequence[JudgedRun], benches: Sequence[Bench]) -> str:
     """The whole page."""
     names = list(dict.fromkeys([one.run.model for one in runs] + [bench.model for bench in benches]))
     registered = set(list_models())
-    cards = [model_card(name) for name in names if name in registered]
-    sections = [runs_table(runs) if len(runs) > 1 else ""] + [run_section(one) for one in runs]
-    sections += [trade_offs(names, benches), models_table(names, benches), model_cards(cards)]
-    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    said = ", ".join(filter(None, [many(len(runs), "run"), many(len(benches), "measurement")]))
-    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1"><title>ghost_ms report</title>'
-            f"<style>{style}</style></head><body><header><div><div class=\"grow\"><h1>ghost_ms report</h1><p>{said}</p>"
-            '</div><button id="theme" type="button">Dark</button></div></header><main>'
-            + "".join(sections)
-            + f"<footer>ghost_ms {__version__}. Published accuracies are the authors' and were not measured here; "
-              "latencies, memory and the accuracies of runs were.</footer></main>"
-            + f"<script>{script}</script></body></html>\n")
+    return template.render(
+        runs=[section(one) for one in runs], comparison=compared(runs) if len(runs) > 1 else None,
+        measurements=len(benches), trade_offs=trade_offs(names, benches), models=models_table(names, benches),
+        cards=[card_facts(model_card(name)) for name in names if name in registered], version=__version__,
+        style=template.own_file("report.css"), script=template.own_file("report.js"))

@@ -3,12 +3,14 @@ import dataclasses
 import math
 import statistics
 import sys
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from markupsafe import Markup
 
 from ghost_ms.analysis.report import charts
-from ghost_ms.analysis.report.html_parts import escape, frame, number, row_of_cards
 from ghost_ms.analysis.report.measured import best_of, figures_of
 from ghost_ms.analysis.report.mistakes import Mistake, judge_run
+from ghost_ms.analysis.report.template import number
 from ghost_ms.checkpoints.run_folder import Run, labels
 from ghost_ms.core.figures import EMA, RAW, Best, Figures
 from ghost_ms.core.text import printable
@@ -50,35 +52,27 @@ def judged(run: Run, predict: bool = True) -> JudgedRun:
         return JudgedRun(run, missing=f"There are no predictions: {reason}.")
 
 
-def runs_table(runs: Sequence[JudgedRun]) -> str:
-    """What best.ckpt of every run holds, side by side."""
+def compared(runs: Sequence[JudgedRun]) -> Dict[str, Any]:
+    """What best.ckpt of every run holds, side by side: `head` and `rows` of a table."""
     titles = {key: figures_of(one.run).title(key) for one in runs for key in one.best.figures
               if figures_of(one.run).names[key]}
-    head = "".join(f"<th{kind}>{escape(title)}</th>" for title, kind in (
-        ("run", ""), ("model", ' class="text"'), ("data", ' class="text"'), ("epochs", ""), ("best epoch", ""),
-        ("weights", ' class="text"'), *((title, "") for title in titles.values()), ("loss", "")))
-    lines = ""
+    head = [("run", False), ("model", True), ("data", True), ("epochs", False), ("best epoch", False),
+            ("weights", True), *((title, False) for title in titles.values()), ("loss", False)]
+    rows = []
     for label, one in zip(labels([one.run for one in runs]), runs):
         found = one.best
-        lines += (f'<tr><td>{escape(label)}</td><td class="text">{escape(one.run.model)}</td>'
-                  f'<td class="text">{escape(one.run.data)}</td><td>{len(one.run.rows)}</td>'
-                  f'<td>{number(found.epoch, ".0f")}</td><td class="text">{"EMA" if found.averaged else "raw"}</td>'
-                  + "".join(f'<td>{number(found.figures.get(key), ".2f")}</td>' for key in titles)
-                  + f'<td>{number(found.figures.get("loss"), ".4f")}</td></tr>')
-    return f'<h2>Runs</h2><div class="card scroll"><table><tr>{head}</tr>{lines}</table></div>'
+        rows.append([label, one.run.model, one.run.data, len(one.run.rows), number(found.epoch, ".0f"),
+                     "EMA" if found.averaged else "raw", *(number(found.figures.get(key), ".2f") for key in titles),
+                     number(found.figures.get("loss"), ".4f")])
+    return {"head": head, "rows": rows}
 
 
-def run_section(one: JudgedRun) -> str:
-    """Tiles, curves, confusion matrix, mistakes and the recipe of a run."""
+def section(one: JudgedRun) -> Dict[str, Any]:
+    """Tiles, curves, confusion matrix, mistakes and the recipe of a run, for the template."""
     run = one.run
-    tiles = "".join(f'<div class="card tile"><b>{value}</b><span>{escape(what)}</span></div>'
-                    for value, what in _tiles(one))
-    charts_of_run = [(title, charts.line_chart(title, _series(run, keys), "epoch"))
-                     for title, keys in _curves(figures_of(run))]
-    curves = row_of_cards([frame(title, chart) for title, chart in charts_of_run if chart])
-    return (f"<section><h2>{escape(run.model)} on {escape(run.data)}</h2><p class=\"note\">{escape(run.path)}</p>"
-            f'<div class="tiles">{tiles}</div>{curves}{predictions(one)}'
-            f"<details class=\"card\"><summary>Recipe</summary><pre>{escape(run.text)}</pre></details></section>")
+    drawn = [(title, charts.line_chart(title, _series(run, keys), "epoch")) for title, keys in _curves(figures_of(run))]
+    return {"model": run.model, "data": run.data, "path": run.path, "text": run.text, "tiles": _tiles(one),
+            "charts": [(title, Markup(chart)) for title, chart in drawn if chart], **_predictions(one)}
 
 
 def _curves(figures: Figures) -> List[Tuple[str, Tuple[str, ...]]]:
@@ -112,53 +106,39 @@ def _series(run: Run, keys: Sequence[str]) -> List[charts.Series]:
             for key in keys if run.values(key)]
 
 
-def predictions(one: JudgedRun) -> str:
-    """The confusion matrix, or the most frequent confusions of many classes, beside the classes; below, mistakes."""
+def _predictions(one: JudgedRun) -> Dict[str, Any]:
+    """Why there are none; or what was measured of each class; or classes, with a matrix of their confusions or the most
+    frequent ones of many classes, and the worst mistakes."""
     judgement = one.judgement
+    found: Dict[str, Any] = {"missing": one.missing, "measures": None, "classes": None, "mistakes": one.mistakes}
     if judgement is None:
-        return f'<p class="note">{escape(one.missing)}</p>'
-    if not judgement.confusable:
-        # A task whose results are no classes, or several of an image.
-        head, *lines = judgement.class_rows()
-        cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-        titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        return frame(judgement.headline(), f'<div class="scroll"><table><tr>{titles}</tr>{cells}</table></div>')
+        return found
+    if judgement.confusable:
+        return {**found, "classes": _classes(judgement)}
+    # A task whose results are no classes, or several of an image.
+    head, *rows = judgement.class_rows()
+    return {**found, "measures": {"headline": judgement.headline(), "head": [(title, False) for title in head],
+                                  "rows": rows}}
+
+
+def _classes(judgement: Any) -> Dict[str, Any]:
+    """Their means, then precision, recall and F1 of the classes, the weakest first: all, or `WEAKEST`."""
+    whole = len(judgement.shown) <= charts.MATRIX_CLASSES
     matrix = charts.matrix_chart(judgement.confusion.tolist(), [judgement.classes[place] for place in judgement.shown],
-                                 "Confusion matrix") if len(judgement.shown) <= charts.MATRIX_CLASSES else None
-    if matrix:
-        left = f'<div class="scroll matrix"><h3>Confusion matrix: rows are true classes</h3>{matrix}</div>'
-    else:
-        pairs = "".join(f'<tr><td>{escape(true)}</td><td class="text">{escape(said)}</td><td>{count}</td></tr>'
-                        for true, said, count in judgement.confused(WEAKEST))
-        left = (f'<div class="list"><h3>Most frequent confusions</h3><table><tr><th>class</th><th class="text">taken '
-                f"for</th><th>images</th></tr>{pairs}</table></div>")
-    return f'<div class="card split">{left}{class_table(judgement, bool(matrix))}</div>{mistakes_card(one)}'
-
-
-def class_table(judgement: Any, whole: bool) -> str:
-    """Their means, then precision, recall with a bar, and F1 of the classes, the weakest first: all, or `WEAKEST`."""
+                                 "Confusion matrix") if whole else None
     found = judgement.by_class()
     order = sorted(range(len(found.places)), key=lambda row: (found.f1[row], judgement.classes[found.places[row]]))
-    lines = "".join(
-        f'<tr><td>{escape(judgement.classes[found.places[row]])}</td><td>{found.images[row]}</td>'
-        f"<td>{100 * found.precision[row]:.1f}</td>"
-        f'<td class="bar-cell"><i style="--share:{100 * found.recall[row]:.1f}%"></i>{100 * found.recall[row]:.1f}</td>'
-        f"<td>{100 * found.f1[row]:.1f}</td></tr>" for row in (order if whole else order[:WEAKEST]))
-    means = "".join(f"<tr><td><b>{name}</b></td><td>{len(judgement.labels)}</td>"
-                    + "".join(f"<td>{100 * value:.1f}</td>" for value in found.average(weighted)) + "</tr>"
-                    for name, weighted in (("mean", False), ("mean by images", True)))
-    title = "Classes, the weakest first (%)" if whole else f"The weakest of {len(order)} classes (%)"
-    return (f'<div class="list grow"><h3>{title}</h3><table><tr><th>class</th><th>images</th><th>precision</th>'
-            f"<th>recall</th><th>F1</th></tr>{means}{lines}</table></div>")
+    whole = bool(matrix)
+    return {
+        "matrix": Markup(matrix) if matrix else None, "confusions": judgement.confused(WEAKEST),
+        "title": "Classes, the weakest first (%)" if whole else f"The weakest of {len(order)} classes (%)",
+        "means": [(name, len(judgement.labels), list(map(_percent, found.average(weighted))))
+                  for name, weighted in (("mean", False), ("mean by images", True))],
+        "rows": [(judgement.classes[found.places[row]], found.images[row], _percent(found.precision[row]),
+                  _percent(found.recall[row]), _percent(found.f1[row]))
+                 for row in (order if whole else order[:WEAKEST])],
+        "wrong": int((~judgement.right).sum()), "images": len(judgement.labels)}
 
 
-def mistakes_card(one: JudgedRun) -> str:
-    """The worst mistakes with their pictures."""
-    wrong, images = int((~one.judgement.right).sum()), len(one.judgement.labels)
-    if not wrong:
-        return f'<p class="note">All of {images} test images are recognised.</p>'
-    figures = "".join(
-        f'<figure><img {"class=small " if "image/png" in mistake.picture else ""}src="{mistake.picture}" '
-        f'alt="{escape(mistake.true)}"><b>{escape(mistake.predicted)}</b> {100 * mistake.confidence:.0f} %<br>'
-        f"<span>is {escape(mistake.true)} ({escape(mistake.name)})</span></figure>" for mistake in one.mistakes)
-    return frame(f"Worst of {wrong} mistakes on {images} test images", f'<div class="mistakes">{figures}</div>')
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
