@@ -48,7 +48,7 @@ def build_parser() -> Parser:
                         help="exported .mindir, .onnx or .ms, with its sidecar beside it; instead of --ckpt")
     parser.add_argument("images", nargs="*", metavar="PATH",
                         help="images, folders of images, or quoted patterns such as 'photos/**/*.jpg'")
-    parser.add_argument("--image", nargs="+", default=[], metavar="PATH", help="the same")
+    parser.add_argument("--image", nargs="+", default=[], metavar="PATH", help="images, as those without an option")
     parser.add_argument("--top", type=int, default=5,
                         help="classes to show for each image (default 5); of a network that was trained to give an "
                              "image several labels, all that reach their thresholds are shown")

@@ -1,4 +1,4 @@
-"""Find a learning rate: how the loss answers to a growing one."""
+"""Find a learning rate by the range test: train while it grows, and watch the loss."""
 from typing import Sequence
 
 #: Endings of the files that can be written.
@@ -35,9 +35,9 @@ def build_parser():
     from ghost_ms import config
 
     parser = config.build_parser("ghost-ms lr-find", __doc__)
-    parser.add_argument("--start", type=float, default=1e-6, help="first learning rate")
+    parser.add_argument("--start", type=float, default=1e-6, help="learning rate of the first update")
     parser.add_argument("--end", type=float, default=10.0, help="last learning rate, unless the loss diverges before")
-    parser.add_argument("--steps", type=int, default=100, help="updates from the first to the last")
+    parser.add_argument("--steps", type=int, default=100, help="number of updates between them")
     parser.add_argument("-o", "--output", type=str, nargs="+", default=[], metavar="FILE",
                         help="write the losses (.csv), or a plot of them (.png, .svg, .pdf)")
     return parser

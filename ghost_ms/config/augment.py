@@ -8,25 +8,25 @@ from ghost_ms.config.policy import parse_policy
 
 @dataclasses.dataclass
 class AugmentConfig:
-    """Random changes of the training images.
+    """Data augmentation: random changes of the training images.
 
     Args:
         scale: smallest and largest share of the image's area that a random crop keeps (encoded images only).
         ratio: smallest and largest aspect ratio of that crop (encoded images only).
         crop_padding: pixels of zero padding before a random crop (array data sets such as CIFAR only).
-        interpolation: bilinear, bicubic, or random for one of both an image; by default that of the evaluation.
-        horizontal_flip: probability of mirroring.
+        interpolation: bilinear, bicubic, or random (one of the two for each image); by default that of the evaluation.
+        horizontal_flip: probability that an image is mirrored.
         auto_augment: rand-m9-mstd0.5-inc1 and the like (timm's grammar: m magnitude, n operations, p probability, mstd
             deviation and mmax bound of the magnitude, inc1 for rising severity, w0 for weighted choice), original or
             autoaugment for AutoAugment's ImageNet policy, or trivial.
         color_jitter: strength of random brightness, contrast and saturation; a list of three, or of four with the hue
             last, sets each. Instead of auto_augment.
-        random_erasing: probability of a rectangle being erased.
+        random_erasing: probability that a rectangle of an image is erased.
         erasing_mode: pixel for noise, const for the mean colour.
         mixup: alpha of mixup; 0 is off. Mixing makes the targets soft, with label smoothing in them.
         cutmix: alpha of cutmix; 0 is off.
-        mix_probability: of a batch being mixed.
-        mix_switch_probability: of cutmix rather than mixup, where both are on.
+        mix_probability: probability that a batch is mixed.
+        mix_switch_probability: probability of cutmix rather than mixup, where both are on.
         repeated: times that an image appears in an epoch (repeated augmentation); an epoch keeps its length, and so
             shows only one image in so many.
     """

@@ -12,7 +12,7 @@ REGISTERED: Dict[str, Any] = {}
 
 @dataclasses.dataclass
 class DataConfig:
-    """The images and how they are brought to the network.
+    """The data set, and how its images are preprocessed.
 
     Args:
         dataset: image_folder, label_file, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded.

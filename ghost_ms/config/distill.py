@@ -8,17 +8,17 @@ from ghost_ms.core.plain import require_plain
 
 @dataclasses.dataclass
 class DistillConfig:
-    """A second, trained network whose outputs are learned from.
+    """Knowledge distillation: a trained network, the teacher, whose outputs are learned from.
 
     Args:
         teacher: name of a network (`ghost-ms models`), or path of a .ckpt or .mindir of this project; none by default.
-        weights: of a teacher given by name: true for the released ones, or a path of a weight file.
+        weights: weights of a teacher given by name: true for the released ones, or a path of a weight file.
         args: further arguments of a teacher given by name.
         method: soft (temperature, arXiv 1503.02531), hard (the teacher's decision is a label, arXiv 2012.12877), or
             features (the last feature map, arXiv 1412.6550).
-        weight: of the teacher's loss.
-        label_weight: of the labels' loss.
-        temperature: both logits are divided by it (soft).
+        weight: weight of the teacher's loss in the sum.
+        label_weight: weight of the labels' loss in the sum.
+        temperature: number by which the logits of both networks are divided (soft alone).
         input_size: height and width that the teacher sees, or one number for both; by default its own preprocessing's.
     """
 

@@ -8,10 +8,11 @@ from ghost_ms.config.checks import one_of, share
 
 @dataclasses.dataclass
 class LossConfig:
-    """What the logits are compared with the labels by.
+    """The loss: how the logits are compared with the labels.
 
     Args:
-        name: cross_entropy, or binary_cross_entropy (one yes-or-no question a class, as in DeiT III, arXiv 2204.07118).
+        name: cross_entropy, or binary_cross_entropy (one yes-or-no question per class, as in DeiT III, arXiv
+            2204.07118).
         label_smoothing: share of the target that is spread over all classes.
         threshold: binary cross-entropy alone: targets above it count as 1, all others as 0 (arXiv 2110.00476).
         sum_classes: binary cross-entropy alone: sum over the classes instead of their mean.

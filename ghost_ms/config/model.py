@@ -21,9 +21,9 @@ class ModelConfig:
             there go on.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
         training: what the family's training needs beside the loss: of VanillaNet {activation_epochs: 100,
-            activation_schedule: linear or cosine}, of LegoNet {balance_weight: 1.0e-4}. (type: dict, default: {})
+            activation_schedule: linear or cosine}, of LegoNet {balance_weight: 1.0e-4}.
         edits: what is done to the built network, in that order, such as [{ghostify: {ratio: 2}}]; a checkpoint keeps
-            them. Weights of model.pretrained go in before. (type: list, default: [])
+            them. Weights of model.pretrained go in before.
     """
 
     name: str = "ghostnet_100"

@@ -10,14 +10,14 @@ OPTIMIZERS = ("sgd", "rmsprop", "adamw", "lamb", "lion")
 
 @dataclasses.dataclass
 class OptimizerConfig:
-    """How gradients move the weights.
+    """The optimizer: how gradients change the weights.
 
     Args:
         name: sgd, rmsprop (TensorFlow's: epsilon inside the root, mean square from 1), adamw, lamb or lion.
         lr: peak learning rate, for the batch size as it is, or for `base_batch`.
         base_batch: images of an update that `lr` is meant for; the rates of the schedule are scaled linearly to the
             global batch. By default nothing is scaled.
-        momentum: of sgd and rmsprop.
+        momentum: momentum of sgd and rmsprop.
         nesterov: whether sgd uses Nesterov's form of momentum.
         weight_decay: L2 penalty of weights (sgd, rmsprop), or their decoupled decay (adamw, lamb, lion).
         decay_norms_and_biases: whether norms, biases and position tables decay too.

@@ -27,9 +27,16 @@ def build_parser(prog: str, description: str, sections: Optional[Sequence[str]] 
     Args:
         sections: that `--help` shows; all by default. The keys of the others are known all the same.
     """
-    from jsonargparse import SUPPRESS, ArgumentParser
+    from jsonargparse import SUPPRESS, ArgumentParser, DefaultHelpFormatter
 
-    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
+    class Formatter(DefaultHelpFormatter):
+        """Types in words that need no Python."""
+
+        def _expand_help(self, action):
+            return _plain_types(super()._expand_help(action))
+
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False,
+                            formatter_class=Formatter)
     parser.add_argument("--config", action="config",
                         help="recipe: a YAML file, or the name of one that comes with the package, such as quickstart "
                              "or ghostnet_100_imagenet; the other options override its keys")
@@ -46,6 +53,26 @@ def build_parser(prog: str, description: str, sections: Optional[Sequence[str]] 
             if "." in action.dest and action.dest.split(".")[0] not in sections:
                 action.help = SUPPRESS
     return parser
+
+
+#: How help texts call the types of values.
+TYPES = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "<class 'dict'>": "mapping",
+         "<class 'list'>": "list", "None": "null"}
+
+
+def _plain_types(text: str) -> str:
+    """The end of a help text, '(type: Optional[int], default: null)', with the type in words."""
+    def plain(found) -> str:
+        kind = found[1]
+        for python, words in TYPES.items():
+            kind = re.sub(rf"(?<![\w']){re.escape(python)}(?![\w'])", words, kind)
+        kind = re.sub(r"Optional\[(.*)\]", r"\1 or null", kind)
+        kind = re.sub(r"Union\[(.*)\]", lambda union: re.sub(r", (?![^\[]*\])", " or ", union[1]), kind)
+        kind = re.sub(r"Dict\[text, (\w+)\]", r"mapping of \1s", kind)
+        kind = re.sub(r"Tuple\[(\w[\w ]*), \1\]", r"two \1s", kind)
+        kind = re.sub(r"List\[(\w[\w ]*)\]", r"list of \1s", kind)
+        return f"({kind.replace('texts', 'names')}; default: "
+    return re.sub(r"\(type: (.*?), default: ", plain, text)
 
 
 def parse(parser, argv: Sequence[str]) -> Tuple[Config, Any]:

@@ -15,7 +15,7 @@ class RunConfig:
         device: auto, Ascend, GPU or CPU.
         device_id: which of several devices.
         mode: graph or pynative.
-        seed: of initial weights, data order and augmentation.
+        seed: seed of the initial weights, the data order and the augmentation.
         profile: trace three steps of the first epoch, from this one on, counted from 1, into profile/ of the run's
             folder; the first step compiles.
         step_csv: write steps.csv too: step, epoch, loss, learning rate and images a second of every step.

@@ -11,7 +11,7 @@ class TaskConfig:
 
     Args:
         name: classification, or a task that an imported package brings.
-        args: further arguments of the task, a mapping of plain values. (type: dict, default: {})
+        args: further arguments of the task, a mapping of plain values.
     """
 
     name: str = "classification"

@@ -7,10 +7,10 @@ from ghost_ms.config.checks import at_least_one, duration, not_negative, one_of
 
 @dataclasses.dataclass
 class EmaConfig:
-    """A running mean of weights and BatchNorm statistics, evaluated beside them.
+    """EMA weights: an exponential moving average of weights and BatchNorm statistics, evaluated beside them.
 
     Args:
-        decay: of the mean, at each update; 0 keeps none.
+        decay: share of the average that an update keeps, such as 0.9999; 0 for no EMA weights.
         warmup: whether the decay grows with the updates t as min(decay, (1 + t) / (10 + t)), so that the first
             weights are soon forgotten (TensorFlow's ExponentialMovingAverage).
     """
@@ -33,8 +33,8 @@ class PrecisionConfig:
         dtype: float16, or bfloat16 where the device has it.
         loss_scale: factor on the loss that keeps small float16 gradients from vanishing; 1 for none.
         dynamic: halve the scale on overflow and double it after `scale_window` updates without one.
-        scale_window: see `dynamic`.
-        sync_batchnorm: BatchNorm over the images of all devices, where they have it.
+        scale_window: number of updates without an overflow after which `dynamic` doubles the scale.
+        sync_batchnorm: let BatchNorm take its statistics over the images of all devices (Ascend and GPU).
     """
 
     level: str = "O0"
@@ -56,7 +56,7 @@ class PrecisionConfig:
 
 @dataclasses.dataclass
 class TrainConfig:
-    """The length of the training, what it tells, and what it keeps to go on from.
+    """The length of the training, what it prints, and the checkpoints from which it resumes.
 
     Args:
         epochs: passes over the training images.
@@ -70,14 +70,14 @@ class TrainConfig:
             draws other masks, as random as the first ones.
         resume: auto goes on from the newest whole checkpoint of run.dir and starts anew where there is none; the path
             of a checkpoint or of another run's folder goes on from that; off starts anew. The result is that of a run
-            that was never broken off, bit by bit on the CPU. What decides the result must not change in between; run.*
+            that was never interrupted, bit by bit on the CPU. What decides the result must not change in between; run.*
             but seed and mode, data.root, data.workers and what is only told or kept may, and train.epochs where the
             learning rates so far stay what they were (constant, step, multi_step).
         checkpoint_every: steps between two checkpoints within an epoch; 0 for one at the end of each epoch alone.
         keep: newest checkpoints that are kept to go on from; the older ones are there in case the newest is damaged.
         early_stopping: end the training after so many epochs in a row that were not better than the best before; 0 for
             never.
-        time_limit: save the state and end after so long, to be gone on with by resume: a number of seconds, or such as
+        time_limit: save the state and end after this time, for a later resume: a number of seconds, or such as
             90m, 1.5h, 1d12h, 2:30:00; 0 for no limit. Looked at after each step.
     """
 
