@@ -255,3 +255,11 @@ def test_keys_of_earlier_versions_are_taken_to_where_they_stand_now(tmp_path, ca
     assert len(capsys.readouterr().err.splitlines()) == 2
     assert moved({"train.epochs": 3, "train.activation_epochs": 2.0, "loss.balance_weight": 0.0}) == {
         "train.epochs": 3, "model.training": {"activation_epochs": 2.0}}
+
+
+def test_help_names_types_in_words():
+    """No Python in the help of a recipe's keys."""
+    text = " ".join(config.build_parser("x", "").format_help().split())
+    assert "(whole number or null; default: null)" in text and "(mapping; default: {})" in text
+    for word in ("Optional[", "Union[", "<class", "type: ", "List[", "Dict["):
+        assert word not in text, word

@@ -15,12 +15,12 @@ from tests import tiny
 
 
 @pytest.fixture
-def tagged(monkeypatch):
+def tagged():
     """The tiny network with a second file, for which images are prepared otherwise."""
     half = {"weights": "tiny.half", "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_ratio": 1.0, "input_size": (40, 40),
             "top1": 12.5}
-    with tiny.registered():
-        monkeypatch.setitem(registry._CARDS, "tiny", dataclasses.replace(model_card("tiny"), tags={"half": half}))
+    with tiny.registered(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._CARDS, "tiny", dataclasses.replace(model_card("tiny"), tags={"half": half}))
         yield
 
 
@@ -48,7 +48,7 @@ def test_a_checkpoint_of_one_fits_the_other(tagged, tmp_path):
     net = create_model("tiny.half", num_classes=4)
     spec = ModelSpec("tiny.half", {"num_classes": 4}, list("abcd"), preprocessing_of(net.card, DataConfig(), 3))
     path = str(tmp_path / "own.ckpt")
-    save_checkpoint(path, net, spec)
+    save_checkpoint(net, path, spec)
     loaded = create_model("tiny", pretrained=path)
     assert (loaded.head.weight.asnumpy() == net.head.weight.asnumpy()).all()
 
