@@ -263,3 +263,15 @@ def test_help_names_types_in_words():
     assert "(whole number or null; default: null)" in text and "(mapping; default: {})" in text
     for word in ("Optional[", "Union[", "<class", "type: ", "List[", "Dict["):
         assert word not in text, word
+
+
+def test_a_base_may_be_a_recipe_of_the_package(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: quickstart\ntrain: {epochs: 7}\n")
+    found, shipped = config.load(str(tmp_path / "mine.yaml")), config.load("quickstart")
+    assert found.train.epochs == 7 and found.optimizer == shipped.optimizer and found.model == shipped.model
+    # A file of the recipe's own folder comes before it.
+    (tmp_path / "quickstart").write_text("optimizer: {lr: 0.5}\n")
+    assert config.load(str(tmp_path / "mine.yaml")).optimizer.lr == 0.5
+    (tmp_path / "mine.yaml").write_text("base: quickstar\n")
+    with pytest.raises(ValueError, match="there is no recipe '.*quickstar'"):
+        config.load(str(tmp_path / "mine.yaml"))

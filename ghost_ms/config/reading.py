@@ -6,7 +6,7 @@ from typing import Any, Dict, List
 
 from ghost_ms.config.checks import nearest
 from ghost_ms.config.recipe import Config
-from ghost_ms.config.shipped import locate
+from ghost_ms.config.shipped import locate, shipped
 from ghost_ms.core.plain import read_yaml, require_plain
 from ghost_ms.core.text import printable
 
@@ -40,9 +40,10 @@ def read_recipe(path: str) -> Dict[str, Any]:
     """The keys that a recipe sets, those of its `base` included: plain data alone. It is named by a path, or by the
     name of one that comes with the package.
 
-    `base: FILE` (relative to the file that says it) begins with another recipe's keys; own keys override, and mappings
-    such as model.args are merged key by key. A recipe that sets `optimizer.lr` and not `optimizer.base_batch` means its
-    rate as it stands: the batch that its base states belongs to the rate that its base states.
+    `base: FILE` (relative to the file that says it) or `base: NAME` (of one that comes with the package) begins with
+    another recipe's keys; own keys override, and mappings such as model.args are merged key by key. A recipe that sets
+    `optimizer.lr` and not `optimizer.base_batch` means its rate as it stands: the batch that its base states belongs to
+    the rate that its base states.
 
     Raises:
         OSError, ValueError: no such file, no YAML, an unknown key, or files that are each other's base.
@@ -61,8 +62,14 @@ def read_recipe(path: str) -> Dict[str, Any]:
         if base is not None and not isinstance(base, str):
             raise ValueError(f"{printable(path)}: base must be the path of a recipe")
         merged = merge(recipe, merged)
-        path = None if base is None else os.path.join(os.path.dirname(path), base)
+        path = None if base is None else _base(os.path.dirname(path), base)
     return merged
+
+
+def _base(folder: str, base: str) -> str:
+    """A recipe's base: a file, its path relative to the recipe's folder; else the shipped recipe of that name."""
+    beside = os.path.join(folder, base)
+    return str(shipped()[base]) if base in shipped() and not os.path.exists(beside) else beside
 
 
 def merge(low: Dict[str, Any], high: Dict[str, Any]) -> Dict[str, Any]:
