@@ -350,3 +350,25 @@ def test_a_grey_teacher_and_another_size():
     raw = x[:, :1] * 0.25 + 0.5
     wanted = (raw - np.reshape(SPEC.mean, (3, 1, 1))) / np.reshape(SPEC.std, (3, 1, 1))
     np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_with_two_heads_trains_both(graph):
+    """The loss is the mean of the heads' losses, the mean of their logits is counted, and both heads move."""
+    class TwoHeads(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Dense(3, 4), nn.Dense(3, 4)
+
+        def construct(self, x):
+            return self.first(x), self.second(x)
+
+    net, draw = TwoHeads(), np.random.default_rng(0)
+    x, labels = draw.standard_normal((5, 3)).astype(np.float32), draw.integers(0, 4, 5)
+    before = [p.asnumpy().copy() for p in net.get_parameters()]
+    heads = [x @ before[0].T + before[1], x @ before[2].T + before[3]]
+    step = TrainStep(net, LabelCriterion(create_loss(LossConfig())), nn.SGD(net.trainable_params(), 0.1)).set_train()
+    loss, *_ = step(Tensor(x), Tensor(labels, ms.int32))
+    expected = np.mean([-np.log(_softmax(logits)[range(5), labels]).mean() for logits in heads])
+    assert float(loss.asnumpy()) == pytest.approx(expected, rel=1e-5)
+    assert step.health().sums["correct"] == (sum(heads).argmax(1) == labels).sum()
+    assert all((p.asnumpy() != old).any() for p, old in zip(net.get_parameters(), before))

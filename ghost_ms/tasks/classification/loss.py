@@ -94,7 +94,8 @@ class LabelCriterion(Criterion):
     """A loss of logits and labels, which counts the images predicted right beside it.
 
     Args:
-        loss: (logits, labels) to a scalar; labels are int32 (B,) or float32 soft labels (B, classes).
+        loss: (logits, labels) to a scalar; labels are int32 (B,) or float32 soft labels (B, classes). Of a network in
+            training that gives the logits of two heads, the mean of both losses is taken.
         in_graph: see `Criterion`.
     """
 
@@ -104,7 +105,12 @@ class LabelCriterion(Criterion):
         super().__init__()
         self.loss, self.in_graph = loss, in_graph
 
-    def construct(self, logits: Tensor, labels: Tensor) -> Tuple[Tensor, Tuple[Tensor, ...]]:
+    def construct(self, logits: Any, labels: Tensor) -> Tuple[Tensor, Tuple[Tensor, ...]]:
+        if isinstance(logits, tuple):
+            # A network with two heads (DeiT, arXiv 2012.12877): each learns the labels, and their mean decides.
+            first, second = logits
+            loss = 0.5 * (self.loss(first, labels) + self.loss(second, labels))
+            return loss, (num_correct(ops.stop_gradient(0.5 * (first + second)), labels),)
         return self.loss(logits, labels), (num_correct(ops.stop_gradient(logits), labels),)
 
 
