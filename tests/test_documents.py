@@ -138,3 +138,10 @@ def test_counts_and_versions():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == ghost_ms.__version__ and citation["license"] == "Apache-2.0"
     assert (ROOT / "CHANGELOG.md").read_text().split("## ")[1].startswith(ghost_ms.__version__)
+
+
+def test_no_test_depends_on_the_date():
+    """A test that passes today passes tomorrow: none of them chooses or expects by the calendar."""
+    calendar = re.compile(r"\b(date\.today|datetime\.(now|utcnow|today)|time\.(localtime|gmtime|strftime|ctime))\(")
+    found = [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py") if calendar.search(path.read_text())]
+    assert found == []

@@ -1,5 +1,4 @@
 """The C++ classifier: built by CMake against MindSpore Lite, it gives what `ghost-ms lite run` gives."""
-import fcntl
 import json
 import os
 import pathlib
@@ -9,7 +8,6 @@ import struct
 import subprocess
 import zlib
 
-import mindspore
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,63 +18,20 @@ from ghost_ms.cli import main
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.deploy.export import export_onnx
 from ghost_ms.deploy.lite import convert
-from ghost_ms.runtime import lite
-
 from ghost_ms.runtime.signature import ExportSignature
 from tests import tiny
 from tests.data.test_decode import LARGE
+from tests.deploy.conftest import configure
 from tests.deploy.test_export import _description
 
 onnx = pytest.importorskip("onnx", reason="needs onnx and onnxruntime")
 pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
 
 ROOT = pathlib.Path(__file__).parents[2]
-SOURCES = ROOT / "ghost_ms" / "deploy" / "cpp"
 BOOT = str(ROOT / "ghost_ms" / "data" / "embedded" / "ankle_boot.png")
 #: Of the program: of what the tests' own MindSpore reads, only a log level, which spares it a second start.
 ENVIRONMENT = {**{key: value for key, value in os.environ.items() if not key.startswith(("GLOG", "MS_"))},
                "GLOG_v": "4"}
-
-
-def _lite_root():
-    """The folder of the Python package mindspore_lite; skips where there is none, or none with headers."""
-    python = lite.lite_python()
-    if python is None:
-        pytest.skip("no MindSpore Lite: bash scripts/setup_lite.sh")
-    code = "import importlib.util as u; print(u.find_spec('mindspore_lite').submodule_search_locations[0])"
-    root = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
-    if not os.path.isfile(os.path.join(root, "include", "api", "model.h")):
-        pytest.skip(f"no C++ headers in {root}")
-    return root
-
-
-def _configure(folder, lite_root):
-    json_headers = os.path.join(os.path.dirname(mindspore.__file__), "include", "third_party")
-    return subprocess.run(["cmake", "-S", SOURCES, "-B", folder, f"-DMSLITE_ROOT={lite_root}",
-                           "-DCMAKE_CXX_FLAGS=-Werror", f"-DNLOHMANN_JSON_INCLUDE_DIR={json_headers}"],
-                          capture_output=True, text=True)
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory):
-    """Path of the built program; built once, whichever of pytest's processes comes first."""
-    for tool in ("cmake", "c++"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"no {tool}")
-    lite_root = _lite_root()
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cpp"
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ghost_ms_classify").is_file():
-            configured = _configure(folder, lite_root)
-            missing = re.search(r"Could NOT find (JPEG|PNG)", configured.stderr)
-            if missing:
-                pytest.skip(f"no development files of lib{missing.group(1).lower()}")
-            assert configured.returncode == 0, configured.stderr
-            built = subprocess.run(["cmake", "--build", folder, "-j2"], capture_output=True, text=True)
-            assert built.returncode == 0, built.stdout + built.stderr
-    return str(folder / "ghost_ms_classify")
 
 
 def _run(*words):
@@ -395,7 +350,7 @@ def test_bad_options_get_a_sentence(words, said, program, networks):
 
 
 def test_without_lite_cmake_names_the_remedy(program, tmp_path):
-    configured = _configure(tmp_path / "build", tmp_path)
+    configured = configure(tmp_path / "build", tmp_path)
     assert configured.returncode != 0 and "set MSLITE_ROOT" in configured.stderr
 
 

@@ -1,8 +1,8 @@
 """One network in one process, timed on request: the measuring half of `ghost-ms bench`.
 
-Speaks lines of JSON (`core.talk`). First comes the task (model, backend, batch, input_size,
-threads); the answer tells what preparing took. Each further line {"calls": n} is answered by the milliseconds of n
-calls. At the end of the input the process prints its peak memory and ends.
+Speaks lines of JSON (`core.talk`). First comes the task (model, backend, batch, input_size, threads); the answer tells
+what preparing took. Each further line {"calls": n} is answered by the milliseconds of n calls. At the end of the input
+the process tells its peak memory and ends.
 """
 import json
 import os

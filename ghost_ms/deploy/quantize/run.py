@@ -7,7 +7,7 @@ import fnmatch
 import os
 import sys
 import tempfile
-from typing import Callable, ContextManager, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Callable, ContextManager, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -211,7 +211,7 @@ def _finish(job: Job, facts: dict, images: np.ndarray, expected: Outputs, write:
                 measured = _measured(job, reference, run, batch_size) if job.test else []
             agreed = {} if result.same is None else {job.task.agreement: result.same}
             facts = {**facts, "images": len(images), **agreed,
-                     **dict(zip(("measured in float", "measured"), (judged.as_dict() for judged in measured)))}
+                     **dict(zip(("measured in float", "measured"), map(_totals, measured)))}
             seal(target)
             with whole_file(target) as whole:
                 os.replace(temporary, whole)
@@ -246,6 +246,11 @@ def _measured(job: Job, reference: Callable, run: Callable, batch_size: int) -> 
     source = job.task.fitting(job.test, job.sidecar.spec())
     return [measure(each, job.task, recipe, source, sidecar) for each, sidecar in (
         (reference, job.sidecar), (run, job.sidecar._replace(batch_size=batch_size)))]
+
+
+def _totals(judged: Judgement) -> Dict[str, float]:
+    """Its measures of the whole split; those of every class, of which there can be thousands, are left out."""
+    return {key: value for key, value in judged.as_dict().items() if isinstance(value, (int, float))}
 
 
 def match(names: Sequence[str], patterns: Sequence[str]) -> set:
