@@ -1,7 +1,7 @@
 """Write a network as MINDIR or ONNX with BatchNorm folded, run the file, and compare."""
 from typing import Sequence
 
-from ghost_ms.cli.parser import Parser, QUICKSTART, add_input_size, add_network
+from ghost_ms.cli.parser import QUICKSTART, Parser, add_input_size, add_network
 
 
 def main(argv: Sequence[str]) -> int:

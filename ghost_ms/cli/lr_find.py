@@ -37,7 +37,7 @@ def build_parser():
     parser = config.build_parser("ghost-ms lr-find", __doc__)
     parser.add_argument("--start", type=float, default=1e-6, help="learning rate of the first update")
     parser.add_argument("--end", type=float, default=10.0, help="last learning rate, unless the loss diverges before")
-    parser.add_argument("--steps", type=int, default=100, help="number of updates between them")
+    parser.add_argument("--steps", type=int, default=100, help="number of updates from the first rate to the last")
     parser.add_argument("-o", "--output", type=str, nargs="+", default=[], metavar="FILE",
                         help="write the losses (.csv), or a plot of them (.png, .svg, .pdf)")
     return parser

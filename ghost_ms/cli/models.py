@@ -1,7 +1,9 @@
 """List the registered networks."""
+import sys
 from typing import Sequence
 
 from ghost_ms.cli.parser import Parser, matching
+from ghost_ms.core.text import printable
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,6 +19,7 @@ def main(argv: Sequence[str]) -> int:
         from ghost_ms.analysis.measure.plots import draw_accuracy_macs
 
         draw_accuracy_macs(options.plot, names)
+        print(f"wrote {printable(options.plot)}", file=sys.stderr)
     if options.csv:
         print(table.as_csv(names), end="")
     elif options.markdown or options.update:

@@ -85,7 +85,9 @@ def test_the_models_command_draws_accuracy_against_cost(tmp_path, monkeypatch, c
     assert drawn["ghostnetv2"] == expected and len(drawn["ghostnet"]) == 1 and set(drawn) == {"ghostnet", "ghostnetv2"}
     monkeypatch.chdir(tmp_path)
     assert main(["models", "ghostnetv2*", "--plot", "cost.png"]) == 0
-    assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG" and "ghostnetv2_100" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG" and told.err == "wrote cost.png\n"
+    assert "ghostnetv2_100" in told.out
     assert main(["models", "ghostnetv2*", "--plot", "cost.pdf"]) == 1 and "--plot" in capsys.readouterr().err
     assert main(["models", "lego*", "--plot", "none.png"]) == 1
     assert "needs a published top-1 accuracy on ImageNet" in capsys.readouterr().err

@@ -21,11 +21,9 @@ def test_every_command_has_one_form(name, capsys):
     parser = module.build_parser()
     assert parser.prog.startswith(f"ghost-ms {name}") and parser.description and module.__doc__.strip().endswith(".")
     assert callable(module.main)
-    without = [action.dest for action in _actions(parser) if not action.help and action.dest not in (
-        "weights_command", "==SUPPRESS==", "file")]
-    assert without in ([], ["help"]) or all(dest.startswith(("model.", "data.")) for dest in without), without
-    if hasattr(module.build_parser(), "_option_string_actions") and "--input_size" in str(parser.format_help()):
-        assert "height and width" in parser.format_help()
+    # Every option says what it does; the names of a subcommand and of the file that it takes say it themselves.
+    named = ("weights_command", "==SUPPRESS==", "file")
+    assert [action.dest for action in _actions(parser) if not action.help and action.dest not in named] == []
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     assert ended.value.code == 0 and "usage" in capsys.readouterr().out
