@@ -1,0 +1,358 @@
+// One image of one channel at a time: its rows are first copied with their padding, apart by the remainder of their
+// column by the stride, so that every tap reads neighbours, at any stride. Maps narrower than a vector would leave most
+// of its lanes idle, so there as many channels as it has lanes go together, a pixel to a vector.
+#include "depthwise.hpp"
+
+#include <algorithm>
+
+#include "threads.hpp"
+#include "vector.hpp"
+
+namespace ghost {
+namespace {
+
+// Up to this many columns of the result a vector holds channels instead of columns.
+constexpr int64_t kNarrow = kLanes > 8 ? 10 : kLanes - 1;
+
+// Rows of the padded image: [row][phase][column], where a padded column c has phase c % stride.
+struct Padded {
+  int64_t rows, phases, columns;
+  explicit Padded(const Depthwise &d)
+      : rows((d.out_height - 1) * d.stride_h + (d.kernel_h - 1) * d.dilation_h + 1),
+        phases(d.stride_w),
+        columns(round_up(d.out_width, kLanes) + ((d.kernel_w - 1) * d.dilation_w) / d.stride_w + 1) {}
+  int64_t size() const { return rows * phases * columns; }
+};
+
+void pad(const Depthwise &d, const Padded &p, const float *x, float *to) {
+  for (int64_t row = 0; row < p.rows; ++row) {
+    float *line = to + row * p.phases * p.columns;
+    const int64_t from = row - d.top;
+    std::fill(line, line + p.phases * p.columns, 0.0f);
+    if (from < 0 || from >= d.height) continue;
+    const float *source = x + from * d.width;
+    if (p.phases == 1) {
+      const int64_t count = std::min(d.width, p.columns - d.left);
+      for (int64_t c = 0; c < count; ++c) line[d.left + c] = source[c];
+    } else {
+      for (int64_t phase = 0; phase < p.phases; ++phase) {
+        // Columns c of the image with (c + left) % stride == phase.
+        int64_t c = ((phase - d.left) % p.phases + p.phases) % p.phases;
+        float *out = line + phase * p.columns + (c + d.left) / p.phases;
+        const int64_t most = p.columns - (c + d.left) / p.phases;
+        for (int64_t i = 0; c < d.width && i < most; c += p.phases, ++i) out[i] = source[c];
+      }
+    }
+  }
+}
+
+// Where tap (i, j) of output (0, 0) lies in the padded image.
+inline int64_t tap(const Depthwise &d, const Padded &p, int64_t i, int64_t j) {
+  const int64_t column = j * d.dilation_w;
+  return (i * d.dilation_h * p.phases + column % p.phases) * p.columns + column / p.phases;
+}
+
+// y = sum over taps of w * (padded shifted by the tap).
+template <int kTaps>
+void rows_forward(const Depthwise &d, const Padded &p, const float *padded, const float *w, float bias,
+                  const int64_t *offsets, float *y) {
+  const int64_t taps = kTaps ? kTaps : d.kernel_h * d.kernel_w;
+  const int64_t line = d.stride_h * p.phases * p.columns;
+  for (int64_t row = 0; row < d.out_height; ++row) {
+    const float *from = padded + row * line;
+    float *to = y + row * d.out_width;
+    for (int64_t c = 0; c < d.out_width; c += kLanes) {
+      Vector total = splat(bias);
+      for (int64_t t = 0; t < taps; ++t) total += w[t] * load(from + c + offsets[t]);
+      if (c + kLanes <= d.out_width) {
+        store(to + c, total);
+      } else {
+        float lane[kLanes];
+        store(lane, total);
+        for (int64_t i = c; i < d.out_width; ++i) to[i] = lane[i - c];
+      }
+    }
+  }
+}
+
+void plane_forward(const Depthwise &d, const Padded &p, const float *padded, const float *w, float bias,
+                   const int64_t *offsets, float *y) {
+  const int64_t taps = d.kernel_h * d.kernel_w;
+  if (taps == 9) rows_forward<9>(d, p, padded, w, bias, offsets, y);
+  else if (taps == 25) rows_forward<25>(d, p, padded, w, bias, offsets, y);
+  else if (taps == 5) rows_forward<5>(d, p, padded, w, bias, offsets, y);
+  else if (taps == 1) rows_forward<1>(d, p, padded, w, bias, offsets, y);
+  else rows_forward<0>(d, p, padded, w, bias, offsets, y);
+}
+
+// dw[tap] += sum of dy * (padded shifted by the tap); the rows of dy are padded to whole vectors with zeros.
+template <int kTaps>
+void some_taps(const Depthwise &d, const Padded &p, const float *padded, const float *dy, int64_t dy_columns,
+               const int64_t *offsets, Vector *totals) {
+  Vector part[kTaps];
+  for (int t = 0; t < kTaps; ++t) part[t] = totals[t];
+  const int64_t line = d.stride_h * p.phases * p.columns;
+  for (int64_t row = 0; row < d.out_height; ++row) {
+    const float *from = padded + row * line, *gradient = dy + row * dy_columns;
+    for (int64_t c = 0; c < dy_columns; c += kLanes) {
+      const Vector g = load(gradient + c);
+#pragma GCC unroll 9
+      for (int t = 0; t < kTaps; ++t) part[t] += g * load(from + c + offsets[t]);
+    }
+  }
+  for (int t = 0; t < kTaps; ++t) totals[t] = part[t];
+}
+
+void taps_backward(const Depthwise &d, const Padded &p, const float *padded, const float *dy, int64_t dy_columns,
+                   const int64_t *offsets, Vector *totals) {
+  const int64_t taps = d.kernel_h * d.kernel_w;
+  int64_t t = 0;
+  for (; t + 9 <= taps; t += 9) some_taps<9>(d, p, padded, dy, dy_columns, offsets + t, totals + t);
+  for (; t + 5 <= taps; t += 5) some_taps<5>(d, p, padded, dy, dy_columns, offsets + t, totals + t);
+  for (; t < taps; ++t) some_taps<1>(d, p, padded, dy, dy_columns, offsets + t, totals + t);
+}
+
+// The gradient of the padded image, tap by tap where the stride is not 1.
+void scatter(const Depthwise &d, const Padded &p, const float *w, const float *dy, int64_t dy_columns,
+             const int64_t *offsets, float *padded) {
+  std::fill(padded, padded + p.size(), 0.0f);
+  const int64_t taps = d.kernel_h * d.kernel_w, line = d.stride_h * p.phases * p.columns;
+  for (int64_t row = 0; row < d.out_height; ++row)
+    for (int64_t t = 0; t < taps; ++t) {
+      float *to = padded + row * line + offsets[t];
+      const float *gradient = dy + row * dy_columns;
+      for (int64_t c = 0; c < dy_columns; c += kLanes)
+        store(to + c, load(to + c) + w[t] * load(gradient + c));
+    }
+}
+
+void unpad(const Depthwise &d, const Padded &p, const float *padded, float *x) {
+  for (int64_t row = 0; row < d.height; ++row) {
+    float *to = x + row * d.width;
+    const int64_t at = row + d.top;
+    if (at >= p.rows) {
+      std::fill(to, to + d.width, 0.0f);
+      continue;
+    }
+    for (int64_t phase = 0; phase < p.phases; ++phase) {
+      const int64_t first = ((phase - d.left) % p.phases + p.phases) % p.phases, skipped = (first + d.left) / p.phases;
+      const float *line = padded + (at * p.phases + phase) * p.columns + skipped;
+      // Columns that no tap reached lie beyond the padded row.
+      const int64_t count = (d.width - first + p.phases - 1) / p.phases, most = std::min(count, p.columns - skipped);
+      for (int64_t i = 0; i < most; ++i) to[first + i * p.phases] = line[i];
+      for (int64_t i = std::max<int64_t>(most, 0); i < count; ++i) to[first + i * p.phases] = 0;
+    }
+  }
+}
+
+void widen(const float *from, int64_t rows, int64_t columns, int64_t padded, float *to) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t c = 0; c < columns; ++c) to[row * padded + c] = from[row * columns + c];
+    for (int64_t c = columns; c < padded; ++c) to[row * padded + c] = 0;
+  }
+}
+
+// The convolution of dy by the kernel turned round, which is the gradient by x where strides are 1.
+Depthwise turned(const Depthwise &d) {
+  Depthwise t = d;
+  t.height = d.out_height;
+  t.width = d.out_width;
+  t.out_height = d.height;
+  t.out_width = d.width;
+  t.top = (d.kernel_h - 1) * d.dilation_h - d.top;
+  t.left = (d.kernel_w - 1) * d.dilation_w - d.left;
+  return t;
+}
+
+// --- Narrow maps: [pixel][channel of the group], with a frame of zeros ---
+
+struct Frame {
+  int64_t height, width;
+  explicit Frame(const Depthwise &d)
+      : height(std::max((d.out_height - 1) * d.stride_h + (d.kernel_h - 1) * d.dilation_h + 1, d.top + d.height)),
+        width(std::max((d.out_width - 1) * d.stride_w + (d.kernel_w - 1) * d.dilation_w + 1, d.left + d.width)) {}
+  int64_t size() const { return height * width * kLanes; }
+};
+
+void to_lanes(const float *from, int64_t lanes, int64_t height, int64_t width, int64_t top, int64_t left,
+              int64_t row_length, float *to) {
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    for (int64_t row = 0; row < height; ++row) {
+      const float *source = from + (lane * height + row) * width;
+      float *target = to + ((row + top) * row_length + left) * kLanes + lane;
+      for (int64_t c = 0; c < width; ++c) target[c * kLanes] = source[c];
+    }
+}
+
+void from_lanes(const float *from, int64_t lanes, int64_t height, int64_t width, int64_t top, int64_t left,
+                int64_t row_length, float *to) {
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    for (int64_t row = 0; row < height; ++row) {
+      const float *source = from + ((row + top) * row_length + left) * kLanes + lane;
+      float *target = to + (lane * height + row) * width;
+      for (int64_t c = 0; c < width; ++c) target[c] = source[c * kLanes];
+    }
+}
+
+void narrow_forward(const Depthwise &d, const Frame &f, const float *frame, const float *w, const Vector bias,
+                    float *y) {
+  for (int64_t row = 0; row < d.out_height; ++row)
+    for (int64_t c = 0; c < d.out_width; ++c) {
+      Vector total = bias;
+      for (int64_t i = 0; i < d.kernel_h; ++i) {
+        const float *from = frame + ((row * d.stride_h + i * d.dilation_h) * f.width + c * d.stride_w) * kLanes;
+        for (int64_t j = 0; j < d.kernel_w; ++j)
+          total += load(w + (i * d.kernel_w + j) * kLanes) * load(from + j * d.dilation_w * kLanes);
+      }
+      store(y + (row * d.out_width + c) * kLanes, total);
+    }
+}
+
+void narrow_taps(const Depthwise &d, const Frame &f, const float *frame, const float *dy, float *dw) {
+  for (int64_t i = 0; i < d.kernel_h; ++i)
+    for (int64_t j = 0; j < d.kernel_w; ++j) {
+      Vector total = load(dw + (i * d.kernel_w + j) * kLanes);
+      for (int64_t row = 0; row < d.out_height; ++row) {
+        const float *from = frame + ((row * d.stride_h + i * d.dilation_h) * f.width + j * d.dilation_w) * kLanes;
+        for (int64_t c = 0; c < d.out_width; ++c)
+          total += load(from + c * d.stride_w * kLanes) * load(dy + (row * d.out_width + c) * kLanes);
+      }
+      store(dw + (i * d.kernel_w + j) * kLanes, total);
+    }
+}
+
+void narrow_scatter(const Depthwise &d, const Frame &f, const float *w, const float *dy, float *frame) {
+  std::fill(frame, frame + f.size(), 0.0f);
+  for (int64_t row = 0; row < d.out_height; ++row)
+    for (int64_t c = 0; c < d.out_width; ++c) {
+      const Vector g = load(dy + (row * d.out_width + c) * kLanes);
+      for (int64_t i = 0; i < d.kernel_h; ++i) {
+        float *to = frame + ((row * d.stride_h + i * d.dilation_h) * f.width + c * d.stride_w) * kLanes;
+        for (int64_t j = 0; j < d.kernel_w; ++j) {
+          float *at = to + j * d.dilation_w * kLanes;
+          store(at, load(at) + g * load(w + (i * d.kernel_w + j) * kLanes));
+        }
+      }
+    }
+}
+
+inline bool narrow(const Depthwise &d) { return d.out_width <= kNarrow && d.channels >= kLanes / 2; }
+
+// Kernels of the group's channels as [tap][lane], the missing ones 0.
+void group_weights(const float *w, int64_t lanes, int64_t taps, float *to) {
+  std::fill(to, to + taps * kLanes, 0.0f);
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    for (int64_t t = 0; t < taps; ++t) to[t * kLanes + lane] = w[lane * taps + t];
+}
+
+}  // namespace
+
+void depthwise_forward(const Depthwise &d, const float *x, const float *w, const float *bias, float *y) {
+  const int64_t taps = d.kernel_h * d.kernel_w, in = d.height * d.width, out = d.out_height * d.out_width;
+  if (narrow(d)) {
+    const Frame f(d);
+    const int64_t groups = (d.channels + kLanes - 1) / kLanes;
+    parallel(d.batch * groups, [&](int64_t task) {
+      const int64_t image = task / groups, first = task % groups * kLanes;
+      const int64_t lanes = std::min<int64_t>(kLanes, d.channels - first);
+      float *frame = scratch(1, f.size() + (taps + out) * kLanes), *kernel = frame + f.size();
+      float *result = kernel + taps * kLanes;
+      group_weights(w + first * taps, lanes, taps, kernel);
+      std::fill(frame, frame + f.size(), 0.0f);
+      to_lanes(x + (image * d.channels + first) * in, lanes, d.height, d.width, d.top, d.left, f.width, frame);
+      float add[kLanes] = {};
+      for (int64_t lane = 0; bias && lane < lanes; ++lane) add[lane] = bias[first + lane];
+      narrow_forward(d, f, frame, kernel, load(add), result);
+      from_lanes(result, lanes, d.out_height, d.out_width, 0, 0, d.out_width,
+                 y + (image * d.channels + first) * out);
+    });
+    return;
+  }
+  const Padded p(d);
+  parallel(d.batch * d.channels, [&](int64_t plane) {
+    const int64_t channel = plane % d.channels;
+    int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 2 * taps));
+    for (int64_t t = 0; t < taps; ++t) offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
+    float *padded = scratch(1, p.size() + kLanes);
+    pad(d, p, x + plane * in, padded);
+    plane_forward(d, p, padded, w + channel * taps, bias ? bias[channel] : 0.0f, offsets, y + plane * out);
+  });
+}
+
+namespace {
+
+void narrow_backward(const Depthwise &d, const float *x, const float *w, const float *dy, float *dx, float *dw,
+                     float *dbias) {
+  const int64_t taps = d.kernel_h * d.kernel_w, in = d.height * d.width, out = d.out_height * d.out_width;
+  const Frame f(d);
+  const int64_t groups = (d.channels + kLanes - 1) / kLanes;
+  parallel(groups, [&](int64_t group) {
+    const int64_t first = group * kLanes, lanes = std::min<int64_t>(kLanes, d.channels - first);
+    float *frame = scratch(1, f.size() + (2 * taps + out) * kLanes), *kernel = frame + f.size();
+    float *totals = kernel + taps * kLanes, *gradient = totals + taps * kLanes;
+    group_weights(w + first * taps, lanes, taps, kernel);
+    std::fill(totals, totals + taps * kLanes, 0.0f);
+    std::fill(gradient, gradient + out * kLanes, 0.0f);
+    Vector bias{};
+    for (int64_t image = 0; image < d.batch; ++image) {
+      const int64_t plane = image * d.channels + first;
+      std::fill(frame, frame + f.size(), 0.0f);
+      to_lanes(x + plane * in, lanes, d.height, d.width, d.top, d.left, f.width, frame);
+      to_lanes(dy + plane * out, lanes, d.out_height, d.out_width, 0, 0, d.out_width, gradient);
+      narrow_taps(d, f, frame, gradient, totals);
+      for (int64_t i = 0; dbias && i < out; ++i) bias += load(gradient + i * kLanes);
+      narrow_scatter(d, f, kernel, gradient, frame);
+      from_lanes(frame, lanes, d.height, d.width, d.top, d.left, f.width, dx + plane * in);
+    }
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      for (int64_t t = 0; t < taps; ++t) dw[(first + lane) * taps + t] = totals[t * kLanes + lane];
+      if (dbias) dbias[first + lane] = bias[lane];
+    }
+  });
+}
+
+}  // namespace
+
+void depthwise_backward(const Depthwise &d, const float *x, const float *w, const float *dy, float *dx, float *dw,
+                        float *dbias) {
+  if (narrow(d)) return narrow_backward(d, x, w, dy, dx, dw, dbias);
+  const int64_t taps = d.kernel_h * d.kernel_w, in = d.height * d.width, out = d.out_height * d.out_width;
+  const Padded p(d);
+  const bool plain = d.stride_h == 1 && d.stride_w == 1 && (d.kernel_h - 1) * d.dilation_h >= d.top &&
+                     (d.kernel_w - 1) * d.dilation_w >= d.left;
+  const Depthwise back = turned(d);
+  const Padded around(back);
+  const int64_t columns = round_up(d.out_width, kLanes);
+  parallel(d.channels, [&](int64_t channel) {
+    int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 4 * taps)), *turned_offsets = offsets + taps;
+    float *kernel = scratch(3, taps);
+    for (int64_t t = 0; t < taps; ++t) {
+      offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
+      kernel[t] = w[channel * taps + taps - 1 - t];
+      if (plain) turned_offsets[t] = tap(back, around, t / d.kernel_w, t % d.kernel_w);
+    }
+    float *padded = scratch(1, std::max(p.size(), plain ? around.size() : 0) + kLanes);
+    float *gradient = scratch(4, d.out_height * columns);
+    Vector *totals = reinterpret_cast<Vector *>(scratch(5, taps * kLanes)), bias{};
+    for (int64_t t = 0; t < taps; ++t) totals[t] = Vector{};
+    for (int64_t image = 0; image < d.batch; ++image) {
+      const int64_t plane = image * d.channels + channel;
+      widen(dy + plane * out, d.out_height, d.out_width, columns, gradient);
+      pad(d, p, x + plane * in, padded);
+      taps_backward(d, p, padded, gradient, columns, offsets, totals);
+      if (dbias)
+        for (int64_t i = 0; i < d.out_height * columns; i += kLanes) bias += load(gradient + i);
+      if (plain) {
+        pad(back, around, dy + plane * out, padded);
+        plane_forward(back, around, padded, kernel, 0.0f, turned_offsets, dx + plane * in);
+      } else {
+        scatter(d, p, w + channel * taps, gradient, columns, offsets, padded);
+        unpad(d, p, padded, dx + plane * in);
+      }
+    }
+    for (int64_t t = 0; t < taps; ++t) dw[channel * taps + t] = sum(totals[t]);
+    if (dbias) dbias[channel] = sum(bias);
+  });
+}
+
+}  // namespace ghost

@@ -1,0 +1,201 @@
+// What MindSpore calls: inputs, then outputs, as pointers and shapes; see `Custom`, func_type "aot". An operator's
+// constants come as its last input, int32 or float32. Shapes were checked by kernels/ops.py when the graph was built.
+#include <cmath>
+#include <cstdint>
+
+#include "depthwise.hpp"
+#include "norm.hpp"
+#include "product.hpp"
+#include "rows.hpp"
+#include "threads.hpp"
+
+namespace {
+
+// MindSpore raises where an operator does not return 0.
+constexpr int kUnknownActivation = 1;
+
+struct Call {
+  void **params;
+  int *ndims;
+  int64_t **shapes;
+
+  float *f(int i) const { return static_cast<float *>(params[i]); }
+  int32_t *ints(int i) const { return static_cast<int32_t *>(params[i]); }
+  int64_t dim(int i, int axis) const { return shapes[i][axis]; }
+  int64_t size(int i, int from = 0, int to = -1) const {
+    int64_t product = 1;
+    for (int axis = from; axis < (to < 0 ? ndims[i] : to); ++axis) product *= shapes[i][axis];
+    return product;
+  }
+};
+
+}  // namespace
+
+#define GHOST_OPERATOR(name)                                                                                         \
+  static int name##_call(const Call &c);                                                                             \
+  extern "C" int ghost_##name(int, void **params, int *ndims, int64_t **shapes, const char **, void *, void *) {      \
+    return name##_call(Call{params, ndims, shapes});                                                                 \
+  }                                                                                                                  \
+  static int name##_call(const Call &c)
+
+// --- 1x1 convolution: x (B, I, H, W), w (O, I, 1, 1) -> (B, O, H, W) ---
+
+GHOST_OPERATOR(pointwise) {
+  const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), out = c.dim(1, 0);
+  ghost::product({c.f(1), in, 1, in, 0}, {c.f(0), pixels, 1, pixels, in * pixels},
+                 {c.f(2), pixels, pixels, out * pixels}, out, batch * pixels, in);
+  return 0;
+}
+
+GHOST_OPERATOR(pointwise_bias) {
+  const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), out = c.dim(1, 0);
+  ghost::product({c.f(1), in, 1, in, 0}, {c.f(0), pixels, 1, pixels, in * pixels},
+                 {c.f(3), pixels, pixels, out * pixels}, out, batch * pixels, in, c.f(2));
+  return 0;
+}
+
+// x, w, dy -> dx, dw
+GHOST_OPERATOR(pointwise_backward) {
+  const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), out = c.dim(1, 0);
+  const float *x = c.f(0), *w = c.f(1), *dy = c.f(2);
+  ghost::product({w, 1, in, out, 0}, {dy, pixels, 1, pixels, out * pixels}, {c.f(3), pixels, pixels, in * pixels}, in,
+                 batch * pixels, out);
+  if (pixels == 1)
+    ghost::product({dy, 1, out, batch, 0}, {x, in, 1, in, 0}, {c.f(4), in, in, 0}, out, in, batch);
+  else
+    ghost::dot_rows({dy, pixels, 1, pixels, out * pixels}, {x, pixels, 1, pixels, in * pixels}, c.f(4), out, in,
+                    batch * pixels);
+  return 0;
+}
+
+// --- Depthwise convolution; constants: stride, top and left padding, dilation, each (vertical, horizontal) ---
+
+static ghost::Depthwise depthwise_of(const Call &c, int y, int constants) {
+  const int32_t *k = c.ints(constants);
+  return {c.dim(0, 0), c.dim(0, 1), c.dim(0, 2), c.dim(0, 3), c.dim(y, 2), c.dim(y, 3), c.dim(1, 2), c.dim(1, 3),
+          k[0], k[1], k[2], k[3], k[4], k[5]};
+}
+
+// x, w, constants -> y
+GHOST_OPERATOR(depthwise) {
+  ghost::depthwise_forward(depthwise_of(c, 3, 2), c.f(0), c.f(1), nullptr, c.f(3));
+  return 0;
+}
+
+// x, w, bias, constants -> y
+GHOST_OPERATOR(depthwise_bias) {
+  ghost::depthwise_forward(depthwise_of(c, 4, 3), c.f(0), c.f(1), c.f(2), c.f(4));
+  return 0;
+}
+
+// x, w, dy, constants -> dx, dw
+GHOST_OPERATOR(depthwise_backward) {
+  ghost::depthwise_backward(depthwise_of(c, 2, 3), c.f(0), c.f(1), c.f(2), c.f(4), c.f(5), nullptr);
+  return 0;
+}
+
+// --- BatchNorm; constants: activation (as int32 bits apart), epsilon, share of the moving statistics that stays ---
+
+static ghost::Maps maps_of(const Call &c) { return {c.dim(0, 0), c.dim(0, 1), c.size(0, 2)}; }
+
+// x, gamma, beta, moving mean and variance, (epsilon, keep), activation -> y, mean, inverse deviation
+GHOST_OPERATOR(norm_train) {
+  return ghost::batch_norm_train(maps_of(c), c.ints(6)[0], c.f(5)[0], c.f(5)[1], c.f(0), c.f(1), c.f(2), c.f(3), c.f(4),
+                                 c.f(7), c.f(8), c.f(9)) ? 0 : kUnknownActivation;
+}
+
+// x, gamma, beta, mean, inverse, dy, activation -> dx, dgamma, dbeta
+GHOST_OPERATOR(norm_backward) {
+  return ghost::batch_norm_backward(maps_of(c), c.ints(6)[0], true, c.f(0), c.f(1), c.f(2), c.f(3), c.f(4), c.f(5),
+                                    c.f(7), c.f(8), c.f(9)) ? 0 : kUnknownActivation;
+}
+
+// x, gamma, beta, mean, variance, (epsilon, -), activation -> y
+GHOST_OPERATOR(norm_fixed) {
+  return ghost::batch_norm_fixed(maps_of(c), c.ints(6)[0], c.f(5)[0], c.f(0), c.f(1), c.f(2), c.f(3), c.f(4),
+                                 c.f(7)) ? 0 : kUnknownActivation;
+}
+
+// x, gamma, beta, mean, variance, dy, (epsilon, -), activation -> dx, dgamma, dbeta
+GHOST_OPERATOR(norm_fixed_backward) {
+  const int64_t channels = c.dim(0, 1);
+  float *inverse = ghost::scratch(0, channels);
+  for (int64_t i = 0; i < channels; ++i)
+    inverse[i] = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.f(4)[i]) + c.f(6)[0]));
+  return ghost::batch_norm_backward(maps_of(c), c.ints(7)[0], false, c.f(0), c.f(1), c.f(2), c.f(3), inverse, c.f(5),
+                                    c.f(8), c.f(9), c.f(10)) ? 0 : kUnknownActivation;
+}
+
+// --- Elementwise; constants: activation ---
+
+// x, activation -> y
+GHOST_OPERATOR(act) { return ghost::elementwise(c.ints(1)[0], c.size(0), c.f(0), c.f(2)) ? 0 : kUnknownActivation; }
+
+// x, dy, activation -> dx
+GHOST_OPERATOR(act_backward) {
+  return ghost::elementwise_backward(c.ints(2)[0], c.size(0), c.f(0), c.f(1), c.f(3)) ? 0 : kUnknownActivation;
+}
+
+// --- Squeeze-and-excitation: means of maps, and maps times a gate ---
+
+// x (B, C, H, W) -> (B, C, 1, 1)
+GHOST_OPERATOR(mean) {
+  ghost::mean_forward(c.size(0, 0, 2), c.size(0, 2), c.f(0), c.f(1));
+  return 0;
+}
+
+// x, dy -> dx
+GHOST_OPERATOR(mean_backward) {
+  ghost::mean_backward(c.size(0, 0, 2), c.size(0, 2), c.f(1), c.f(2));
+  return 0;
+}
+
+// x, gate -> y
+GHOST_OPERATOR(gate) {
+  ghost::gate_forward(c.size(0, 0, 2), c.size(0, 2), c.f(0), c.f(1), c.f(2));
+  return 0;
+}
+
+// x, gate, dy -> dx, dgate
+GHOST_OPERATOR(gate_backward) {
+  ghost::gate_backward(c.size(0, 0, 2), c.size(0, 2), c.f(0), c.f(1), c.f(2), c.f(3), c.f(4));
+  return 0;
+}
+
+// --- Along the last axis ---
+
+// x, gamma, beta, (epsilon) -> y, mean, inverse deviation
+GHOST_OPERATOR(layer_norm) {
+  const int64_t length = c.size(1);
+  ghost::layer_norm_forward(c.size(0) / length, length, c.f(3)[0], c.f(0), c.f(1), c.f(2), c.f(4), c.f(5), c.f(6));
+  return 0;
+}
+
+// x, gamma, mean, inverse, dy -> dx, dgamma, dbeta
+GHOST_OPERATOR(layer_norm_backward) {
+  const int64_t length = c.size(1);
+  ghost::layer_norm_backward(c.size(0) / length, length, c.f(0), c.f(1), c.f(2), c.f(3), c.f(4), c.f(5), c.f(6),
+                             c.f(7));
+  return 0;
+}
+
+// x -> y
+GHOST_OPERATOR(softmax) {
+  const int64_t length = c.dim(0, c.ndims[0] - 1);
+  ghost::softmax_forward(c.size(0) / length, length, c.f(0), c.f(1));
+  return 0;
+}
+
+// y, dy -> dx
+GHOST_OPERATOR(softmax_backward) {
+  const int64_t length = c.dim(0, c.ndims[0] - 1);
+  ghost::softmax_backward(c.size(0) / length, length, c.f(0), c.f(1), c.f(2));
+  return 0;
+}
+
+// x -> values, indices
+GHOST_OPERATOR(top_k) {
+  const int64_t length = c.dim(0, c.ndims[0] - 1), k = c.dim(1, c.ndims[1] - 1);
+  ghost::top_k(c.size(0) / length, length, k, c.f(0), c.f(1), c.ints(2));
+  return 0;
+}

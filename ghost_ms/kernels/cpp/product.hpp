@@ -1,0 +1,32 @@
+// Matrix products in float32.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace ghost {
+
+// A matrix that may lie in memory in pieces, as the images of a batch do: element (row, column) is at
+// data + row * row_step + (column / run) * jump + (column % run) * column_step.
+struct Matrix {
+  const float *data;
+  int64_t row_step, column_step, run, jump;
+};
+
+struct Target {
+  float *data;
+  int64_t row_step, run, jump;
+};
+
+// target(m, n) = sum over k of a(m, k) * b(k, n), plus bias[m] where there is one. `a` may be transposed by its steps.
+void product(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k,
+             const float *bias = nullptr);
+
+// The same for several at once, such as the heads of an attention: the data move on by these steps.
+void products(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k, int64_t count,
+              int64_t a_move, int64_t b_move, int64_t target_move);
+
+// out[m][n] = sum over k of a(m, k) * b(n, k): rows against rows, where k is long, as in the gradient of weights.
+void dot_rows(const Matrix &a, const Matrix &b, float *out, int64_t m, int64_t n, int64_t k);
+
+}  // namespace ghost
