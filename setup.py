@@ -28,7 +28,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["ghost_ms", "ghost_ms.*"]),
     package_data={"ghost_ms": ["analysis/report/templates/*", "data/embedded/*", "deploy/cpp/*", "deploy/cpp/cmake/*",
-                               "models/*.json", "models/*.txt", "weights/*.yaml"]},
+                               "kernels/cpp/*", "models/*.json", "models/*.txt", "weights/*.yaml"]},
     cmdclass={"build_py": WithRecipes},
     python_requires=">=3.9,<3.13",
     install_requires=[

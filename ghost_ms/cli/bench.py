@@ -3,7 +3,7 @@ import os
 import sys
 from typing import Sequence
 
-from ghost_ms.cli.parser import Parser, add_input_size, matching
+from ghost_ms.cli.parser import Parser, add_input_size, add_kernels, matching
 from ghost_ms.core.files import write_text
 
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
             raise ValueError(f"--plot is '{options.plot}'; it ends in .png")
         plots.require_published(names)
     results = benchmark.benchmark(names, options.backend, options.batch, options.input_size, options.threads,
-                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr))
+                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr), options.kernels)
     heading, rows = f"{benchmark.heading()}; {options.threads} threads", benchmark.rows(results)
     notes = benchmark.notes(results)
     print("\n".join(filter(None, [heading, tables.as_text(rows), notes])))
@@ -50,6 +50,7 @@ def build_parser() -> Parser:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
     add_input_size(parser, "each network's published size")
+    add_kernels(parser)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
     parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
     parser.add_argument("--plot", metavar="FILE.png",

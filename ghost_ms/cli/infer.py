@@ -2,7 +2,7 @@
 from typing import Sequence
 
 from ghost_ms.cli.image_paths import complain, gather
-from ghost_ms.cli.parser import QUICKSTART, Parser, add_network
+from ghost_ms.cli.parser import QUICKSTART, Parser, add_kernels, add_network
 from ghost_ms.core.text import printable
 
 
@@ -15,17 +15,23 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError("name at least one image, or a folder of images")
     if options.file and (options.ckpt or options.model or options.config):
         raise ValueError("--file holds the network already; leave out --ckpt, --model and --config")
+    from ghost_ms.checkpoints.reconcile import say
     from ghost_ms.checkpoints.resolve import resolve
     from ghost_ms.core import device
     from ghost_ms.core.tables import require_ending
+    from ghost_ms.kernels import accelerate
     from ghost_ms.tasks import predict
 
     if options.output:
         require_ending(options.output, "--output", (".csv", ".json"))
     paths, complaints = gather(options.images + options.image)
     device.setup("CPU")
-    predictor = predict.from_file(options.file) if options.file else \
-        predict.from_network(*resolve(options.model, options.config, options.ckpt, QUICKSTART))
+    if options.file:
+        predictor = predict.from_file(options.file)
+    else:
+        net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART)
+        say(list(filter(None, [accelerate(net, options.kernels)])))
+        predictor = predict.from_network(net, description)
     found = list(predictor.each(paths, options.top))
     results = [one for one in found if not isinstance(one, Exception)]
     if options.json:
@@ -46,6 +52,7 @@ def build_parser() -> Parser:
     add_network(parser)
     parser.add_argument("--file", "--mindir", "--onnx", metavar="FILE",
                         help="exported .mindir, .onnx or .ms, with its sidecar beside it; instead of --ckpt")
+    add_kernels(parser)
     parser.add_argument("images", nargs="*", metavar="PATH",
                         help="images, folders of images, or quoted patterns such as 'photos/**/*.jpg'")
     parser.add_argument("--image", nargs="+", default=[], metavar="PATH", help="images, as those without an option")

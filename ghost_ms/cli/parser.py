@@ -41,6 +41,15 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ckpt", help=f"checkpoint; without it, --model and --config, the best of {QUICKSTART}")
 
 
+def add_kernels(parser: argparse.ArgumentParser) -> None:
+    """The option that leaves MindSpore's own operators."""
+    from ghost_ms.config.run import KERNELS
+
+    parser.add_argument("--kernels", choices=KERNELS, default="auto",
+                        help="auto computes on the CPU with operators compiled once for this processor (default); off "
+                             "with MindSpore's own")
+
+
 def matching(pattern: str, parts: bool = True) -> List[str]:
     """Names of the networks that a shell pattern or, with `parts`, a part of a name means; ValueError for none."""
     from ghost_ms.models import list_models

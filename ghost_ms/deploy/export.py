@@ -12,6 +12,7 @@ from mindspore import nn
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core import scores
 from ghost_ms.core.files import cannot_write, whole_file
+from ghost_ms.kernels import refuse_accelerated
 from ghost_ms.runtime import mindir, onnx
 from ghost_ms.runtime.compare import TOLERANCE, compare
 from ghost_ms.runtime.sidecar import refuse_foreign_sidecar, seal, write_sidecar
@@ -78,6 +79,7 @@ def export_onnx(net: nn.Cell, description: ModelSpec, path: str, batch_size: int
 def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, form: ExportSignature,
             write: Callable[[str, str], int], run: Callable[[str, np.ndarray], Any]) -> Dict[str, Any]:
     start = time.perf_counter()
+    refuse_accelerated(net)
     for _, cell in net.cells_and_names():
         if hasattr(cell, "open_batch"):
             cell.open_batch = batch_size == 0

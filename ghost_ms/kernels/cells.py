@@ -3,9 +3,12 @@
 An object changes its class and keeps its parameters, their names and all that was said of it; `swap` does it, and undoes
 it. None of these is ever built.
 """
-from mindspore import nn
+import mindspore as ms
+from mindspore import nn, ops
 
 from ghost_ms.kernels import ops as kernels
+from ghost_ms.layers.ghost import GhostModule
+from ghost_ms.layers.graph import LargestIndices
 from ghost_ms.layers.squeeze_excite import SqueezeExcite
 
 
@@ -30,28 +33,49 @@ class Passed(Kernel, nn.Cell):
 
 
 class PointwiseKernel(Kernel, nn.Conv2d):
-    """1x1 convolution."""
+    """1x1 convolution, and the activation that follows it."""
 
-    def prepare(self, library: str) -> None:
+    def prepare(self, library: str, act: str) -> None:
         self.kernel = kernels.pointwise(library, self.has_bias)
+        self.has_act = act != "none"
+        if self.has_act:
+            self.act_kernel, self.act_code = kernels.unary(library), kernels.activation_code(act)
+            self.whole_kernel = kernels.pointwise_act(library) if self.has_bias else None
 
     def construct(self, x):
-        return self.kernel(x, self.weight, self.bias) if self.has_bias else self.kernel(x, self.weight)
+        if self.has_act and self.has_bias and not self.training:
+            return self.whole_kernel(x, self.weight, self.bias, self.act_code)
+        y = self.kernel(x, self.weight, self.bias) if self.has_bias else self.kernel(x, self.weight)
+        return self.act_kernel(y, self.act_code) if self.has_act else y
 
 
 class DepthwiseKernel(Kernel, nn.Conv2d):
-    """Depthwise convolution."""
+    """Depthwise convolution, and the activation that follows it."""
 
-    def prepare(self, library: str) -> None:
-        padding = self.padding if isinstance(self.padding, tuple) else (self.padding,) * 4
-        geometry = kernels.Geometry(self.kernel_size, self.stride, padding, self.dilation)
+    def prepare(self, library: str, act: str) -> None:
+        geometry = geometry_of(self)
         self.kernel = kernels.depthwise(library, geometry, self.has_bias)
         self.constants = kernels.depthwise_constants(geometry)
+        self.has_act = act != "none"
+        if self.has_act:
+            self.act_kernel, self.act_code = kernels.unary(library), kernels.activation_code(act)
+            self.whole_kernel = kernels.depthwise_act(library, geometry) if self.has_bias else None
 
     def construct(self, x):
+        if self.has_act and self.has_bias and not self.training:
+            return self.whole_kernel(x, self.weight, self.bias, self.constants, self.act_code)
         if self.has_bias:
-            return self.kernel(x, self.weight, self.bias, self.constants)
-        return self.kernel(x, self.weight, self.constants)
+            y = self.kernel(x, self.weight, self.bias, self.constants)
+        else:
+            y = self.kernel(x, self.weight, self.constants)
+        return self.act_kernel(y, self.act_code) if self.has_act else y
+
+
+def geometry_of(conv: nn.Conv2d) -> kernels.Geometry:
+    """Of a convolution with explicit padding, or none."""
+    padding = conv.padding if isinstance(conv.padding, tuple) else (conv.padding,) * 4
+    return kernels.Geometry(conv.kernel_size, conv.stride, (0, 0, 0, 0) if conv.pad_mode == "valid" else padding,
+                            conv.dilation)
 
 
 class BatchNormKernel(Kernel, nn.BatchNorm2d):
@@ -83,6 +107,33 @@ class SqueezeExciteKernel(Kernel, SqueezeExcite):
         return self.gate_kernel(x, self.gate(self.conv_expand(scale)))
 
 
+class GhostModuleKernel(Kernel, GhostModule):
+    """A Ghost module in one operator: in training, and with its norms folded; else its cells in turn."""
+
+    def prepare(self, library: str, act: str, folded: bool) -> None:
+        conv, cheap = self.primary_conv[0], self.cheap_operation[0]
+        self.folded = folded
+        self.constants = kernels.module_constants(geometry_of(cheap), act)
+        if folded:
+            self.fixed_kernel = kernels.module_fixed(library)
+        else:
+            norms = self.primary_conv[1], self.cheap_operation[1]
+            self.train_kernel = kernels.module_train(library)
+            self.numbers = kernels.numbers(*(number for norm in norms for number in (norm.eps, 1.0 - norm.momentum)))
+            self.by_batch = all(norm.use_batch_statistics is None for norm in norms)
+
+    def construct(self, x):
+        conv, cheap = self.primary_conv[0], self.cheap_operation[0]
+        if self.folded and not self.training:
+            return self.fixed_kernel(x, conv.weight, conv.bias, cheap.weight, cheap.bias, self.constants)
+        if not self.folded and self.training and self.by_batch:
+            norm1, norm2 = self.primary_conv[1], self.cheap_operation[1]
+            return self.train_kernel(x, conv.weight, norm1.gamma, norm1.beta, norm1.moving_mean, norm1.moving_variance,
+                                     cheap.weight, norm2.gamma, norm2.beta, norm2.moving_mean, norm2.moving_variance,
+                                     self.numbers, self.constants)[0]
+        return super().construct(x)
+
+
 class ActivationKernel(Kernel, nn.Cell):
     """An activation alone."""
 
@@ -91,3 +142,43 @@ class ActivationKernel(Kernel, nn.Cell):
 
     def construct(self, x):
         return self.kernel(x, self.act_code)
+
+
+class DenseKernel(Kernel, nn.Dense):
+    """Rows times a matrix."""
+
+    def prepare(self, library: str) -> None:
+        self.kernel = kernels.dense(library, self.has_bias)
+
+    def construct(self, x):
+        return self.kernel(x, self.weight, self.bias) if self.has_bias else self.kernel(x, self.weight)
+
+
+class LayerNormKernel(Kernel, nn.LayerNorm):
+    """LayerNorm over the last axis."""
+
+    def prepare(self, library: str) -> None:
+        self.kernel, self.numbers = kernels.layer_norm(library), kernels.numbers(self.epsilon)
+
+    def construct(self, input_x):
+        return self.kernel(input_x, self.gamma, self.beta, self.numbers)[0]
+
+
+class SoftmaxKernel(Kernel, nn.Softmax):
+    """Softmax over the last axis."""
+
+    def prepare(self, library: str) -> None:
+        self.kernel = kernels.softmax(library)
+
+    def construct(self, input):
+        return self.kernel(input)
+
+
+class LargestIndicesKernel(Kernel, LargestIndices):
+    """Places of the largest of every row."""
+
+    def prepare(self, library: str) -> None:
+        self.kernel = kernels.top_k(library)
+
+    def construct(self, x, k):
+        return self.kernel(x, ops.zeros((k,), ms.float32))

@@ -3,7 +3,7 @@
 Every function makes an operator for one library; what it takes and gives is said in `cpp/operators.cpp`. Constants come
 as tensors. Shapes follow from those of the inputs, so an operator serves any.
 """
-from typing import Callable, NamedTuple, Sequence, Tuple
+from typing import Callable, NamedTuple, Tuple
 
 import mindspore as ms
 from mindspore import Tensor, ops
@@ -54,9 +54,13 @@ def pointwise(library: str, bias: bool) -> ops.Custom:
     return _operator(library, "pointwise", lambda x, w: (x[0], w[0], x[2], x[3]), 1, bprop)
 
 
+def _depthwise_backward(library: str) -> ops.Custom:
+    return _operator(library, "depthwise_backward", lambda x, w, dy, k: (x, w), 2)
+
+
 def depthwise(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
     """Depthwise convolution: x (B, C, H, W), w (C, 1, KH, KW)[, bias (C,)], constants -> (B, C, H', W')."""
-    backward = _operator(library, "depthwise_backward", lambda x, w, dy, k: (x, w), 2)
+    backward = _depthwise_backward(library)
 
     def shape(x, *_):
         return (x[0], x[1]) + geometry.size(x[2], x[3])
@@ -76,7 +80,72 @@ def depthwise(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
 
 def depthwise_constants(geometry: Geometry) -> Tensor:
     """What `depthwise` takes last."""
-    return Tensor([*geometry.stride, geometry.padding[0], geometry.padding[2], *geometry.dilation], ms.int32)
+    return Tensor(_integers(geometry), ms.int32)
+
+
+def _integers(geometry: Geometry) -> Tuple[int, ...]:
+    return (*geometry.stride, geometry.padding[0], geometry.padding[2], *geometry.dilation)
+
+
+def pointwise_act(library: str) -> ops.Custom:
+    """1x1 convolution, bias and activation in one: x, w, bias, activation -> (B, O, H, W)."""
+    plain, backward = pointwise(library, True), _operator(library, "pointwise_backward", lambda x, w, dy: (x, w), 2)
+    act_backward = _operator(library, "act_backward", lambda x, dy, a: x, 1)
+
+    def bprop(x, w, b, act, out, dout):
+        dy = act_backward(plain(x, w, b), dout, act)
+        dx, dw = backward(x, w, dy)
+        return dx, dw, dy.sum((0, 2, 3)), ops.zeros_like(act)
+
+    return _operator(library, "pointwise_act", lambda x, w, b, a: (x[0], w[0], x[2], x[3]), 1, bprop)
+
+
+def depthwise_act(library: str, geometry: Geometry) -> ops.Custom:
+    """Depthwise convolution, bias and activation in one: x, w, bias, constants, activation -> (B, C, H', W')."""
+    plain, backward = depthwise(library, geometry, True), _depthwise_backward(library)
+    act_backward = _operator(library, "act_backward", lambda x, dy, a: x, 1)
+
+    def bprop(x, w, b, k, act, out, dout):
+        dy = act_backward(plain(x, w, b, k), dout, act)
+        dx, dw = backward(x, w, dy, k)
+        return dx, dw, dy.sum((0, 2, 3)), ops.zeros_like(k), ops.zeros_like(act)
+
+    return _operator(library, "depthwise_act",
+                     lambda x, *_: (x[0], x[1]) + geometry.size(x[2], x[3]), 1, bprop)
+
+
+def module_constants(geometry: Geometry, act: str) -> Tensor:
+    """What `module_train` and `module_fixed` take last."""
+    return Tensor([*_integers(geometry), ACTIVATIONS.index(act)], ms.int32)
+
+
+def module_fixed(library: str) -> ops.Custom:
+    """A Ghost module of ratio 2 whose norms are folded: x, w1, bias1, w2, bias2, constants -> (B, 2 P, H, W).
+
+    For inference alone: it has no gradient.
+    """
+    return _operator(library, "module_fixed", lambda x, w, *_: (x[0], 2 * w[0], x[2], x[3]), 1)
+
+
+def module_train(library: str) -> ops.Custom:
+    """A Ghost module of ratio 2 by the statistics of the batch; what it takes is said in cpp/operators.cpp.
+
+    -> maps (B, 2 P, H, W), and what the gradient needs.
+    """
+    backward = _operator(library, "module_backward",
+                         lambda x, w1, g1, b1, w2, g2, b2, *_: (x, w1, g1, b1, w2, g2, b2), 7)
+
+    def shape(x, w, *_):
+        half = (x[0], w[0], x[2], x[3])
+        return (x[0], 2 * w[0], x[2], x[3]), half, half, (4, w[0])
+
+    def bprop(x, w1, g1, b1, m1, v1, w2, g2, b2, m2, v2, n, k, out, dout):
+        dx, dw1, dg1, db1, dw2, dg2, db2 = backward(x, w1, g1, b1, w2, g2, b2, out[1], out[2], out[3], out[0], dout[0],
+                                                    k)
+        return (dx, dw1, dg1, db1, ops.zeros_like(m1), ops.zeros_like(v1), dw2, dg2, db2, ops.zeros_like(m2),
+                ops.zeros_like(v2), ops.zeros_like(n), ops.zeros_like(k))
+
+    return _operator(library, "module_train", shape, 4, bprop)
 
 
 def norm_train(library: str) -> ops.Custom:
@@ -139,3 +208,50 @@ def gate(library: str) -> ops.Custom:
 def numbers(*values: float) -> Tensor:
     """Constants that are no integers."""
     return Tensor(values, ms.float32)
+
+
+def dense(library: str, bias: bool) -> ops.Custom:
+    """Rows times a matrix: x (..., I), w (O, I)[, bias (O,)] -> (..., O)."""
+    backward = _operator(library, "dense_backward", lambda x, w, dy: (x, w, (w[0],)), 3)
+
+    def shape(x, w, *_):
+        return (*x[:-1], w[0])
+
+    def bprop(x, w, out, dout):
+        return backward(x, w, dout)[:2]
+
+    def bprop_bias(x, w, b, out, dout):
+        return backward(x, w, dout)
+
+    if bias:
+        return _operator(library, "dense_bias", shape, 1, bprop_bias)
+    return _operator(library, "dense", shape, 1, bprop)
+
+
+def layer_norm(library: str) -> ops.Custom:
+    """Over the last axis: x (..., C), gamma, beta (C,), (epsilon,) -> y, and what the gradient needs."""
+    backward = _operator(library, "layer_norm_backward", lambda x, g, m, i, dy: (x, g, g), 3)
+
+    def bprop(x, gamma, beta, numbers, out, dout):
+        dx, dgamma, dbeta = backward(x, gamma, out[1], out[2], dout[0])
+        return dx, dgamma, dbeta, ops.zeros_like(numbers)
+
+    return _operator(library, "layer_norm", lambda x, g, b, n: (x, x[:-1], x[:-1]), 3, bprop)
+
+
+def softmax(library: str) -> ops.Custom:
+    """Over the last axis."""
+    backward = _operator(library, "softmax_backward", lambda y, dy: y, 1)
+
+    def bprop(x, out, dout):
+        return (backward(out, dout),)
+
+    return _operator(library, "softmax", lambda x: x, 1, bprop)
+
+
+def top_k(library: str) -> ops.Custom:
+    """Where the largest of every row are, the largest first: x (..., C), any vector of k -> int32 (..., k)."""
+    def bprop(x, many, out, dout):
+        return ops.zeros_like(x), ops.zeros_like(many)
+
+    return ops.Custom(f"{library}:ghost_top_k", lambda x, many: (*x[:-1], many[0]), ms.int32, "aot", bprop)

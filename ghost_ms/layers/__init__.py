@@ -20,12 +20,13 @@ from ghost_ms.layers.reparam import ReparamConv2d, fuse_branches, fuse_cells
 from ghost_ms.layers.squeeze_excite import SqueezeExcite
 from ghost_ms.layers.upsample import upsample_nearest
 from ghost_ms.layers.versatile import VConv2d
+from ghost_ms.layers.waves import Cosine, Sine
 
 __all__ = [
-    "AdaptiveAveragePool", "BranchMix", "ConvBnAct", "ConvMlp", "DepthwiseSeparable", "DfcAttention", "DropPath",
+    "AdaptiveAveragePool", "BranchMix", "ConvBnAct", "ConvMlp", "Cosine", "DepthwiseSeparable", "DfcAttention", "DropPath",
     "DynamicConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc",
     "GraphFeedForward", "Grapher", "InvertedResidual", "LeakyIntegrateFire", "LegoConv2d", "Mlp", "OverlapPatchEmbed",
-    "ReparamConv2d", "ScaledDotProductAttention", "SingleGroupNorm", "SizeGuard", "SparseLegoConv2d", "SqueezeExcite",
+    "ReparamConv2d", "ScaledDotProductAttention", "Sine", "SingleGroupNorm", "SizeGuard", "SparseLegoConv2d", "SqueezeExcite",
     "VConv2d", "bounded_neighbours", "conv2d", "cut_patches", "depthwise_conv2d", "drop_path_rates", "fuse_branches",
     "fuse_cells", "gelu", "init_dense", "initialize_convolutions", "kaiming_fan_out", "layer_norm",
     "make_divisible", "map_to_tokens", "nearest_neighbours", "patch_grid", "resize_attention_bias", "resize_table",

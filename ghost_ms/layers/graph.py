@@ -3,7 +3,7 @@
 Vision GNN (NeurIPS 2022, arXiv 2206.00272), section 3; its dilation is that of DeepGCNs (arXiv 1904.03751).
 Maps are (B, C, H, W); as nodes they are (B, C, N), N = H * W.
 """
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -33,17 +33,30 @@ def _unit_length(nodes: Tensor) -> Tensor:
     return nodes / ops.maximum(length, 1e-12)
 
 
-def _nearest(x: Tensor, y: Tensor, relative_pos: Optional[Tensor], k: int, dilation: int) -> Tensor:
+def largest_indices(x: Tensor, k: int) -> Tensor:
+    """Places of the k largest of every row, the largest first: (B, N, M) -> int32 (B, N, k)."""
+    return ops.topk(x, k, 2, True, True)[1]
+
+
+class LargestIndices(nn.Cell):
+    """`largest_indices` as a cell."""
+
+    def construct(self, x: Tensor, k: int) -> Tensor:
+        return largest_indices(x, k)
+
+
+def _nearest(x: Tensor, y: Tensor, relative_pos: Optional[Tensor], k: int, dilation: int,
+             search: Callable[[Tensor, int], Tensor]) -> Tensor:
     # |x|^2 - distance = 2 x.y - |y|^2 - relative_pos: |x|^2 is common to a row and cannot change its order.
     closeness = ops.matmul(ops.transpose(2.0 * x, (0, 2, 1)), y) - (y * y).sum(1, keepdims=True)
     if relative_pos is not None:
         closeness = closeness - relative_pos
-    index = ops.topk(closeness, k * dilation, 2, True, True)[1]
+    index = search(closeness, k * dilation)
     return index if dilation == 1 else index[:, :, ::dilation]
 
 
 def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative_pos: Optional[Tensor] = None,
-                       max_distances: Optional[int] = MAX_DISTANCES) -> Tensor:
+                       max_distances: Optional[int] = MAX_DISTANCES, search: Callable[[Tensor, int], Tensor] = largest_indices) -> Tensor:
     """The k nodes of `y` nearest to every node of `x`: int32 indices (B, N, k).
 
     Distances are squared, between features of unit length, plus `relative_pos`; of the k * dilation nearest, sorted,
@@ -54,6 +67,7 @@ def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative
         x: (B, C, N).
         y: (B, C, M); it may be `x` itself.
         relative_pos: (1, N, M), added to the distances.
+        search: finds the largest; see `largest_indices`.
 
     Raises:
         ValueError: fewer than k * dilation nodes in `y`.
@@ -66,12 +80,12 @@ def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative
     nodes = x.shape[2]
     rows = nodes if max_distances is None else max(1, max_distances // (x.shape[0] * y.shape[2]))
     if rows >= nodes:
-        return _nearest(x, y, relative_pos, k, dilation)
+        return _nearest(x, y, relative_pos, k, dilation, search)
     chunks = []
     for start in range(0, nodes, rows):
         stop = min(start + rows, nodes)
         position = None if relative_pos is None else relative_pos[:, start:stop]
-        chunks.append(_nearest(x[:, :, start:stop], y, position, k, dilation))
+        chunks.append(_nearest(x[:, :, start:stop], y, position, k, dilation, search))
     return ops.cat(chunks, 1)
 
 
@@ -138,6 +152,7 @@ class DynamicGraphConv(nn.Cell):
         self.k, self.dilation = k, dilation
         self.pool = nn.AvgPool2d(pool, pool) if pool > 1 else nn.Identity()
         self.gconv = MaxRelativeConv(channels)
+        self.search = LargestIndices()
 
     def construct(self, x: Tensor, relative_pos: Optional[Tensor] = None) -> Tensor:
         _, channels, height, width = x.shape
@@ -147,7 +162,7 @@ class DynamicGraphConv(nn.Cell):
         limit = None if self.open_batch else MAX_DISTANCES
         # Stopped within the search, a gradient of nodes that are their own neighbours does not compile.
         index = nearest_neighbours(ops.stop_gradient(nodes), ops.stop_gradient(others), self.k, self.dilation,
-                                   relative_pos, limit)
+                                   relative_pos, limit, self.search)
         return self.gconv(x, others, index)
 
 

@@ -20,6 +20,7 @@ class ConvBnAct(nn.Cell):
     """1x1 convolution, BatchNorm, activation: (B, in_channels, H, W) -> (B, out_channels, H, W)."""
 
     folds = (("conv", "bn1"),)
+    acts = (("bn1", "act1"),)
 
     def __init__(self, in_channels: int, out_channels: int, act: Type[nn.Cell] = nn.ReLU, conv: Callable = conv2d):
         super().__init__()
@@ -46,6 +47,7 @@ class DepthwiseSeparable(nn.Cell):
     """
 
     folds = (("conv_dw", "bn1"), ("conv_pw", "bn2"))
+    acts = (("bn1", "act1"),)
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, se: nn.Cell = None,
                  act: Type[nn.Cell] = nn.ReLU, conv: Callable = conv2d, epsilon: float = 1e-5, drop_path: float = 0.0):
@@ -73,6 +75,7 @@ class InvertedResidual(nn.Cell):
     """
 
     folds = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
+    acts = (("bn1", "act1"), ("bn2", "act2"))
 
     def __init__(self, in_channels: int, hidden: int, out_channels: int, kernel_size: int, stride: int = 1,
                  se: nn.Cell = None, act: Type[nn.Cell] = nn.ReLU, conv: Callable = conv2d, epsilon: float = 1e-5,

@@ -234,6 +234,7 @@ class MobileBackbone(Backbone):
     """
 
     folds = (("conv_stem", "bn1"),)
+    acts = (("bn1", "act1"),)
     classifier_cells = ("classifier",)
     taps: Tuple[int, ...]
 

@@ -1,5 +1,5 @@
 """From a recipe and a network to the compiled step."""
-from typing import Sequence
+from typing import Optional, Sequence
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
@@ -7,6 +7,7 @@ from mindspore import Parameter, Tensor, nn
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core.device import World
+from ghost_ms.kernels import accelerate
 from ghost_ms.surgery.replayable_dropout import make_restorable
 from ghost_ms.tasks.base import Criterion
 from ghost_ms.training.clip import create_clip
@@ -20,7 +21,7 @@ from ghost_ms.training.step import TrainStep
 
 
 def create_step(net: nn.Cell, config: Config, rates: Sequence[float], description: ModelSpec, criterion: Criterion,
-                world: World = World(), logits: bool = True) -> TrainStep:
+                world: World = World(), logits: bool = True, kernels: Optional[str] = None) -> TrainStep:
     """The compiled step of a recipe; `net` is changed in place where the recipe wants that.
 
     Args:
@@ -29,6 +30,7 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
         criterion: of the task.
         world: the processes that train together; each draws its own masks.
         logits: whether the network gives class logits, which can be distilled.
+        kernels: instead of the recipe's `run.kernels`.
 
     Raises:
         ValueError, OSError: an option that this network, teacher or device does not allow.
@@ -54,7 +56,7 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
     classifier = classifier_names(net) if config.optimizer.clip_agc else ()
     optimizer = create_optimizer(net, config.optimizer, rates,
                                  distillation.extra_parameters() if distillation is not None else ())
-    return TrainStep(
+    step = TrainStep(
         net, criterion, optimizer, model=mixed(net, config.precision),
         distillation=distillation, scaler=create_scaler(config.precision),
         skip_nonfinite=config.train.on_nan == "skip", accumulate=config.train.accumulate,
@@ -62,3 +64,6 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
         clip=create_clip(config.optimizer, optimizer.parameters, classifier),
         ema=Ema(net, config.ema.decay, config.ema.warmup) if config.ema.decay else None, clock=clock,
         spec=description.preprocessing)
+    # The whole step: a teacher is part of it.
+    step.kernels = accelerate(step, config.run.kernels if kernels is None else kernels, config.precision.level == "O0")
+    return step

@@ -18,6 +18,7 @@ from ghost_ms.core.streams import unbreakable
 from ghost_ms.data.check import cache_file, check_split
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.loader import Shard, TrainingBatches, steps_per_epoch
+from ghost_ms.kernels import accelerated
 from ghost_ms.tasks.base import Task
 from ghost_ms.tasks.registry import create_task
 from ghost_ms.training.build import create_step
@@ -123,7 +124,7 @@ def fit(config: Config, callbacks: Sequence[Callback] = ()) -> Dict[str, float]:
         with _reporter(job, lost) as reporter:
             for line in (*filter(None, notes), *_introduction(job, step), *_beginning(job, found, step)):
                 reporter.line(line)
-            training = Training(job, step, job.rates(config.train.epochs), _progress(job, found),
+            training = Training(job, step, job.rates(config.train.epochs), _progress(job, found, step),
                                 _states(job, found) if job.world.is_main else None, reporter, interruption, cache,
                                 callbacks)
             return training.run()
@@ -166,15 +167,18 @@ def build(job: Job, found: Optional[ResumePoint]) -> Tuple[TrainStep, CompileCac
     cache = CompileCache(step_folder(config, description, rates, job.target, job.world, criterion.in_graph))
     net = description.build(config.model.pretrained if found is None else False)
     net.begin_training(config.train.epochs, **config.model.training)
-    step = create_step(net, config, rates, description, criterion, job.world, job.task.logits)
+    # Their last bits differ, so a training goes on with those that it began with.
+    kernels = "off" if found is not None and not found.progress.kernels else None
+    step = create_step(net, config, rates, description, criterion, job.world, job.task.logits, kernels)
     if found is not None:
         load_state(step, found, job.world.rank)
     return step, cache
 
 
-def _progress(job: Job, found: Optional[ResumePoint]) -> TrainerState:
+def _progress(job: Job, found: Optional[ResumePoint], step: TrainStep) -> TrainerState:
     progress = TrainerState() if found is None else found.progress
     progress.recipe, progress.ranks, progress.images = flat(job.config), job.world.size, job.train.size
+    progress.kernels = accelerated(step)
     return progress
 
 
@@ -217,6 +221,8 @@ def _introduction(job: Job, step: TrainStep) -> Iterator[str]:
            f"images{classes}; {job.target}, {config.run.mode} mode"
            + (f"; rank {world.rank} of {world.size}" if world.size > 1 else ""))
     yield device_line(job.target, device.passed_over(), device.cards())
+    if step.kernels:
+        yield step.kernels
     yield from job.notes
     yield from first_lines(config, job.steps, job.train.size, world.size)
     yield from job.task.introduction(job.train)
@@ -236,6 +242,11 @@ def _beginning(job: Job, found: Optional[ResumePoint], step: TrainStep) -> Itera
     for note in found.notes:
         yield f"{note}; taking the one before it"
     yield f"going on from '{found.path}', {found.progress.place()}"
+    if job.target == "CPU" and found.progress.kernels != accelerated(step):
+        yield ("this training began with the CPU kernels and goes on without them, so the result will not be the same "
+               "bits")
+    elif job.target == "CPU" and not found.progress.kernels and config.run.kernels != "off":
+        yield "this training began without the CPU kernels and goes on so, for the same bits"
     if any(isinstance(cell, nn.Dropout) and cell.p for _, cell in step.net.cells_and_names()):
         yield ("the masks of dropout and drop path are drawn anew from here on, so the result will not be the same "
                "bits; train.restorable_masks true makes it so")

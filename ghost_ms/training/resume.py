@@ -52,6 +52,7 @@ class TrainerState:
         recipe: 'section.key' -> value.
         ranks: that train together.
         images: of the training split.
+        kernels: whether the step computes by the CPU kernels.
     """
 
     epoch: int = 0
@@ -62,6 +63,7 @@ class TrainerState:
     recipe: Dict[str, Any] = dataclasses.field(default_factory=dict)
     ranks: int = 1
     images: int = 0
+    kernels: bool = False
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -123,7 +125,7 @@ def _is_recipe(value: Any) -> bool:
 #: Whether a value can be that of a field of `TrainerState`.
 _IS: Dict[str, Callable[[Any], bool]] = {
     "epoch": _is_count, "step": _is_count, "seconds": _is_duration, "waited": _is_duration, "rows": _is_rows,
-    "recipe": _is_recipe, "ranks": lambda value: _is_count(value) and value > 0, "images": _is_count}
+    "recipe": _is_recipe, "ranks": lambda value: _is_count(value) and value > 0, "images": _is_count, "kernels": lambda value: isinstance(value, bool)}
 
 
 @dataclasses.dataclass

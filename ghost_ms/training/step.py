@@ -80,6 +80,8 @@ class TrainStep(nn.Cell):
         # A prefix would rename the parameters of the network.
         super().__init__(auto_prefix=False)
         self.net, self.criterion, self.optimizer = net, criterion, optimizer
+        #: What was said of the CPU kernels; see `kernels.accelerate`.
+        self.kernels = ""
         self.model = net if model is None else model
         self.distillation = distillation
         # Any cell can be trained; hooks are a Backbone's.

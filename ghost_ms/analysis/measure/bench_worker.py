@@ -89,10 +89,12 @@ def mindspore(task: dict, _: str) -> tuple:
     """The deploy form in graph mode."""
     import mindspore as ms
 
+    from ghost_ms.kernels import accelerate
     from ghost_ms.surgery.fold_norms import to_deploy_form
 
     net, images, build = _network(task)
     net, images = to_deploy_form(net), ms.Tensor(images)
+    accelerate(net, task["kernels"])
     size = sum(p.nbytes for p in net.get_parameters()) / 1e6
     return prepare(lambda: net(images).asnumpy(), build_s=build, size_mb=size)
 
@@ -118,7 +120,8 @@ def train(task: dict, _: str) -> tuple:
     # A rate of 0, since hundreds of steps on one batch of noise would diverge; the work is the same.
     task_kind = create_task("classification")
     criterion = task_kind.criterion(wish.recipe, task_kind.open(DataConfig("synthetic"), "train"), description)
-    step = create_step(net, wish.recipe, [0.0] * STEPS, description, criterion).set_train()
+    step = create_step(net, wish.recipe, [0.0] * STEPS, description, criterion,
+                       kernels=task["kernels"]).set_train()
     pixels = np.random.default_rng(0).integers(0, 256, (task["batch"], *task["input_size"], 3), np.uint8)
     images = ms.Tensor(pixels)
     labels = ms.Tensor([index % classes for index in range(task["batch"])], ms.int32)

@@ -36,6 +36,7 @@ class Result:
         peak_mb: largest resident memory of the process.
         size_mb: of the weights or of the file.
         error: why there are no figures.
+        kernels: auto or off: whether mindspore and train compute by the CPU kernels.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Result:
     peak_mb: Optional[float] = None
     size_mb: Optional[float] = None
     error: Optional[str] = None
+    kernels: str = "auto"
 
 
 class _Worker:
@@ -64,7 +66,7 @@ class _Worker:
         self.times: List[float] = []
         self.process = Process(command, {"OMP_NUM_THREADS": str(result.threads)})
         self._take(self._ask({key: getattr(result, key) for key in (
-            "model", "backend", "batch", "input_size", "threads")}))
+            "model", "backend", "batch", "input_size", "threads", "kernels")}))
 
     def _ask(self, message: dict) -> dict:
         try:
@@ -100,7 +102,7 @@ class _Worker:
 
 def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
               input_size: Optional[Tuple[int, int]] = None, threads: int = 2, rounds: int = 10,
-              advance: Optional[Callable[[str], None]] = None) -> List[Result]:
+              advance: Optional[Callable[[str], None]] = None, kernels: str = "auto") -> List[Result]:
     """Measure every model on every backend; random weights, random images.
 
     Args:
@@ -108,6 +110,7 @@ def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
         threads: cores that a process may use.
         rounds: of calls; each lasts about 0.3 seconds, or one call.
         advance: called with a model's name when its preparation begins.
+        kernels: auto, or off for MindSpore's own operators in the backends mindspore and train.
     """
     results = []
     for name in models:
@@ -118,7 +121,7 @@ def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
         for backend in backends:
             params, macs = forms[backend == "train"]
             macs = macs if size == tuple(card.input_size) else None
-            results.append(Result(name, backend, batch, size, threads, params, macs))
+            results.append(Result(name, backend, batch, size, threads, params, macs, kernels=kernels))
     for start in range(0, len(results), GROUP):
         measure_in_turns(results[start:start + GROUP], rounds, own_worker, advance)
     return results

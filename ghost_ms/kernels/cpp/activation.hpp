@@ -125,4 +125,8 @@ inline bool with_act(int act, Body &&body) {
   return false;
 }
 
+inline bool known(int act) {
+  return with_act(act, [](auto) {});
+}
+
 }  // namespace ghost

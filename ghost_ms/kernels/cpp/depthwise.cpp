@@ -4,7 +4,9 @@
 #include "depthwise.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
+#include "activation.hpp"
 #include "threads.hpp"
 #include "vector.hpp"
 
@@ -236,8 +238,6 @@ void narrow_scatter(const Depthwise &d, const Frame &f, const float *w, const fl
     }
 }
 
-inline bool narrow(const Depthwise &d) { return d.out_width <= kNarrow && d.channels >= kLanes / 2; }
-
 // Kernels of the group's channels as [tap][lane], the missing ones 0.
 void group_weights(const float *w, int64_t lanes, int64_t taps, float *to) {
   std::fill(to, to + taps * kLanes, 0.0f);
@@ -245,113 +245,143 @@ void group_weights(const float *w, int64_t lanes, int64_t taps, float *to) {
     for (int64_t t = 0; t < taps; ++t) to[t * kLanes + lane] = w[lane * taps + t];
 }
 
+inline bool narrow(const Depthwise &d) { return d.group() > 1; }
+
+// One image of a group of lanes.
+void narrow_image(const Depthwise &d, const Frame &f, int64_t lanes, const float *x, const float *w, const float *bias,
+                  float *y) {
+  const int64_t taps = d.taps();
+  float *frame = scratch(1, f.size() + (taps + d.out()) * kLanes), *kernel = frame + f.size();
+  float *result = kernel + taps * kLanes;
+  group_weights(w, lanes, taps, kernel);
+  std::fill(frame, frame + f.size(), 0.0f);
+  to_lanes(x, lanes, d.height, d.width, d.top, d.left, f.width, frame);
+  float add[kLanes] = {};
+  for (int64_t lane = 0; bias && lane < lanes; ++lane) add[lane] = bias[lane];
+  narrow_forward(d, f, frame, kernel, load(add), result);
+  from_lanes(result, lanes, d.out_height, d.out_width, 0, 0, d.out_width, y);
+}
+
+// One image of one channel.
+void wide_image(const Depthwise &d, const Padded &p, const float *x, const float *w, float bias, float *y) {
+  const int64_t taps = d.taps();
+  int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 2 * taps));
+  for (int64_t t = 0; t < taps; ++t) offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
+  float *padded = scratch(1, p.size() + kLanes);
+  pad(d, p, x, padded);
+  plane_forward(d, p, padded, w, bias, offsets, y);
+}
+
+void forward_image(const Depthwise &d, int64_t count, const float *x, const float *w, const float *bias, float *y) {
+  if (narrow(d)) narrow_image(d, Frame(d), count, x, w, bias, y);
+  else wide_image(d, Padded(d), x, w, bias ? bias[0] : 0.0f, y);
+}
+
 }  // namespace
 
-void depthwise_forward(const Depthwise &d, const float *x, const float *w, const float *bias, float *y) {
-  const int64_t taps = d.kernel_h * d.kernel_w, in = d.height * d.width, out = d.out_height * d.out_width;
-  if (narrow(d)) {
-    const Frame f(d);
-    const int64_t groups = (d.channels + kLanes - 1) / kLanes;
-    parallel(d.batch * groups, [&](int64_t task) {
-      const int64_t image = task / groups, first = task % groups * kLanes;
-      const int64_t lanes = std::min<int64_t>(kLanes, d.channels - first);
-      float *frame = scratch(1, f.size() + (taps + out) * kLanes), *kernel = frame + f.size();
-      float *result = kernel + taps * kLanes;
-      group_weights(w + first * taps, lanes, taps, kernel);
-      std::fill(frame, frame + f.size(), 0.0f);
-      to_lanes(x + (image * d.channels + first) * in, lanes, d.height, d.width, d.top, d.left, f.width, frame);
-      float add[kLanes] = {};
-      for (int64_t lane = 0; bias && lane < lanes; ++lane) add[lane] = bias[first + lane];
-      narrow_forward(d, f, frame, kernel, load(add), result);
-      from_lanes(result, lanes, d.out_height, d.out_width, 0, 0, d.out_width,
-                 y + (image * d.channels + first) * out);
-    });
-    return;
-  }
-  const Padded p(d);
-  parallel(d.batch * d.channels, [&](int64_t plane) {
-    const int64_t channel = plane % d.channels;
-    int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 2 * taps));
-    for (int64_t t = 0; t < taps; ++t) offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
-    float *padded = scratch(1, p.size() + kLanes);
-    pad(d, p, x + plane * in, padded);
-    plane_forward(d, p, padded, w + channel * taps, bias ? bias[channel] : 0.0f, offsets, y + plane * out);
+int64_t Depthwise::group() const { return out_width <= kNarrow && channels >= kLanes / 2 ? kLanes : 1; }
+
+void group_forward(const Depthwise &d, int64_t count, const float *x, const float *w, const float *bias, float *y) {
+  for (int64_t image = 0; image < d.batch; ++image)
+    forward_image(d, count, x + image * d.x_jump, w, bias, y + image * d.y_jump);
+}
+
+void depthwise_forward(const Depthwise &d, const float *x, const float *w, const float *bias, float *y, int act) {
+  const int64_t each = d.group(), groups = (d.channels + each - 1) / each;
+  parallel(d.batch * groups, [&](int64_t task) {
+    const int64_t image = task / groups, first = task % groups * each, count = std::min(each, d.channels - first);
+    float *to = y + image * d.y_jump + first * d.out();
+    forward_image(d, count, x + image * d.x_jump + first * d.in(), w + first * d.taps(), bias ? bias + first : nullptr,
+                  to);
+    if (act)
+      with_act(act, [&](auto kind) {
+        for (int64_t i = 0; i < count * d.out(); ++i) to[i] = apply<decltype(kind)::value>(to[i]);
+      });
   });
 }
 
 namespace {
 
-void narrow_backward(const Depthwise &d, const float *x, const float *w, const float *dy, float *dx, float *dw,
-                     float *dbias) {
-  const int64_t taps = d.kernel_h * d.kernel_w, in = d.height * d.width, out = d.out_height * d.out_width;
+void narrow_backward(const Depthwise &d, int64_t lanes, const float *x, const float *w, const float *dy, float *dx,
+                     int64_t dx_jump, float *dw, float *dbias) {
+  const int64_t taps = d.taps(), out = d.out();
   const Frame f(d);
-  const int64_t groups = (d.channels + kLanes - 1) / kLanes;
-  parallel(groups, [&](int64_t group) {
-    const int64_t first = group * kLanes, lanes = std::min<int64_t>(kLanes, d.channels - first);
-    float *frame = scratch(1, f.size() + (2 * taps + out) * kLanes), *kernel = frame + f.size();
-    float *totals = kernel + taps * kLanes, *gradient = totals + taps * kLanes;
-    group_weights(w + first * taps, lanes, taps, kernel);
-    std::fill(totals, totals + taps * kLanes, 0.0f);
-    std::fill(gradient, gradient + out * kLanes, 0.0f);
-    Vector bias{};
-    for (int64_t image = 0; image < d.batch; ++image) {
-      const int64_t plane = image * d.channels + first;
-      std::fill(frame, frame + f.size(), 0.0f);
-      to_lanes(x + plane * in, lanes, d.height, d.width, d.top, d.left, f.width, frame);
-      to_lanes(dy + plane * out, lanes, d.out_height, d.out_width, 0, 0, d.out_width, gradient);
-      narrow_taps(d, f, frame, gradient, totals);
-      for (int64_t i = 0; dbias && i < out; ++i) bias += load(gradient + i * kLanes);
-      narrow_scatter(d, f, kernel, gradient, frame);
-      from_lanes(frame, lanes, d.height, d.width, d.top, d.left, f.width, dx + plane * in);
-    }
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      for (int64_t t = 0; t < taps; ++t) dw[(first + lane) * taps + t] = totals[t * kLanes + lane];
-      if (dbias) dbias[first + lane] = bias[lane];
-    }
-  });
+  float *frame = scratch(1, f.size() + (2 * taps + out) * kLanes), *kernel = frame + f.size();
+  float *totals = kernel + taps * kLanes, *gradient = totals + taps * kLanes;
+  group_weights(w, lanes, taps, kernel);
+  std::fill(totals, totals + taps * kLanes, 0.0f);
+  std::fill(gradient, gradient + out * kLanes, 0.0f);
+  Vector bias{};
+  for (int64_t image = 0; image < d.batch; ++image) {
+    std::fill(frame, frame + f.size(), 0.0f);
+    to_lanes(x + image * d.x_jump, lanes, d.height, d.width, d.top, d.left, f.width, frame);
+    to_lanes(dy + image * d.y_jump, lanes, d.out_height, d.out_width, 0, 0, d.out_width, gradient);
+    narrow_taps(d, f, frame, gradient, totals);
+    for (int64_t i = 0; dbias && i < out; ++i) bias += load(gradient + i * kLanes);
+    narrow_scatter(d, f, kernel, gradient, frame);
+    from_lanes(frame, lanes, d.height, d.width, d.top, d.left, f.width, dx + image * dx_jump);
+  }
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    for (int64_t t = 0; t < taps; ++t) dw[lane * taps + t] = totals[t * kLanes + lane];
+    if (dbias) dbias[lane] = bias[lane];
+  }
 }
 
-}  // namespace
-
-void depthwise_backward(const Depthwise &d, const float *x, const float *w, const float *dy, float *dx, float *dw,
-                        float *dbias) {
-  if (narrow(d)) return narrow_backward(d, x, w, dy, dx, dw, dbias);
-  const int64_t taps = d.kernel_h * d.kernel_w, in = d.height * d.width, out = d.out_height * d.out_width;
+void wide_backward(const Depthwise &d, const float *x, const float *w, const float *dy, float *dx, int64_t dx_jump,
+                   float *dw, float *dbias) {
+  const int64_t taps = d.taps(), columns = round_up(d.out_width, kLanes);
   const Padded p(d);
+  // At stride 1 the gradient by x is a convolution of dy, by the kernel turned round.
   const bool plain = d.stride_h == 1 && d.stride_w == 1 && (d.kernel_h - 1) * d.dilation_h >= d.top &&
                      (d.kernel_w - 1) * d.dilation_w >= d.left;
   const Depthwise back = turned(d);
   const Padded around(back);
-  const int64_t columns = round_up(d.out_width, kLanes);
-  parallel(d.channels, [&](int64_t channel) {
-    int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 4 * taps)), *turned_offsets = offsets + taps;
-    float *kernel = scratch(3, taps);
-    for (int64_t t = 0; t < taps; ++t) {
-      offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
-      kernel[t] = w[channel * taps + taps - 1 - t];
-      if (plain) turned_offsets[t] = tap(back, around, t / d.kernel_w, t % d.kernel_w);
+  int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 4 * taps)), *turned_offsets = offsets + taps;
+  float *kernel = scratch(3, taps);
+  for (int64_t t = 0; t < taps; ++t) {
+    offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
+    kernel[t] = w[taps - 1 - t];
+    if (plain) turned_offsets[t] = tap(back, around, t / d.kernel_w, t % d.kernel_w);
+  }
+  float *padded = scratch(1, std::max(p.size(), plain ? around.size() : 0) + kLanes);
+  float *gradient = scratch(4, d.out_height * columns);
+  Vector *totals = reinterpret_cast<Vector *>(scratch(5, taps * kLanes)), bias{};
+  for (int64_t t = 0; t < taps; ++t) totals[t] = Vector{};
+  for (int64_t image = 0; image < d.batch; ++image) {
+    const float *from = dy + image * d.y_jump;
+    float *to = dx + image * dx_jump;
+    widen(from, d.out_height, d.out_width, columns, gradient);
+    pad(d, p, x + image * d.x_jump, padded);
+    taps_backward(d, p, padded, gradient, columns, offsets, totals);
+    if (dbias)
+      for (int64_t i = 0; i < d.out_height * columns; i += kLanes) bias += load(gradient + i);
+    if (plain) {
+      pad(back, around, from, padded);
+      plane_forward(back, around, padded, kernel, 0.0f, turned_offsets, to);
+    } else {
+      scatter(d, p, w, gradient, columns, offsets, padded);
+      unpad(d, p, padded, to);
     }
-    float *padded = scratch(1, std::max(p.size(), plain ? around.size() : 0) + kLanes);
-    float *gradient = scratch(4, d.out_height * columns);
-    Vector *totals = reinterpret_cast<Vector *>(scratch(5, taps * kLanes)), bias{};
-    for (int64_t t = 0; t < taps; ++t) totals[t] = Vector{};
-    for (int64_t image = 0; image < d.batch; ++image) {
-      const int64_t plane = image * d.channels + channel;
-      widen(dy + plane * out, d.out_height, d.out_width, columns, gradient);
-      pad(d, p, x + plane * in, padded);
-      taps_backward(d, p, padded, gradient, columns, offsets, totals);
-      if (dbias)
-        for (int64_t i = 0; i < d.out_height * columns; i += kLanes) bias += load(gradient + i);
-      if (plain) {
-        pad(back, around, dy + plane * out, padded);
-        plane_forward(back, around, padded, kernel, 0.0f, turned_offsets, dx + plane * in);
-      } else {
-        scatter(d, p, w + channel * taps, gradient, columns, offsets, padded);
-        unpad(d, p, padded, dx + plane * in);
-      }
-    }
-    for (int64_t t = 0; t < taps; ++t) dw[channel * taps + t] = sum(totals[t]);
-    if (dbias) dbias[channel] = sum(bias);
+  }
+  for (int64_t t = 0; t < taps; ++t) dw[t] = sum(totals[t]);
+  if (dbias) *dbias = sum(bias);
+}
+
+}  // namespace
+
+void group_backward(const Depthwise &d, int64_t count, const float *x, const float *w, const float *dy, float *dx,
+                    int64_t dx_jump, float *dw, float *dbias) {
+  if (narrow(d)) narrow_backward(d, count, x, w, dy, dx, dx_jump, dw, dbias);
+  else wide_backward(d, x, w, dy, dx, dx_jump, dw, dbias);
+}
+
+void depthwise_backward(const Depthwise &d, const float *x, const float *w, const float *dy, float *dx, float *dw,
+                        float *dbias) {
+  const int64_t each = d.group(), groups = (d.channels + each - 1) / each;
+  parallel(groups, [&](int64_t task) {
+    const int64_t first = task * each, count = std::min(each, d.channels - first);
+    group_backward(d, count, x + first * d.in(), w + first * d.taps(), dy + first * d.out(), dx + first * d.in(),
+                   d.x_jump, dw + first * d.taps(), dbias ? dbias + first : nullptr);
   });
 }
 

@@ -55,35 +55,41 @@ void normalise(const float *x, int64_t count, Affine to, float *y) {
 
 }  // namespace
 
+void channel_train(const Channel &s, int act, float epsilon, float keep, const float *x, float gamma, float beta,
+                   float *moving_mean, float *moving_variance, float *y, float *mean, float *inverse) {
+  const double count = static_cast<double>(s.batch) * s.pixels;
+  // Any number near the mean makes the variance precise: that of a first stretch is.
+  double first = 0, second = 0;
+  moments(x, std::min(kStretch, s.pixels), 0.0f, &first, &second);
+  const float shift = static_cast<float>(first / std::min(kStretch, s.pixels));
+  first = second = 0;
+  for (int64_t b = 0; b < s.batch; ++b)
+    stretches(s.pixels, [&](int64_t at, int64_t n) { moments(x + b * s.x_jump + at, n, shift, &first, &second); });
+  const double centre = first / count, spread = second / count - centre * centre;
+  // Not max(): a NaN has to stay one.
+  const double variance = spread < 0 ? 0 : spread;
+  *mean = static_cast<float>(shift + centre);
+  *inverse = static_cast<float>(1.0 / std::sqrt(variance + epsilon));
+  const float unbiased = static_cast<float>(count > 1 ? variance * count / (count - 1) : variance);
+  *moving_mean = keep * *moving_mean + (1.0f - keep) * *mean;
+  *moving_variance = keep * *moving_variance + (1.0f - keep) * unbiased;
+  const Affine to{*mean, gamma * *inverse, beta};
+  with_act(act, [&](auto kind) {
+    for (int64_t b = 0; b < s.batch; ++b)
+      normalise<decltype(kind)::value>(x + b * s.x_jump, s.pixels, to, y + b * s.y_jump);
+  });
+}
+
 bool batch_norm_train(const Maps &s, int act, float epsilon, float keep, const float *x, const float *gamma,
                       const float *beta, float *moving_mean, float *moving_variance, float *y, float *mean,
                       float *inverse) {
-  const double count = static_cast<double>(s.batch) * s.pixels;
-  return with_act(act, [&](auto kind) {
-    parallel(s.channels, [&](int64_t c) {
-      // Any number near the mean makes the variance precise: that of a first stretch is.
-      double first = 0, second = 0;
-      moments(x + c * s.pixels, std::min(kStretch, s.pixels), 0.0f, &first, &second);
-      const float shift = static_cast<float>(first / std::min(kStretch, s.pixels));
-      first = second = 0;
-      for (int64_t b = 0; b < s.batch; ++b) {
-        const float *from = x + (b * s.channels + c) * s.pixels;
-        stretches(s.pixels, [&](int64_t at, int64_t n) { moments(from + at, n, shift, &first, &second); });
-      }
-      const double centre = first / count, variance = std::max(0.0, second / count - centre * centre);
-      mean[c] = static_cast<float>(shift + centre);
-      inverse[c] = static_cast<float>(1.0 / std::sqrt(variance + epsilon));
-      const float unbiased = static_cast<float>(count > 1 ? variance * count / (count - 1) : variance);
-      moving_mean[c] = keep * moving_mean[c] + (1.0f - keep) * mean[c];
-      moving_variance[c] = keep * moving_variance[c] + (1.0f - keep) * unbiased;
-      const float scale = gamma[c] * inverse[c];
-      const Affine to{mean[c], scale, beta[c]};
-      for (int64_t b = 0; b < s.batch; ++b) {
-        const int64_t at = (b * s.channels + c) * s.pixels;
-        normalise<decltype(kind)::value>(x + at, s.pixels, to, y + at);
-      }
-    });
+  const int64_t jump = s.channels * s.pixels;
+  const Channel one{s.batch, s.pixels, jump, jump, jump};
+  parallel(s.channels, [&](int64_t c) {
+    channel_train(one, act, epsilon, keep, x + c * s.pixels, gamma[c], beta[c], moving_mean + c, moving_variance + c,
+                  y + c * s.pixels, mean + c, inverse + c);
   });
+  return known(act);
 }
 
 bool batch_norm_fixed(const Maps &s, int act, float epsilon, const float *x, const float *gamma, const float *beta,
@@ -134,34 +140,38 @@ void gradient(const float *x, const float *dy, int64_t count, Affine to, float b
 
 }  // namespace
 
+void channel_backward(const Channel &s, int act, bool through_statistics, const float *x, float gamma, float beta,
+                      float mean, float inverse, const float *dy, float *dx, float *dgamma, float *dbeta) {
+  const double count = static_cast<double>(s.batch) * s.pixels;
+  const Affine to{mean, gamma * inverse, beta};
+  with_act(act, [&](auto kind) {
+    constexpr Act kAct = decltype(kind)::value;
+    double plain = 0, centred = 0;
+    for (int64_t b = 0; b < s.batch; ++b)
+      stretches(s.pixels, [&](int64_t at, int64_t n) {
+        gradient_sums<kAct>(x + b * s.x_jump + at, dy + b * s.y_jump + at, n, to, &plain, &centred);
+      });
+    *dbeta = static_cast<float>(plain);
+    *dgamma = static_cast<float>(centred * inverse);
+    // dx = scale * (d - mean of d - xhat * mean of d * xhat), gathered by x - mean.
+    const double by_x = through_statistics ? -to.scale * centred * inverse * inverse / count : 0.0;
+    const double constant = through_statistics ? -to.scale * plain / count : 0.0;
+    for (int64_t b = 0; b < s.batch; ++b)
+      gradient<kAct>(x + b * s.x_jump, dy + b * s.y_jump, s.pixels, to, static_cast<float>(by_x),
+                     static_cast<float>(constant), dx + b * s.dx_jump);
+  });
+}
+
 bool batch_norm_backward(const Maps &s, int act, bool through_statistics, const float *x, const float *gamma,
                          const float *beta, const float *mean, const float *inverse, const float *dy, float *dx,
                          float *dgamma, float *dbeta) {
-  const double count = static_cast<double>(s.batch) * s.pixels;
-  return with_act(act, [&](auto kind) {
-    constexpr Act kAct = decltype(kind)::value;
-    parallel(s.channels, [&](int64_t c) {
-      const float scale = gamma[c] * inverse[c];
-      const Affine to{mean[c], scale, beta[c]};
-      double plain = 0, centred = 0;
-      for (int64_t b = 0; b < s.batch; ++b) {
-        const int64_t from = (b * s.channels + c) * s.pixels;
-        stretches(s.pixels, [&](int64_t at, int64_t n) {
-          gradient_sums<kAct>(x + from + at, dy + from + at, n, to, &plain, &centred);
-        });
-      }
-      dbeta[c] = static_cast<float>(plain);
-      dgamma[c] = static_cast<float>(centred * inverse[c]);
-      // dx = scale * (d - mean of d - xhat * mean of d * xhat), gathered by x - mean.
-      const double by_x = through_statistics ? -scale * centred * inverse[c] * inverse[c] / count : 0.0;
-      const double constant = through_statistics ? -scale * plain / count : 0.0;
-      for (int64_t b = 0; b < s.batch; ++b) {
-        const int64_t at = (b * s.channels + c) * s.pixels;
-        gradient<kAct>(x + at, dy + at, s.pixels, to, static_cast<float>(by_x), static_cast<float>(constant),
-                       dx + at);
-      }
-    });
+  const int64_t jump = s.channels * s.pixels;
+  const Channel one{s.batch, s.pixels, jump, jump, jump};
+  parallel(s.channels, [&](int64_t c) {
+    channel_backward(one, act, through_statistics, x + c * s.pixels, gamma[c], beta[c], mean[c], inverse[c],
+                     dy + c * s.pixels, dx + c * s.pixels, dgamma + c, dbeta + c);
   });
+  return known(act);
 }
 
 }  // namespace ghost

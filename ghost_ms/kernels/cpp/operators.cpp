@@ -1,8 +1,10 @@
 // What MindSpore calls: inputs, then outputs, as pointers and shapes; see `Custom`, func_type "aot". An operator's
 // constants come as its last input, int32 or float32. Shapes were checked by kernels/ops.py when the graph was built.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
+#include "activation.hpp"
 #include "depthwise.hpp"
 #include "norm.hpp"
 #include "product.hpp"
@@ -54,6 +56,14 @@ GHOST_OPERATOR(pointwise_bias) {
   return 0;
 }
 
+// x, w, bias, activation -> y
+GHOST_OPERATOR(pointwise_act) {
+  const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), out = c.dim(1, 0);
+  ghost::product({c.f(1), in, 1, in, 0}, {c.f(0), pixels, 1, pixels, in * pixels},
+                 {c.f(4), pixels, pixels, out * pixels}, out, batch * pixels, in, c.f(2), c.ints(3)[0]);
+  return ghost::known(c.ints(3)[0]) ? 0 : kUnknownActivation;
+}
+
 // x, w, dy -> dx, dw
 GHOST_OPERATOR(pointwise_backward) {
   const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), out = c.dim(1, 0);
@@ -73,7 +83,7 @@ GHOST_OPERATOR(pointwise_backward) {
 static ghost::Depthwise depthwise_of(const Call &c, int y, int constants) {
   const int32_t *k = c.ints(constants);
   return {c.dim(0, 0), c.dim(0, 1), c.dim(0, 2), c.dim(0, 3), c.dim(y, 2), c.dim(y, 3), c.dim(1, 2), c.dim(1, 3),
-          k[0], k[1], k[2], k[3], k[4], k[5]};
+          k[0], k[1], k[2], k[3], k[4], k[5], c.size(0, 1), c.size(y, 1)};
 }
 
 // x, w, constants -> y
@@ -86,6 +96,12 @@ GHOST_OPERATOR(depthwise) {
 GHOST_OPERATOR(depthwise_bias) {
   ghost::depthwise_forward(depthwise_of(c, 4, 3), c.f(0), c.f(1), c.f(2), c.f(4));
   return 0;
+}
+
+// x, w, bias, constants, activation -> y
+GHOST_OPERATOR(depthwise_act) {
+  ghost::depthwise_forward(depthwise_of(c, 5, 3), c.f(0), c.f(1), c.f(2), c.f(5), c.ints(4)[0]);
+  return ghost::known(c.ints(4)[0]) ? 0 : kUnknownActivation;
 }
 
 // x, w, dy, constants -> dx, dw
@@ -126,6 +142,96 @@ GHOST_OPERATOR(norm_fixed_backward) {
                                     c.f(8), c.f(9), c.f(10)) ? 0 : kUnknownActivation;
 }
 
+// --- Ghost module of ratio 2: maps (B, 2 P, H, W), the primary ones first ---
+
+namespace {
+
+// x (B, I, H, W), w1 (P, I, 1, 1), w2 (P, 1, KH, KW); the depthwise half reads and writes in the maps.
+ghost::Depthwise cheap_of(const Call &c, int64_t primary, int kernel, int constants, bool whole) {
+  const int32_t *k = c.ints(constants);
+  const int64_t height = c.dim(0, 2), width = c.dim(0, 3), jump = primary * height * width;
+  return {c.dim(0, 0), primary, height, width, height, width, c.dim(kernel, 2), c.dim(kernel, 3), k[0], k[1], k[2],
+          k[3], k[4], k[5], 2 * jump, whole ? 2 * jump : jump};
+}
+
+}  // namespace
+
+// x, w1, bias1, w2, bias2, constants of the depthwise half and the activation -> maps
+GHOST_OPERATOR(module_fixed) {
+  const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), primary = c.dim(1, 0);
+  const int act = c.ints(5)[6];
+  float *maps = c.f(6);
+  ghost::product({c.f(1), in, 1, in, 0}, {c.f(0), pixels, 1, pixels, in * pixels},
+                 {maps, pixels, pixels, 2 * primary * pixels}, primary, batch * pixels, in, c.f(2), act);
+  ghost::depthwise_forward(cheap_of(c, primary, 3, 5, true), maps, c.f(3), c.f(4), maps + primary * pixels, act);
+  return ghost::known(act) ? 0 : kUnknownActivation;
+}
+
+// x; w1, gamma1, beta1, moving mean1, variance1; w2, gamma2, beta2, mean2, variance2; (epsilon1, keep1, epsilon2, keep2);
+// constants -> maps, first convolution's result, second's, statistics (4, P): mean1, inverse1, mean2, inverse2
+GHOST_OPERATOR(module_train) {
+  const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), primary = c.dim(1, 0);
+  const int act = c.ints(12)[6];
+  const float *numbers = c.f(11);
+  float *maps = c.f(13), *first = c.f(14), *second = c.f(15), *mean = c.f(16), *inverse = mean + primary;
+  float *mean2 = inverse + primary, *inverse2 = mean2 + primary;
+  ghost::product({c.f(1), in, 1, in, 0}, {c.f(0), pixels, 1, pixels, in * pixels},
+                 {first, pixels, pixels, primary * pixels}, primary, batch * pixels, in);
+  const ghost::Depthwise d = cheap_of(c, primary, 6, 12, false);
+  const ghost::Channel norm{batch, pixels, primary * pixels, 2 * primary * pixels, 0};
+  const int64_t each = d.group();
+  // All that follows concerns one channel at a time, whose maps then are in the cache for it.
+  ghost::parallel((primary + each - 1) / each, [&](int64_t task) {
+    const int64_t begin = task * each, end = std::min(primary, begin + each);
+    for (int64_t p = begin; p < end; ++p)
+      ghost::channel_train(norm, act, numbers[0], numbers[1], first + p * pixels, c.f(2)[p], c.f(3)[p], c.f(4) + p,
+                           c.f(5) + p, maps + p * pixels, mean + p, inverse + p);
+    ghost::group_forward(d, end - begin, maps + begin * pixels, c.f(6) + begin * d.taps(), nullptr,
+                         second + begin * pixels);
+    for (int64_t p = begin; p < end; ++p)
+      ghost::channel_train(norm, act, numbers[2], numbers[3], second + p * pixels, c.f(7)[p], c.f(8)[p], c.f(9) + p,
+                           c.f(10) + p, maps + (primary + p) * pixels, mean2 + p, inverse2 + p);
+  });
+  return ghost::known(act) ? 0 : kUnknownActivation;
+}
+
+// x, w1, gamma1, beta1, w2, gamma2, beta2, first, second, statistics, maps, dmaps, constants
+// -> dx, dw1, dgamma1, dbeta1, dw2, dgamma2, dbeta2
+GHOST_OPERATOR(module_backward) {
+  const int64_t batch = c.dim(0, 0), in = c.dim(0, 1), pixels = c.size(0, 2), primary = c.dim(1, 0);
+  const int act = c.ints(12)[6];
+  const float *x = c.f(0), *w = c.f(1), *first = c.f(7), *second = c.f(8), *mean = c.f(9), *inverse = mean + primary;
+  const float *mean2 = inverse + primary, *inverse2 = mean2 + primary, *maps = c.f(10), *dmaps = c.f(11);
+  float *dfirst = ghost::scratch(8, batch * primary * pixels);
+  ghost::Depthwise d = cheap_of(c, primary, 4, 12, false);
+  const int64_t each = d.group();
+  ghost::parallel((primary + each - 1) / each, [&](int64_t task) {
+    const int64_t begin = task * each, end = std::min(primary, begin + each), jump = (end - begin) * pixels;
+    float *dsecond = ghost::scratch(6, batch * jump), *dprimary = ghost::scratch(7, batch * jump);
+    for (int64_t p = begin; p < end; ++p)
+      ghost::channel_backward({batch, pixels, primary * pixels, 2 * primary * pixels, jump}, act, true,
+                              second + p * pixels, c.f(5)[p], c.f(6)[p], mean2[p], inverse2[p],
+                              dmaps + (primary + p) * pixels, dsecond + (p - begin) * pixels, c.f(18) + p, c.f(19) + p);
+    ghost::Depthwise one = d;
+    one.y_jump = jump;
+    ghost::group_backward(one, end - begin, maps + begin * pixels, c.f(4) + begin * d.taps(), dsecond, dprimary, jump,
+                          c.f(17) + begin * d.taps(), nullptr);
+    for (int64_t b = 0; b < batch; ++b) {
+      const float *direct = dmaps + (b * 2 * primary + begin) * pixels;
+      for (int64_t i = 0; i < jump; ++i) dprimary[b * jump + i] += direct[i];
+    }
+    for (int64_t p = begin; p < end; ++p)
+      ghost::channel_backward({batch, pixels, primary * pixels, jump, primary * pixels}, act, true,
+                              first + p * pixels, c.f(2)[p], c.f(3)[p], mean[p], inverse[p],
+                              dprimary + (p - begin) * pixels, dfirst + p * pixels, c.f(15) + p, c.f(16) + p);
+  });
+  ghost::product({w, 1, in, primary, 0}, {dfirst, pixels, 1, pixels, primary * pixels},
+                 {c.f(13), pixels, pixels, in * pixels}, in, batch * pixels, primary);
+  ghost::dot_rows({dfirst, pixels, 1, pixels, primary * pixels}, {x, pixels, 1, pixels, in * pixels}, c.f(14), primary,
+                  in, batch * pixels);
+  return ghost::known(act) ? 0 : kUnknownActivation;
+}
+
 // --- Elementwise; constants: activation ---
 
 // x, activation -> y
@@ -164,6 +270,31 @@ GHOST_OPERATOR(gate_backward) {
 
 // --- Along the last axis ---
 
+// x (..., I), w (O, I) -> (..., O)
+GHOST_OPERATOR(dense) {
+  const int64_t in = c.dim(1, 1), out = c.dim(1, 0), rows = c.size(0) / in;
+  ghost::product({c.f(0), in, 1, in, 0}, {c.f(1), 1, in, out, 0}, {c.f(2), out, out, 0}, rows, out, in);
+  return 0;
+}
+
+// x, w, dy -> dx, dw, dbias
+GHOST_OPERATOR(dense_backward) {
+  const int64_t in = c.dim(1, 1), out = c.dim(1, 0), rows = c.size(0) / in;
+  const float *dy = c.f(2);
+  ghost::product({dy, out, 1, out, 0}, {c.f(1), in, 1, in, 0}, {c.f(3), in, in, 0}, rows, in, out);
+  ghost::product({dy, 1, out, rows, 0}, {c.f(0), in, 1, in, 0}, {c.f(4), in, in, 0}, out, in, rows);
+  ghost::column_sums(rows, out, dy, c.f(5));
+  return 0;
+}
+
+// x, w, bias -> y
+GHOST_OPERATOR(dense_bias) {
+  const int64_t in = c.dim(1, 1), out = c.dim(1, 0), rows = c.size(0) / in;
+  ghost::product({c.f(0), in, 1, in, 0}, {c.f(1), 1, in, out, 0}, {c.f(3), out, out, 0}, rows, out, in);
+  ghost::add_to_rows(rows, out, c.f(2), c.f(3));
+  return 0;
+}
+
 // x, gamma, beta, (epsilon) -> y, mean, inverse deviation
 GHOST_OPERATOR(layer_norm) {
   const int64_t length = c.size(1);
@@ -193,9 +324,9 @@ GHOST_OPERATOR(softmax_backward) {
   return 0;
 }
 
-// x -> values, indices
+// x, k numbers that say nothing but their number -> indices
 GHOST_OPERATOR(top_k) {
-  const int64_t length = c.dim(0, c.ndims[0] - 1), k = c.dim(1, c.ndims[1] - 1);
-  ghost::top_k(c.size(0) / length, length, k, c.f(0), c.f(1), c.ints(2));
+  const int64_t length = c.dim(0, c.ndims[0] - 1), k = c.dim(1, 0);
+  ghost::top_k(c.size(0) / length, length, k, c.f(0), c.ints(2));
   return 0;
 }

@@ -3,7 +3,9 @@
 #include "product.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
+#include "activation.hpp"
 #include "threads.hpp"
 #include "vector.hpp"
 
@@ -17,22 +19,24 @@ constexpr int kPanel = kWide * kLanes;
 // Columns that a task packs and multiplies at once are of one panel; a slice of k keeps it in the cache of a core.
 constexpr int64_t kDeep = 512;
 
-// Rows of a as (block of kRows)[k][kRows], zeros below the last.
-void pack_rows(const Matrix &a, int64_t m, int64_t k, float *packed) {
-  for (int64_t block = 0; block < m; block += kRows) {
-    const int64_t rows = std::min<int64_t>(kRows, m - block);
-    float *to = packed + block * k;
-    for (int64_t r = 0; r < kRows; ++r) {
-      if (r >= rows) {
-        for (int64_t i = 0; i < k; ++i) to[i * kRows + r] = 0;
-        continue;
-      }
-      const float *from = a.data + (block + r) * a.row_step;
-      if (a.run >= k)
-        for (int64_t i = 0; i < k; ++i) to[i * kRows + r] = from[i * a.column_step];
-      else
-        for (int64_t i = 0; i < k; ++i) to[i * kRows + r] = from[i / a.run * a.jump + i % a.run * a.column_step];
-    }
+// Rows [block, block + kRows) of a as [k][kRows], zeros below the last.
+void pack_block(const Matrix &a, int64_t block, int64_t m, int64_t k, float *to) {
+  const int64_t rows = std::min<int64_t>(kRows, m - block);
+  const float *from = a.data + block * a.row_step;
+  const bool whole = a.run >= k;
+  if (whole && a.row_step == 1 && rows == kRows) {
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t r = 0; r < kRows; ++r) to[i * kRows + r] = from[i * a.column_step + r];
+    return;
+  }
+  for (int64_t r = 0; r < kRows; ++r) {
+    const float *row = from + r * a.row_step;
+    if (r >= rows)
+      for (int64_t i = 0; i < k; ++i) to[i * kRows + r] = 0;
+    else if (whole)
+      for (int64_t i = 0; i < k; ++i) to[i * kRows + r] = row[i * a.column_step];
+    else
+      for (int64_t i = 0; i < k; ++i) to[i * kRows + r] = row[i / a.run * a.jump + i % a.run * a.column_step];
   }
 }
 
@@ -82,7 +86,7 @@ void tile(const float *a, const float *b, int64_t k, float (*out)[kPanel], bool 
 
 // One panel of columns, all rows.
 void panel(const float *packed_a, const Matrix &b, const Target &target, int64_t m, int64_t k, int64_t at,
-           int64_t columns, const float *bias) {
+           int64_t columns, const float *bias, int act) {
   const int vectors = static_cast<int>((columns + kLanes - 1) / kLanes);
   const int64_t padded = vectors * kLanes;
   float *packed_b = scratch(1, k * kPanel);
@@ -104,7 +108,10 @@ void panel(const float *packed_a, const Matrix &b, const Target &target, int64_t
       float *to = target.data + column / target.run * target.jump + inside + block * target.row_step;
       for (int64_t r = 0; r < count; ++r) {
         const float add = bias ? bias[block + r] : 0.0f;
-        for (int64_t c = 0; c < length; ++c) to[r * target.row_step + c] = out[r][j + c] + add;
+        float *row = to + r * target.row_step;
+        with_act(act, [&](auto kind) {
+          for (int64_t c = 0; c < length; ++c) row[c] = apply<decltype(kind)::value>(out[r][j + c] + add);
+        });
       }
       j += length;
     }
@@ -114,12 +121,18 @@ void panel(const float *packed_a, const Matrix &b, const Target &target, int64_t
 }  // namespace
 
 void product(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k,
-             const float *bias) {
+             const float *bias, int act) {
   float *packed = scratch(0, round_up(m, kRows) * k);
-  pack_rows(a, m, k, packed);
+  const int64_t blocks = (m + kRows - 1) / kRows;
+  // Small ones are packed sooner than a thread is woken.
+  const int64_t each = m * k < 16384 ? blocks : 1;
+  parallel((blocks + each - 1) / each, [&](int64_t task) {
+    for (int64_t block = task * each; block < std::min(blocks, (task + 1) * each); ++block)
+      pack_block(a, block * kRows, m, k, packed + block * kRows * k);
+  });
   const int64_t panels = (n + kPanel - 1) / kPanel;
   parallel(panels, [&](int64_t p) {
-    panel(packed, b, target, m, k, p * kPanel, std::min<int64_t>(kPanel, n - p * kPanel), bias);
+    panel(packed, b, target, m, k, p * kPanel, std::min<int64_t>(kPanel, n - p * kPanel), bias, act);
   });
 }
 
@@ -132,9 +145,9 @@ void products(const Matrix &a, const Matrix &b, const Target &target, int64_t m,
     right.data += i * b_move;
     to.data += i * target_move;
     float *packed = scratch(2, round_up(m, kRows) * k);
-    pack_rows(left, m, k, packed);
+    for (int64_t block = 0; block < m; block += kRows) pack_block(left, block, m, k, packed + block * k);
     for (int64_t at = 0; at < n; at += kPanel)
-      panel(packed, right, to, m, k, at, std::min<int64_t>(kPanel, n - at), nullptr);
+      panel(packed, right, to, m, k, at, std::min<int64_t>(kPanel, n - at), nullptr, 0);
   });
 }
 

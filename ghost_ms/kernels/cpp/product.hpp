@@ -18,9 +18,10 @@ struct Target {
   int64_t row_step, run, jump;
 };
 
-// target(m, n) = sum over k of a(m, k) * b(k, n), plus bias[m] where there is one. `a` may be transposed by its steps.
+// target(m, n) = sum over k of a(m, k) * b(k, n), plus bias[m] where there is one, then the activation (`Act`). `a` may
+// be transposed by its steps.
 void product(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k,
-             const float *bias = nullptr);
+             const float *bias = nullptr, int act = 0);
 
 // The same for several at once, such as the heads of an attention: the data move on by these steps.
 void products(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k, int64_t count,

@@ -176,11 +176,11 @@ void softmax_backward(int64_t rows, int64_t length, const float *y, const float 
   });
 }
 
-void top_k(int64_t rows, int64_t length, int64_t k, const float *x, float *values, int32_t *indices) {
+void top_k(int64_t rows, int64_t length, int64_t k, const float *x, int32_t *indices) {
   blocks_of_rows(rows, length, [&](int64_t begin, int64_t end, int64_t) {
     for (int64_t r = begin; r < end; ++r) {
       const float *row = x + r * length;
-      float *best = values + r * k;
+      float *best = scratch(1, k);
       int32_t *at = indices + r * k;
       int64_t have = 0;
       // Few are wanted of many: most numbers are turned away by one comparison with the least of them.
@@ -197,6 +197,25 @@ void top_k(int64_t rows, int64_t length, int64_t k, const float *x, float *value
         at[place] = static_cast<int32_t>(i);
       }
     }
+  });
+}
+
+void column_sums(int64_t rows, int64_t length, const float *x, float *out) {
+  // Columns are shared out, so every sum is one thread's, in the order of the rows.
+  constexpr int64_t kColumns = 8 * kLanes;
+  parallel((length + kColumns - 1) / kColumns, [&](int64_t task) {
+    const int64_t begin = task * kColumns, count = std::min(kColumns, length - begin);
+    double sums[kColumns] = {};
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = 0; i < count; ++i) sums[i] += x[r * length + begin + i];
+    for (int64_t i = 0; i < count; ++i) out[begin + i] = static_cast<float>(sums[i]);
+  });
+}
+
+void add_to_rows(int64_t rows, int64_t length, const float *addend, float *x) {
+  blocks_of_rows(rows, length, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t i = 0; i < length; ++i) x[r * length + i] += addend[i];
   });
 }
 

@@ -24,7 +24,11 @@ void layer_norm_backward(int64_t rows, int64_t length, const float *x, const flo
 void softmax_forward(int64_t rows, int64_t length, const float *x, float *y);
 void softmax_backward(int64_t rows, int64_t length, const float *y, const float *dy, float *dx);
 
-// The k greatest of every row, greatest first, of equals the first; a NaN counts as the greatest.
-void top_k(int64_t rows, int64_t length, int64_t k, const float *x, float *values, int32_t *indices);
+// Where the k greatest of every row are, greatest first, of equals the first; a NaN counts as the greatest.
+void top_k(int64_t rows, int64_t length, int64_t k, const float *x, int32_t *indices);
+
+// out[i] = sum over rows of x[row][i].
+void column_sums(int64_t rows, int64_t length, const float *x, float *out);
+void add_to_rows(int64_t rows, int64_t length, const float *addend, float *x);
 
 }  // namespace ghost

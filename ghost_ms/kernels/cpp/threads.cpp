@@ -112,7 +112,7 @@ class Pool {
 void parallel(int64_t tasks, const std::function<void(int64_t)> &body) { Pool::instance().run(tasks, body); }
 
 float *scratch(int slot, int64_t floats) {
-  thread_local std::vector<float> kept[8];
+  thread_local std::vector<float> kept[kScratch];
   std::vector<float> &buffer = kept[slot];
   if (static_cast<int64_t>(buffer.size()) < floats) {
     buffer.clear();

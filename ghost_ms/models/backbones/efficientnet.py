@@ -40,6 +40,7 @@ class EfficientNet(Backbone):
     """
 
     folds = (("conv_stem", "bn1"), ("conv_head", "bn2"))
+    acts = (("bn1", "act1"), ("bn2", "act2"))
     classifier_cells = ("classifier",)
 
     atrous = "keep"

@@ -8,7 +8,7 @@ from typing import Callable, Tuple
 
 from mindspore import Tensor, nn, ops
 
-from ghost_ms.layers import BranchMix, SingleGroupNorm, conv2d, depthwise_conv2d
+from ghost_ms.layers import BranchMix, Cosine, Sine, SingleGroupNorm, conv2d, depthwise_conv2d
 from ghost_ms.models.backbones.mlp_pyramid import MlpPyramid
 from ghost_ms.models.registry import ModelCard, register
 
@@ -46,6 +46,7 @@ class PhaseAwareTokenMixing(nn.Cell):
         self.proj = conv2d(channels, channels, bias=True)
         self.theta_h_conv = phase(channels)
         self.theta_w_conv = phase(channels)
+        self.cosine, self.sine = Cosine(), Sine()
 
     def construct(self, x: Tensor) -> Tensor:
         h = self.tfc_h(self._wave(self.fc_h(x), self.theta_h_conv(x)))
@@ -54,7 +55,7 @@ class PhaseAwareTokenMixing(nn.Cell):
 
     def _wave(self, amplitude: Tensor, phase: Tensor) -> Tensor:
         """Real parts, then imaginary parts: (B, 2 * channels, H, W)."""
-        return ops.cat((amplitude * ops.cos(phase), amplitude * ops.sin(phase)), 1)
+        return ops.cat((amplitude * self.cosine(phase), amplitude * self.sine(phase)), 1)
 
 
 class WaveMlp(MlpPyramid):
