@@ -3,6 +3,8 @@
 An object changes its class and keeps its parameters, their names and all that was said of it; `swap` does it, and undoes
 it. None of these is ever built.
 """
+from typing import Optional
+
 import mindspore as ms
 from mindspore import nn, ops
 
@@ -71,11 +73,17 @@ class DepthwiseKernel(Kernel, nn.Conv2d):
         return self.act_kernel(y, self.act_code) if self.has_act else y
 
 
-def geometry_of(conv: nn.Conv2d) -> kernels.Geometry:
-    """Of a convolution with explicit padding, or none."""
+def geometry_of(conv: nn.Conv2d) -> Optional[kernels.Geometry]:
+    """Of a convolution; None where its padding depends on the size of its input or no kernel has it."""
     padding = conv.padding if isinstance(conv.padding, tuple) else (conv.padding,) * 4
-    return kernels.Geometry(conv.kernel_size, conv.stride, (0, 0, 0, 0) if conv.pad_mode == "valid" else padding,
-                            conv.dilation)
+    if conv.pad_mode == "valid":
+        padding = (0, 0, 0, 0)
+    elif conv.pad_mode == "same":
+        around = [apart * (taps - 1) for taps, apart in zip(conv.kernel_size, conv.dilation)]
+        if conv.stride != (1, 1) or any(extent % 2 for extent in around):
+            return None
+        padding = (around[0] // 2,) * 2 + (around[1] // 2,) * 2
+    return kernels.Geometry(conv.kernel_size, conv.stride, padding, conv.dilation)
 
 
 class BatchNormKernel(Kernel, nn.BatchNorm2d):

@@ -156,7 +156,7 @@ def _depthwise(cell: nn.Cell) -> Optional[tuple]:
     if type(cell) not in (nn.Conv2d, DepthwiseConv2d) or cell.weight.dtype != ms.float32:
         return None
     channelwise = cell.group == cell.in_channels == cell.out_channels
-    return () if channelwise and cell.pad_mode in ("pad", "valid") else None
+    return () if channelwise and cells.geometry_of(cell) is not None else None
 
 
 def _padded(conv: nn.Conv2d) -> bool:
