@@ -75,9 +75,12 @@ def _folder() -> str:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         for place in (folder, *map(str, pathlib.Path(os.path.realpath(folder)).parents)):
             found = os.stat(place)
-            # In a folder such as /tmp, others may write, but not exchange what is not theirs.
-            loose = stat.S_IWOTH if place != folder else stat.S_IWOTH | stat.S_IWGRP
-            if found.st_uid not in (os.getuid(), 0) or found.st_mode & loose and not found.st_mode & stat.S_ISVTX:
+            if place == folder:
+                loose = found.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+            else:
+                # In a folder such as /tmp others may write, but not exchange what is not theirs.
+                loose = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+            if loose or found.st_uid not in (os.getuid(), 0):
                 raise Unavailable(f"others can write into '{printable(place)}', where they are kept: chmod go-w it, or "
                                   "set GHOST_MS_HOME to a folder of your own")
     except OSError as error:

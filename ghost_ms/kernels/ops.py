@@ -38,6 +38,13 @@ def _operator(library: str, name: str, shape: Callable, outputs: int, bprop: Cal
     return ops.Custom(f"{library}:ghost_{name}", shape, dtype, "aot", bprop)
 
 
+def _told_apart(operator: ops.Custom, geometry: Geometry) -> ops.Custom:
+    """PyNative mode keeps shapes by name, attributes and inputs of an operator: without a difference in these another
+    stride would be given the shape of the first."""
+    operator.add_prim_attr("geometry", str(tuple(geometry)))
+    return operator
+
+
 def pointwise(library: str, bias: bool) -> ops.Custom:
     """1x1 convolution: x (B, I, H, W), w (O, I, 1, 1)[, bias (O,)] -> (B, O, H, W)."""
     backward = _operator(library, "pointwise_backward", lambda x, w, dy: (x, w), 2)
@@ -74,8 +81,8 @@ def depthwise(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
         return dx, dw, dout.sum((0, 2, 3)), ops.zeros_like(k)
 
     if bias:
-        return _operator(library, "depthwise_bias", shape, 1, bprop_bias)
-    return _operator(library, "depthwise", shape, 1, bprop)
+        return _told_apart(_operator(library, "depthwise_bias", shape, 1, bprop_bias), geometry)
+    return _told_apart(_operator(library, "depthwise", shape, 1, bprop), geometry)
 
 
 def depthwise_constants(geometry: Geometry) -> Tensor:
@@ -110,8 +117,10 @@ def depthwise_act(library: str, geometry: Geometry) -> ops.Custom:
         dx, dw = backward(x, w, dy, k)
         return dx, dw, dy.sum((0, 2, 3)), ops.zeros_like(k), ops.zeros_like(act)
 
-    return _operator(library, "depthwise_act",
-                     lambda x, *_: (x[0], x[1]) + geometry.size(x[2], x[3]), 1, bprop)
+    def shape(x, *_):
+        return (x[0], x[1]) + geometry.size(x[2], x[3])
+
+    return _told_apart(_operator(library, "depthwise_act", shape, 1, bprop), geometry)
 
 
 def module_constants(geometry: Geometry, act: str) -> Tensor:

@@ -52,7 +52,13 @@ def test_a_changed_library_is_not_loaded(home, capfd):
     """Each case is a library whose hash is not the recorded one: it is compiled anew."""
     path = pathlib.Path(build.library())
     good = path.read_bytes()
-    for damage in (lambda: path.write_bytes(good[:-1]), lambda: path.write_bytes(good + b"\0"),
+
+    def put(content):
+        # Another file of that name: this process has the first one in its memory.
+        path.unlink()
+        path.write_bytes(content)
+
+    for damage in (lambda: put(good[:-1]), lambda: put(good + b"\0"),
                    lambda: pathlib.Path(f"{path}.sha256").unlink(), lambda: path.unlink(),
                    lambda: pathlib.Path(f"{path}.sha256").write_text("0" * 64),
                    lambda: pathlib.Path(f"{path}.sha256").write_bytes(b"\xff" * 64)):
