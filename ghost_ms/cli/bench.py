@@ -6,10 +6,13 @@ from typing import Sequence
 from ghost_ms.cli.parser import Parser, add_input_size, add_kernels, matching
 from ghost_ms.core.files import write_text
 
+#: Calls that --profile looks at.
+PROFILED = 5
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
-    from ghost_ms.analysis.measure import benchmark, plots
+    from ghost_ms.analysis.measure import benchmark, operator_times, plots
     from ghost_ms.core import tables
 
     options = build_parser().parse_args(argv)
@@ -19,15 +22,21 @@ def main(argv: Sequence[str]) -> int:
             raise ValueError(f"--{key} is {getattr(options, key)}; it is 1 or more")
     if options.output and not options.output.endswith((".csv", ".md")):
         raise ValueError(f"--output is '{options.output}'; it ends in .csv or .md")
+    if options.profile and set(options.backend) & {"onnx", "lite"}:
+        raise ValueError("--profile tells MindSpore's operators: take mindspore, train or mindir for --backend")
     if options.plot:
         if not options.plot.endswith(".png"):
             raise ValueError(f"--plot is '{options.plot}'; it ends in .png")
         plots.require_published(names)
     results = benchmark.benchmark(names, options.backend, options.batch, options.input_size, options.threads,
-                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr), options.kernels)
+                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr), options.kernels, PROFILED * options.profile)
     heading, rows = f"{benchmark.heading()}; {options.threads} threads", benchmark.rows(results)
     notes = benchmark.notes(results)
     print("\n".join(filter(None, [heading, tables.as_text(rows), notes])))
+    for result in results:
+        if result.profile:
+            print(f"\n{result.model}, {result.backend}: operators of a call")
+            print(tables.as_text(operator_times.rows(result.profile)))
     if options.output:
         text = benchmark.as_csv(results) if options.output.endswith(".csv") else \
             "\n\n".join(filter(None, [f"{heading}.", tables.as_markdown(rows), notes and f"{notes}."])) + "\n"
@@ -52,6 +61,8 @@ def build_parser() -> Parser:
     add_input_size(parser, "each network's published size")
     add_kernels(parser)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of about 0.3 s a network (default 10)")
+    parser.add_argument("--profile", action="store_true",
+                        help="print what the operators of a call take, by kind, too; of mindspore, train and mindir")
     parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")
     parser.add_argument("--plot", metavar="FILE.png",
                         help="draw the published top-1 accuracy against the measured latency")

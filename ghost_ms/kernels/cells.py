@@ -51,17 +51,18 @@ class PointwiseKernel(Kernel, nn.Conv2d):
         return self.act_kernel(y, self.act_code) if self.has_act else y
 
 
-class DepthwiseKernel(Kernel, nn.Conv2d):
-    """Depthwise convolution, and the activation that follows it."""
+class SpatialKernel(Kernel, nn.Conv2d):
+    """A convolution of larger kernels, and the activation that follows it."""
+
+    def operators(self, library: str, geometry: kernels.Geometry) -> tuple:
+        """(operator, the same with an activation or None, constants)."""
+        raise NotImplementedError
 
     def prepare(self, library: str, act: str) -> None:
-        geometry = geometry_of(self)
-        self.kernel = kernels.depthwise(library, geometry, self.has_bias)
-        self.constants = kernels.depthwise_constants(geometry)
+        self.kernel, self.whole_kernel, self.constants = self.operators(library, geometry_of(self))
         self.has_act = act != "none"
         if self.has_act:
             self.act_kernel, self.act_code = kernels.unary(library), kernels.activation_code(act)
-            self.whole_kernel = kernels.depthwise_act(library, geometry) if self.has_bias else None
 
     def construct(self, x):
         if self.has_act and self.has_bias and not self.training:
@@ -71,6 +72,22 @@ class DepthwiseKernel(Kernel, nn.Conv2d):
         else:
             y = self.kernel(x, self.weight, self.constants)
         return self.act_kernel(y, self.act_code) if self.has_act else y
+
+
+class DepthwiseKernel(SpatialKernel):
+    """One filter a channel."""
+
+    def operators(self, library, geometry):
+        return (kernels.depthwise(library, geometry, self.has_bias), kernels.depthwise_act(library, geometry),
+                kernels.depthwise_constants(geometry))
+
+
+class ConvolutionKernel(SpatialKernel):
+    """Filters over several channels."""
+
+    def operators(self, library, geometry):
+        return (kernels.convolution(library, geometry, self.has_bias), kernels.convolution_act(library, geometry),
+                kernels.convolution_constants(geometry, self.group))
 
 
 def geometry_of(conv: nn.Conv2d) -> Optional[kernels.Geometry]:

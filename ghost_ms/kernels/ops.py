@@ -123,6 +123,51 @@ def depthwise_act(library: str, geometry: Geometry) -> ops.Custom:
     return _told_apart(_operator(library, "depthwise_act", shape, 1, bprop), geometry)
 
 
+def convolution(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
+    """Any convolution: x (B, I, H, W), w (O, I / groups, KH, KW)[, bias (O,)], constants -> (B, O, H', W')."""
+    by_input, by_weight = _convolution_gradients(library)
+
+    def shape(x, w, *_):
+        return (x[0], w[0]) + geometry.size(x[2], x[3])
+
+    def bprop(x, w, k, out, dout):
+        return by_input(x, w, dout, k), by_weight(x, w, dout, k), ops.zeros_like(k)
+
+    def bprop_bias(x, w, b, k, out, dout):
+        return by_input(x, w, dout, k), by_weight(x, w, dout, k), dout.sum((0, 2, 3)), ops.zeros_like(k)
+
+    if bias:
+        return _told_apart(_operator(library, "convolution_bias", shape, 1, bprop_bias), geometry)
+    return _told_apart(_operator(library, "convolution", shape, 1, bprop), geometry)
+
+
+def convolution_act(library: str, geometry: Geometry) -> ops.Custom:
+    """Any convolution, bias and activation in one: x, w, bias, constants, activation -> (B, O, H', W')."""
+    plain, (by_input, by_weight) = convolution(library, geometry, True), _convolution_gradients(library)
+    act_backward = _operator(library, "act_backward", lambda x, dy, a: x, 1)
+
+    def bprop(x, w, b, k, act, out, dout):
+        dy = act_backward(plain(x, w, b, k), dout, act)
+        return (by_input(x, w, dy, k), by_weight(x, w, dy, k), dy.sum((0, 2, 3)), ops.zeros_like(k),
+                ops.zeros_like(act))
+
+    def shape(x, w, *_):
+        return (x[0], w[0]) + geometry.size(x[2], x[3])
+
+    return _told_apart(_operator(library, "convolution_act", shape, 1, bprop), geometry)
+
+
+def _convolution_gradients(library: str) -> Tuple[ops.Custom, ops.Custom]:
+    """Apart, since that of images is not needed."""
+    return (_operator(library, "convolution_input_gradient", lambda x, w, dy, k: x, 1),
+            _operator(library, "convolution_weight_gradient", lambda x, w, dy, k: w, 1))
+
+
+def convolution_constants(geometry: Geometry, groups: int) -> Tensor:
+    """What `convolution` takes behind the bias."""
+    return Tensor([*_integers(geometry), groups], ms.int32)
+
+
 def module_constants(geometry: Geometry, act: str) -> Tensor:
     """What `module_train` and `module_fixed` take last."""
     return Tensor([*_integers(geometry), ACTIVATIONS.index(act)], ms.int32)

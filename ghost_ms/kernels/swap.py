@@ -159,6 +159,13 @@ def _depthwise(cell: nn.Cell) -> Optional[tuple]:
     return () if channelwise and cells.geometry_of(cell) is not None else None
 
 
+def _convolution(cell: nn.Cell) -> Optional[tuple]:
+    if type(cell) is not nn.Conv2d or cell.weight.dtype != ms.float32 or cells.geometry_of(cell) is None:
+        return None
+    # A group of fewer outputs would leave most of a product's registers idle.
+    return () if cell.out_channels // cell.group >= 4 else None
+
+
 def _padded(conv: nn.Conv2d) -> bool:
     padding = conv.padding if isinstance(conv.padding, tuple) else (conv.padding,)
     return conv.pad_mode == "pad" and any(padding)
@@ -195,9 +202,10 @@ def _activation(cell: nn.Cell) -> Optional[tuple]:
 
 #: What takes the place of a cell: (function that gives the kernel's arguments, None where it does not fit; class).
 KINDS: Tuple[Tuple[Callable, type], ...] = (
-    (_pointwise, cells.PointwiseKernel), (_depthwise, cells.DepthwiseKernel), (_norm, cells.BatchNormKernel),
+    (_pointwise, cells.PointwiseKernel), (_depthwise, cells.DepthwiseKernel), (_convolution, cells.ConvolutionKernel),
+    (_norm, cells.BatchNormKernel),
     (_gate, cells.SqueezeExciteKernel), (_activation, cells.ActivationKernel),
     (_dense, cells.DenseKernel), (_layer_norm, cells.LayerNormKernel), (_softmax, cells.SoftmaxKernel),
     (_largest, cells.LargestIndicesKernel))
 #: Those that compute an activation behind them too.
-TAKE_ACTIVATIONS = (cells.PointwiseKernel, cells.DepthwiseKernel, cells.BatchNormKernel)
+TAKE_ACTIVATIONS = (cells.PointwiseKernel, cells.DepthwiseKernel, cells.ConvolutionKernel, cells.BatchNormKernel)

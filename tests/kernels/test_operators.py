@@ -86,6 +86,48 @@ def test_pointwise(batch, inputs, outputs, height, width):
     near(dw[:, :, 0, 0], np.einsum("bohw,bihw->oi", dy.astype(np.float64), x), 5e-6)
 
 
+CONVOLUTIONS = [
+    # batch, inputs, outputs, groups, (height, width), kernel, stride, padding, dilation
+    (2, 3, 16, 1, (17, 19), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)), (1, 8, 12, 1, (9, 33), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (3, 5, 7, 1, (7, 7), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)), (2, 4, 6, 1, (16, 16), (4, 4), (4, 4), (0, 0, 0, 0), (1, 1)),
+    (1, 3, 9, 1, (20, 21), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1)), (2, 8, 16, 4, (6, 5), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
+    (2, 12, 24, 3, (8, 8), (3, 3), (2, 1), (0, 1, 1, 2), (1, 1)), (1, 6, 5, 1, (5, 6), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1)),
+    (4, 1, 1, 1, (1, 1), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)), (2, 3, 8, 1, (64, 48), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (1, 40, 50, 1, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)), (2, 4, 4, 1, (3, 12), (1, 5), (1, 2), (0, 0, 2, 2), (1, 1))]
+
+
+@pytest.mark.parametrize("batch, inputs, outputs, groups, size, kernel, stride, padding, dilation", CONVOLUTIONS)
+def test_convolution(batch, inputs, outputs, groups, size, kernel, stride, padding, dilation):
+    """As sums of depthwise ones, which are held to their own definition above."""
+    rng = draw(batch, inputs, outputs, groups, size, kernel)
+    x = rng.standard_normal((batch, inputs, *size)).astype(np.float32)
+    w = rng.standard_normal((outputs, inputs // groups, *kernel)).astype(np.float32)
+    bias = rng.standard_normal(outputs).astype(np.float32)
+
+    def parts():
+        """(output channel, its input channels, its filters) as a depthwise convolution over these."""
+        for channel in range(outputs):
+            first = channel // (outputs // groups) * (inputs // groups)
+            yield channel, slice(first, first + inputs // groups), w[channel][:, None]
+
+    expected = np.stack([native.convolution(x[:, taken], filters, stride, padding, dilation)[0].sum(1)
+                         for _, taken, filters in parts()], 1)
+    constants = np.array([*stride, padding[0], padding[2], *dilation, groups], np.int32)
+    near(call("convolution", [x, w, constants], expected.shape)[0], expected, 5e-6)
+    near(call("convolution_bias", [x, w, bias, constants], expected.shape)[0], expected + bias[:, None, None], 5e-6)
+    near(call("convolution_act", [x, w, bias, constants, act_code("relu")], expected.shape)[0],
+         np.maximum(expected + bias[:, None, None], 0), 5e-6)
+    dy = rng.standard_normal(expected.shape).astype(np.float32)
+    expected_dx, expected_dw = np.zeros(x.shape), np.zeros(w.shape)
+    for channel, taken, filters in parts():
+        each = np.repeat(dy[:, channel:channel + 1], inputs // groups, 1)
+        by_x, by_w = native.convolution_gradients(x[:, taken], filters, each, stride, padding, dilation)
+        expected_dx[:, taken] += by_x
+        expected_dw[channel] = by_w[:, 0]
+    near(call("convolution_input_gradient", [x, w, dy, constants], x.shape)[0], expected_dx, 5e-6)
+    near(call("convolution_weight_gradient", [x, w, dy, constants], w.shape)[0], expected_dw, 1e-5)
+
+
 @pytest.mark.parametrize("lead, inputs, outputs", [((1,), 1, 1), ((3, 7), 24, 96), ((2, 5, 4), 33, 17), ((196,), 384, 50),
                                                    ((16,), 1280, 10), ((1,), 600, 1000)])
 def test_dense(lead, inputs, outputs):

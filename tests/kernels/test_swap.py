@@ -11,7 +11,7 @@ from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.deploy import export
 from ghost_ms.kernels import build, cells, swap
 from ghost_ms.layers import Cosine, Sine, SqueezeExcite, depthwise_conv2d
-from ghost_ms.layers.graph import LargestIndices
+from ghost_ms.layers.graph import LargestIndices, largest_indices
 from ghost_ms.models import list_models, model_card
 from ghost_ms.surgery.fold_norms import to_deploy_form
 from tests.training.test_fit import preprocessing_of_size
@@ -43,26 +43,40 @@ def close(found, expected, tolerance):
     assert np.isfinite(found).all() and np.abs(found - expected).max() <= tolerance * scale
 
 
+@pytest.fixture
+def same_neighbours(monkeypatch):
+    """Rounding exchanges neighbours that are equally near, and all behind them: the first network's serve the others."""
+    found, again = [], []
+
+    def kept(self, x, k):
+        found.append(largest_indices(x, k))
+        return found[-1]
+
+    def taken(self, x, k):
+        again[:] = again or found
+        mine = self.kernel(x, ms.ops.zeros((k,), ms.float32))
+        # Nearly always they are the same.
+        assert (mine == again[0]).astype(ms.float32).mean() > 0.9
+        return again.pop(0)
+
+    monkeypatch.setattr(LargestIndices, "construct", kept)
+    monkeypatch.setattr(cells.LargestIndicesKernel, "construct", taken)
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_a_network_gives_the_same(name):
+def test_a_network_gives_the_same(name, same_neighbours):
     """In evaluation, and in its deploy form; parameters keep their names and values."""
     net, size = built(name)
     images = ms.Tensor(np.random.default_rng(1).standard_normal((2, 3, *size)), ms.float32)
     expected = net.set_train(False)(images).asnumpy()
     before = {p.name: p.asnumpy() for p in net.get_parameters()}
     assert kernels.accelerate(net).startswith("CPU kernels on, for ") and kernels.accelerated(net)
-    check(name, net(images).asnumpy(), expected, 2e-5)
+    close(net(images).asnumpy(), expected, 2e-5)
     after = {p.name: p.asnumpy() for p in net.get_parameters()}
     assert list(before) == list(after) and all(np.array_equal(before[key], after[key]) for key in before)
     folded = to_deploy_form(built(name)[0])
     kernels.accelerate(folded)
-    check(name, folded(images).asnumpy(), expected, 5e-5)
-
-
-def check(name, found, expected, tolerance):
-    """Of a graph of neighbours, rounding may exchange two that are equally near: then one image's logits are others."""
-    kept = [abs(one - other).max() <= tolerance * abs(other).max() for one, other in zip(found, expected)]
-    assert np.isfinite(found).all() and sum(kept) >= len(kept) - ("vig" in name)
+    close(folded(images).asnumpy(), expected, 5e-5)
 
 
 class Loss(nn.Cell):
@@ -113,7 +127,8 @@ class Parts(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.first = nn.SequentialCell(nn.Conv2d(6, 8, 1, has_bias=True), nn.BatchNorm2d(8), nn.ReLU6())
+        self.first = nn.SequentialCell(nn.Conv2d(6, 8, 3, pad_mode="pad", padding=1, group=2), nn.BatchNorm2d(8),
+                                       nn.Conv2d(8, 8, 1, has_bias=True), nn.BatchNorm2d(8), nn.ReLU6())
         self.second = nn.SequentialCell(depthwise_conv2d(8, 3, bias=True), nn.HSwish())
         self.third = nn.SequentialCell(depthwise_conv2d(8, (1, 5), stride=1), nn.BatchNorm2d(8), nn.SiLU())
         self.strided = depthwise_conv2d(8, 5, 2)
@@ -187,7 +202,7 @@ def test_relatives_of_a_cell_are_left_alone():
             return 2 * super().construct(x)
 
     net = nn.SequentialCell(Doubled(3), nn.ReLU(), nn.GELU(approximate=True), nn.Conv2d(3, 3, 3, 2, pad_mode="same",
-                                                                                        group=3), nn.Conv2d(3, 6, 1, 2))
+                                                                                        group=3), nn.Conv2d(6, 3, 1, group=3))
     kernels.accelerate(net)
     assert [type(cell).__name__ for cell in net.cell_list] == ["Doubled", "ActivationKernel", "GELU", "Conv2d", "Conv2d"]
 

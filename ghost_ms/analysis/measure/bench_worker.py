@@ -1,8 +1,8 @@
 """One network in one process, timed on request: the measuring half of `ghost-ms bench`.
 
 Speaks lines of JSON (`core.talk`). First comes the task (model, backend, batch, input_size, threads); the answer tells
-what preparing took. Each further line {"calls": n} is answered by the milliseconds of n calls. At the end of the input
-the process tells its peak memory and ends.
+what preparing took. Each further line {"calls": n} is answered by the milliseconds of n calls, {"profile": n} by the
+operators' (`operator_times`). At the end of the input the process tells its peak memory and ends.
 """
 import json
 import os
@@ -15,6 +15,7 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
+from ghost_ms.analysis.measure.operator_times import operator_times
 from ghost_ms.core import interpreter, talk
 
 #: Steps that have a learning rate; more than a process is asked for.
@@ -37,7 +38,11 @@ def main(backends: Dict[str, Callable[[dict, str], tuple]]) -> None:
             return
         tell(**answer)
         for line in sys.stdin:
-            tell(ms=measure(json.loads(line)["calls"]))
+            message = json.loads(line)
+            if "profile" in message:
+                tell(profile=operator_times(lambda: measure(1), message["profile"]))
+            else:
+                tell(ms=measure(message["calls"]))
         tell(peak_mb=peak())
 
 

@@ -11,6 +11,7 @@ import statistics
 import sys
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+from ghost_ms.analysis.measure.operator_times import OperatorTime
 from ghost_ms.config import Config
 from ghost_ms.core import interpreter
 from ghost_ms.core.talk import Ended, Process
@@ -37,6 +38,7 @@ class Result:
         size_mb: of the weights or of the file.
         error: why there are no figures.
         kernels: auto or off: whether mindspore and train compute by the CPU kernels.
+        profile: what its operators take, where that was asked for.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Result:
     size_mb: Optional[float] = None
     error: Optional[str] = None
     kernels: str = "auto"
+    profile: Optional[List[OperatorTime]] = None
 
 
 class _Worker:
@@ -87,6 +90,12 @@ class _Worker:
         self._take(answer)
         return times
 
+    def profile(self, calls: int) -> None:
+        """What the operators of some calls take."""
+        if not self.result.error:
+            self._take(self._ask({"profile": calls}))
+            self.result.profile = [OperatorTime(*row) for row in self.result.profile or ()]
+
     def finish(self) -> Result:
         """End the process and fill in the statistics."""
         result = self.result
@@ -102,7 +111,8 @@ class _Worker:
 
 def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
               input_size: Optional[Tuple[int, int]] = None, threads: int = 2, rounds: int = 10,
-              advance: Optional[Callable[[str], None]] = None, kernels: str = "auto") -> List[Result]:
+              advance: Optional[Callable[[str], None]] = None, kernels: str = "auto",
+              profiled: int = 0) -> List[Result]:
     """Measure every model on every backend; random weights, random images.
 
     Args:
@@ -111,6 +121,7 @@ def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
         rounds: of calls; each lasts about 0.3 seconds, or one call.
         advance: called with a model's name when its preparation begins.
         kernels: auto, or off for MindSpore's own operators in the backends mindspore and train.
+        profiled: calls to profile, after those that are timed.
     """
     results = []
     for name in models:
@@ -123,7 +134,7 @@ def benchmark(models: Sequence[str], backends: Sequence[str], batch: int = 1,
             macs = macs if size == tuple(card.input_size) else None
             results.append(Result(name, backend, batch, size, threads, params, macs, kernels=kernels))
     for start in range(0, len(results), GROUP):
-        measure_in_turns(results[start:start + GROUP], rounds, own_worker, advance)
+        measure_in_turns(results[start:start + GROUP], rounds, own_worker, advance, profiled)
     return results
 
 
@@ -133,7 +144,7 @@ def own_worker(_: Result) -> List[str]:
 
 
 def measure_in_turns(results: Sequence[Result], rounds: int, command: Callable[[Result], Sequence[str]],
-                     advance: Optional[Callable[[str], None]] = None) -> None:
+                     advance: Optional[Callable[[str], None]] = None, profiled: int = 0) -> None:
     """Fill in results that are measured side by side, each by the process that `command` names for it."""
     workers = []
     try:
@@ -149,6 +160,8 @@ def measure_in_turns(results: Sequence[Result], rounds: int, command: Callable[[
             for index, worker in enumerate(workers):
                 worker.times += worker.time(calls[index])
         for worker in workers:
+            if profiled:
+                worker.profile(profiled)
             worker.finish()
     finally:
         for worker in workers:
@@ -182,7 +195,9 @@ def rows(results: Sequence[Result]) -> List[List[str]]:
 def as_csv(results: Sequence[Result]) -> str:
     """Every field at full precision, a line a result."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Result)], lineterminator="\n")
+    # A profile is a table of its own.
+    names = [field.name for field in dataclasses.fields(Result) if field.name != "profile"]
+    writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for result in results:
         height, width = result.input_size

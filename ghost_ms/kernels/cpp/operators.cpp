@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "activation.hpp"
+#include "convolution.hpp"
 #include "depthwise.hpp"
 #include "norm.hpp"
 #include "product.hpp"
@@ -75,6 +76,44 @@ GHOST_OPERATOR(pointwise_backward) {
   else
     ghost::dot_rows({dy, pixels, 1, pixels, out * pixels}, {x, pixels, 1, pixels, in * pixels}, c.f(4), out, in,
                     batch * pixels);
+  return 0;
+}
+
+// --- Any convolution; constants as of a depthwise one, then the number of groups ---
+
+static ghost::Convolution convolution_of(const Call &c, int x, int w, int y, int constants) {
+  const int32_t *k = c.ints(constants);
+  return {c.dim(x, 0), c.dim(x, 1), c.dim(w, 0), k[6], c.dim(x, 2), c.dim(x, 3), c.dim(y, 2), c.dim(y, 3),
+          c.dim(w, 2), c.dim(w, 3), k[0], k[1], k[2], k[3], k[4], k[5]};
+}
+
+// x, w, constants -> y
+GHOST_OPERATOR(convolution) {
+  ghost::convolution_forward(convolution_of(c, 0, 1, 3, 2), c.f(0), c.f(1), nullptr, c.f(3));
+  return 0;
+}
+
+// x, w, bias, constants -> y
+GHOST_OPERATOR(convolution_bias) {
+  ghost::convolution_forward(convolution_of(c, 0, 1, 4, 3), c.f(0), c.f(1), c.f(2), c.f(4));
+  return 0;
+}
+
+// x, w, bias, constants, activation -> y
+GHOST_OPERATOR(convolution_act) {
+  ghost::convolution_forward(convolution_of(c, 0, 1, 5, 3), c.f(0), c.f(1), c.f(2), c.f(5), c.ints(4)[0]);
+  return ghost::known(c.ints(4)[0]) ? 0 : kUnknownActivation;
+}
+
+// x, w, dy, constants -> dx
+GHOST_OPERATOR(convolution_input_gradient) {
+  ghost::convolution_input_gradient(convolution_of(c, 0, 1, 2, 3), c.f(1), c.f(2), c.f(4));
+  return 0;
+}
+
+// x, w, dy, constants -> dw
+GHOST_OPERATOR(convolution_weight_gradient) {
+  ghost::convolution_weight_gradient(convolution_of(c, 0, 1, 2, 3), c.f(0), c.f(2), c.f(4));
   return 0;
 }
 

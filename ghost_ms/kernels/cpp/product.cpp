@@ -84,13 +84,14 @@ void tile(const float *a, const float *b, int64_t k, float (*out)[kPanel], bool 
     for (int v = 0; v < kVectors; ++v) store(&out[r][v * kLanes], sums[r][v]);
 }
 
-// One panel of columns, all rows.
-void panel(const float *packed_a, const Matrix &b, const Target &target, int64_t m, int64_t k, int64_t at,
+// One panel of columns, all rows; `pack` fills it.
+template <typename Pack>
+void panel(const float *packed_a, Pack &&pack, const Target &target, int64_t m, int64_t k, int64_t at,
            int64_t columns, const float *bias, int act) {
   const int vectors = static_cast<int>((columns + kLanes - 1) / kLanes);
   const int64_t padded = vectors * kLanes;
   float *packed_b = scratch(1, k * kPanel);
-  pack_columns(b, at, columns, padded, k, packed_b);
+  pack(at, columns, padded, packed_b);
   for (int64_t block = 0; block < m; block += kRows) {
     float out[kRows][kPanel];
     const float *rows = packed_a + block * k;
@@ -131,8 +132,20 @@ void product(const Matrix &a, const Matrix &b, const Target &target, int64_t m, 
       pack_block(a, block * kRows, m, k, packed + block * kRows * k);
   });
   const int64_t panels = (n + kPanel - 1) / kPanel;
+  const auto pack = [&](int64_t at, int64_t columns, int64_t padded, float *to) {
+    pack_columns(b, at, columns, padded, k, to);
+  };
   parallel(panels, [&](int64_t p) {
-    panel(packed, b, target, m, k, p * kPanel, std::min<int64_t>(kPanel, n - p * kPanel), bias, act);
+    panel(packed, pack, target, m, k, p * kPanel, std::min<int64_t>(kPanel, n - p * kPanel), bias, act);
+  });
+}
+
+void product_of_panels(const Matrix &a, const Pack &pack, const Target &target, int64_t m, int64_t n, int64_t k,
+                       const float *bias, int act) {
+  float *packed = scratch(0, round_up(m, kRows) * k);
+  for (int64_t block = 0; block < m; block += kRows) pack_block(a, block, m, k, packed + block * k);
+  parallel((n + kPanel - 1) / kPanel, [&](int64_t p) {
+    panel(packed, pack, target, m, k, p * kPanel, std::min<int64_t>(kPanel, n - p * kPanel), bias, act);
   });
 }
 
@@ -146,8 +159,11 @@ void products(const Matrix &a, const Matrix &b, const Target &target, int64_t m,
     to.data += i * target_move;
     float *packed = scratch(2, round_up(m, kRows) * k);
     for (int64_t block = 0; block < m; block += kRows) pack_block(left, block, m, k, packed + block * k);
+    const auto pack = [&](int64_t at, int64_t columns, int64_t padded, float *panel_to) {
+      pack_columns(right, at, columns, padded, k, panel_to);
+    };
     for (int64_t at = 0; at < n; at += kPanel)
-      panel(packed, right, to, m, k, at, std::min<int64_t>(kPanel, n - at), nullptr, 0);
+      panel(packed, pack, to, m, k, at, std::min<int64_t>(kPanel, n - at), nullptr, 0);
   });
 }
 

@@ -23,6 +23,13 @@ struct Target {
 void product(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k,
              const float *bias = nullptr, int act = 0);
 
+// Fills columns [at, at + columns) of a right-hand side that lies nowhere, as [k][padded], with zeros beyond `columns`.
+using Pack = std::function<void(int64_t at, int64_t columns, int64_t padded, float *to)>;
+
+// `product` with such a right-hand side.
+void product_of_panels(const Matrix &a, const Pack &pack, const Target &target, int64_t m, int64_t n, int64_t k,
+                       const float *bias, int act);
+
 // The same for several at once, such as the heads of an attention: the data move on by these steps.
 void products(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k, int64_t count,
               int64_t a_move, int64_t b_move, int64_t target_move);
