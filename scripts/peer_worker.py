@@ -44,6 +44,52 @@ def timm_eager(task: dict, _: str) -> tuple:
     return _in_torch(net, images, net, build)
 
 
+def timm_channels_last(task: dict, _: str) -> tuple:
+    """timm's network, operator by operator, its maps with the channels last in memory."""
+    import torch
+
+    net, images, build = _timm(task)
+    net, images = net.to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last)
+    return _in_torch(net, images, net, build)
+
+
+def timm_step(task: dict, _: str) -> tuple:
+    """A training step of timm's network: forward, gradients, SGD with momentum."""
+    import torch
+
+    return _step(task, torch.contiguous_format)
+
+
+def timm_step_channels_last(task: dict, _: str) -> tuple:
+    """The same, its maps with the channels last in memory."""
+    import torch
+
+    return _step(task, torch.channels_last)
+
+
+def _step(task: dict, layout) -> tuple:
+    import timm
+    import torch
+
+    torch.set_num_threads(task["threads"])
+    start = time.perf_counter()
+    net = timm.create_model(task["model"]).train().to(memory_format=layout)
+    images = torch.from_numpy(random_images(task)).contiguous(memory_format=layout)
+    labels = torch.arange(task["batch"])
+    # A rate of 0, since hundreds of steps on one batch of noise would diverge; the work is the same.
+    optimizer = torch.optim.SGD(net.parameters(), 0.0, 0.9)
+    loss_of = torch.nn.CrossEntropyLoss()
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = loss_of(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return prepare(step, build_s=time.perf_counter() - start, size_mb=_size_mb(net))
+
+
 def timm_compile(task: dict, _: str) -> tuple:
     """timm's network under torch.compile with its default settings."""
     import torch
@@ -89,4 +135,6 @@ def mindcv(task: dict, _: str) -> tuple:
 
 
 if __name__ == "__main__":
-    main({"mindcv": mindcv, "timm eager": timm_eager, "timm compile": timm_compile, "timm onnx": timm_onnx})
+    main({"mindcv": mindcv, "timm eager": timm_eager, "timm compile": timm_compile, "timm onnx": timm_onnx,
+          "timm channels-last": timm_channels_last, "timm step": timm_step,
+          "timm step channels-last": timm_step_channels_last})

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1] / "ghost_ms"
 #: From the ground up; a room imports only rooms above it in this list.
-ROOMS = ("core", "config", "layers", "kernels", "models", "graph", "surgery", "weights", "data", "factory", "checkpoints",
-         "runtime", "tasks", "training", "deploy", "analysis", "cli")
+ROOMS = ("core", "config", "layers", "kernels", "models", "graph", "surgery", "weights", "data", "factory",
+         "checkpoints", "runtime", "tasks", "training", "deploy", "analysis", "cli")
 #: What the engine, deploy and analysis may know of the tasks.
 CONTRACT = {"tasks", "tasks.base", "tasks.measure", "tasks.predict", "tasks.registry"}
 #: Rooms that do not know each other, though one stands above the other.

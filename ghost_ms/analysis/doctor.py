@@ -9,6 +9,7 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ghost_ms.core import device
 from ghost_ms.core.files import home
+from ghost_ms.kernels import build
 from ghost_ms.runtime.lite import REMEDY, lite_python
 
 #: How a check ends; what is absent only takes something away.
@@ -87,6 +88,14 @@ def check_tools(version: Callable[[str], Optional[str]], which: Callable[[str], 
     return found
 
 
+def check_kernels() -> Finding:
+    """The operators for the CPU, in whose place MindSpore's are slower."""
+    try:
+        return Finding(GOOD, "CPU kernels", build.outlook())
+    except build.Unavailable as reason:
+        return Finding(ABSENT, "CPU kernels", str(reason))
+
+
 def check_device() -> List[Finding]:
     """The device that a training would take, and why not another."""
     try:
@@ -129,7 +138,7 @@ def examine() -> List[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = [check_python(sys.version_info[:2]), *check_packages(version_of),
              *check_processor(processor_name(), cores, sorted(device.processor_flags()), version_of("mindspore")),
-             *check_tools(version_of, shutil.which, lite_python()), check_cache(str(home()))]
+             *check_tools(version_of, shutil.which, lite_python()), check_kernels(), check_cache(str(home()))]
     if importlib.util.find_spec("mindspore") is not None and not any(one.state == BAD for one in found[:3]):
         found += check_device()
     return found

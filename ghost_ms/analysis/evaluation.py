@@ -13,7 +13,7 @@ from ghost_ms.core.text import printable
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.loader import evaluation_batches
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.kernels import accelerate
+from ghost_ms.kernels.swap import accelerate
 from ghost_ms.runtime import files
 from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.tasks.base import Judgement, Task

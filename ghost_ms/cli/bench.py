@@ -29,7 +29,8 @@ def main(argv: Sequence[str]) -> int:
             raise ValueError(f"--plot is '{options.plot}'; it ends in .png")
         plots.require_published(names)
     results = benchmark.benchmark(names, options.backend, options.batch, options.input_size, options.threads,
-                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr), options.kernels, PROFILED * options.profile)
+                                  options.rounds, lambda name: print(f"preparing {name}", file=sys.stderr),
+                                  options.kernels, PROFILED * options.profile)
     heading, rows = f"{benchmark.heading()}; {options.threads} threads", benchmark.rows(results)
     notes = benchmark.notes(results)
     print("\n".join(filter(None, [heading, tables.as_text(rows), notes])))

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms.checkpoints.resolve import resolve
     from ghost_ms.core import device
     from ghost_ms.core.tables import require_ending
-    from ghost_ms.kernels import accelerate
+    from ghost_ms.kernels.swap import accelerate
     from ghost_ms.tasks import predict
 
     if options.output:

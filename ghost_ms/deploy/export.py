@@ -12,7 +12,7 @@ from mindspore import nn
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.core import scores
 from ghost_ms.core.files import cannot_write, whole_file
-from ghost_ms.kernels import refuse_accelerated
+from ghost_ms.kernels.swap import refuse_accelerated
 from ghost_ms.runtime import mindir, onnx
 from ghost_ms.runtime.compare import TOLERANCE, compare
 from ghost_ms.runtime.sidecar import refuse_foreign_sidecar, seal, write_sidecar

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import List
+from typing import List, Tuple
 
 from ghost_ms.core import device
 from ghost_ms.core.files import home, whole_file, write_text
@@ -40,18 +40,32 @@ def library() -> str:
     Raises:
         Unavailable: this system, its compiler or its cache folder does not allow it.
     """
-    if not sys.platform.startswith("linux") or platform.machine() not in MACHINES:
-        raise Unavailable(f"they are for Linux on {' and '.join(MACHINES)}")
-    folder = _folder()
-    compiler = _compiler()
-    path = os.path.join(folder, f"{_key(compiler)}.so")
+    compiler, path = _place()
     try:
         if not _sealed(path):
-            _compile_once(compiler, folder, path)
+            _compile_once(compiler, os.path.dirname(path), path)
         threads(path, default_threads())
     except OSError as error:
         raise Unavailable(f"'{printable(path)}' cannot be written or loaded: {error.strerror or error}") from None
     return path
+
+
+def outlook() -> str:
+    """Where the library is, or what will compile it; nothing is compiled.
+
+    Raises:
+        Unavailable: as `library`.
+    """
+    compiler, path = _place()
+    return path if _sealed(path) else f"compiled at first use, by {compiler}"
+
+
+def _place() -> Tuple[str, str]:
+    """(compiler, path of the library)."""
+    if not sys.platform.startswith("linux") or platform.machine() not in MACHINES:
+        raise Unavailable(f"they are for Linux on {' and '.join(MACHINES)}")
+    folder, compiler = _folder(), _compiler()
+    return compiler, os.path.join(folder, f"{_key(compiler)}.so")
 
 
 def threads(path: str, count: int) -> None:
@@ -84,7 +98,7 @@ def _folder() -> str:
                 raise Unavailable(f"others can write into '{printable(place)}', where they are kept: chmod go-w it, or "
                                   "set GHOST_MS_HOME to a folder of your own")
     except OSError as error:
-        raise Unavailable(f"'{printable(folder)}' cannot be made ({error.strerror}): set GHOST_MS_HOME to a folder that "
+        raise Unavailable(f"'{printable(folder)}' cannot be made ({error.strerror}); set GHOST_MS_HOME to one that "
                           "can be written") from None
     return folder
 

@@ -1,7 +1,7 @@
 """Cells that compute by the kernels: subclasses of the cells that they take the place of.
 
-An object changes its class and keeps its parameters, their names and all that was said of it; `swap` does it, and undoes
-it. None of these is ever built.
+An object changes its class and keeps its parameters, their names and all that was said of it; `swap` does it. None of
+these is ever built.
 """
 from typing import Optional
 
@@ -136,9 +136,8 @@ class GhostModuleKernel(Kernel, GhostModule):
     """A Ghost module in one operator: in training, and with its norms folded; else its cells in turn."""
 
     def prepare(self, library: str, act: str, folded: bool) -> None:
-        conv, cheap = self.primary_conv[0], self.cheap_operation[0]
         self.folded = folded
-        self.constants = kernels.module_constants(geometry_of(cheap), act)
+        self.constants = kernels.module_constants(geometry_of(self.cheap_operation[0]), act)
         if folded:
             self.fixed_kernel = kernels.module_fixed(library)
         else:

@@ -205,7 +205,8 @@ def module_train(library: str) -> ops.Custom:
 def norm_train(library: str) -> ops.Custom:
     """BatchNorm by the statistics of the batch, and an activation; moves the moving ones.
 
-    x (B, C, ...), gamma, beta, moving mean and variance (C,), (epsilon, keep), activation -> y, mean, inverse deviation.
+    x (B, C, ...), gamma, beta, moving mean and variance (C,), (epsilon, keep), activation -> y, mean, inverse
+    deviation.
     """
     backward = _operator(library, "norm_backward", lambda x, g, b, m, i, dy, a: (x, g, g), 3)
 

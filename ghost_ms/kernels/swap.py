@@ -1,5 +1,5 @@
 """Networks that compute by the kernels: their cells change their class, and nothing else of them."""
-from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple, Type
 
 import mindspore as ms
 from mindspore import nn
@@ -201,7 +201,7 @@ def _activation(cell: nn.Cell) -> Optional[tuple]:
 
 
 #: What takes the place of a cell: (function that gives the kernel's arguments, None where it does not fit; class).
-KINDS: Tuple[Tuple[Callable, type], ...] = (
+KINDS: Tuple[Tuple[Callable, Type[cells.Kernel]], ...] = (
     (_pointwise, cells.PointwiseKernel), (_depthwise, cells.DepthwiseKernel), (_convolution, cells.ConvolutionKernel),
     (_norm, cells.BatchNormKernel),
     (_gate, cells.SqueezeExciteKernel), (_activation, cells.ActivationKernel),

@@ -23,12 +23,12 @@ from ghost_ms.layers.versatile import VConv2d
 from ghost_ms.layers.waves import Cosine, Sine
 
 __all__ = [
-    "AdaptiveAveragePool", "BranchMix", "ConvBnAct", "ConvMlp", "Cosine", "DepthwiseSeparable", "DfcAttention", "DropPath",
-    "DynamicConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc",
+    "AdaptiveAveragePool", "BranchMix", "ConvBnAct", "ConvMlp", "Cosine", "DepthwiseSeparable", "DfcAttention",
+    "DropPath", "DynamicConv2d", "GhostModule", "GhostModuleV2", "GhostModuleV3", "GhostModuleV3Dfc",
     "GraphFeedForward", "Grapher", "InvertedResidual", "LeakyIntegrateFire", "LegoConv2d", "Mlp", "OverlapPatchEmbed",
-    "ReparamConv2d", "ScaledDotProductAttention", "Sine", "SingleGroupNorm", "SizeGuard", "SparseLegoConv2d", "SqueezeExcite",
-    "VConv2d", "bounded_neighbours", "conv2d", "cut_patches", "depthwise_conv2d", "drop_path_rates", "fuse_branches",
-    "fuse_cells", "gelu", "init_dense", "initialize_convolutions", "kaiming_fan_out", "layer_norm",
+    "ReparamConv2d", "ScaledDotProductAttention", "Sine", "SingleGroupNorm", "SizeGuard", "SparseLegoConv2d",
+    "SqueezeExcite", "VConv2d", "bounded_neighbours", "conv2d", "cut_patches", "depthwise_conv2d", "drop_path_rates",
+    "fuse_branches", "fuse_cells", "gelu", "init_dense", "initialize_convolutions", "kaiming_fan_out", "layer_norm",
     "make_divisible", "map_to_tokens", "nearest_neighbours", "patch_grid", "resize_attention_bias", "resize_table",
     "resize_tokens", "same_conv2d", "split_heads", "token_table", "tokens_to_map", "upsample_nearest",
 ]

@@ -56,7 +56,8 @@ def _nearest(x: Tensor, y: Tensor, relative_pos: Optional[Tensor], k: int, dilat
 
 
 def nearest_neighbours(x: Tensor, y: Tensor, k: int, dilation: int = 1, relative_pos: Optional[Tensor] = None,
-                       max_distances: Optional[int] = MAX_DISTANCES, search: Callable[[Tensor, int], Tensor] = largest_indices) -> Tensor:
+                       max_distances: Optional[int] = MAX_DISTANCES,
+                       search: Callable[[Tensor, int], Tensor] = largest_indices) -> Tensor:
     """The k nodes of `y` nearest to every node of `x`: int32 indices (B, N, k).
 
     Distances are squared, between features of unit length, plus `relative_pos`; of the k * dilation nearest, sorted,

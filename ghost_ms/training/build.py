@@ -7,7 +7,7 @@ from mindspore import Parameter, Tensor, nn
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config
 from ghost_ms.core.device import World
-from ghost_ms.kernels import accelerate
+from ghost_ms.kernels.swap import accelerate
 from ghost_ms.surgery.replayable_dropout import make_restorable
 from ghost_ms.tasks.base import Criterion
 from ghost_ms.training.clip import create_clip

@@ -18,7 +18,8 @@ from ghost_ms.core.streams import unbreakable
 from ghost_ms.data.check import cache_file, check_split
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.loader import Shard, TrainingBatches, steps_per_epoch
-from ghost_ms.kernels import accelerated
+from ghost_ms.kernels.build import library
+from ghost_ms.kernels.swap import accelerated
 from ghost_ms.tasks.base import Task
 from ghost_ms.tasks.registry import create_task
 from ghost_ms.training.build import create_step
@@ -164,12 +165,14 @@ def build(job: Job, found: Optional[ResumePoint]) -> Tuple[TrainStep, CompileCac
     """The step, with its state where a training goes on, and the cache of its graph."""
     config, description, rates = job.config, job.description, job.rates(job.config.train.epochs)
     criterion = job.task.criterion(config, job.train, description)
-    cache = CompileCache(step_folder(config, description, rates, job.target, job.world, criterion.in_graph))
     net = description.build(config.model.pretrained if found is None else False)
     net.begin_training(config.train.epochs, **config.model.training)
     # Their last bits differ, so a training goes on with those that it began with.
     kernels = "off" if found is not None and not found.progress.kernels else None
     step = create_step(net, config, rates, description, criterion, job.world, job.task.logits, kernels)
+    # A graph names the library that its kernels are in.
+    in_graph = (*criterion.in_graph, library() if accelerated(step) else "")
+    cache = CompileCache(step_folder(config, description, rates, job.target, job.world, in_graph))
     if found is not None:
         load_state(step, found, job.world.rank)
     return step, cache

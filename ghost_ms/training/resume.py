@@ -125,7 +125,8 @@ def _is_recipe(value: Any) -> bool:
 #: Whether a value can be that of a field of `TrainerState`.
 _IS: Dict[str, Callable[[Any], bool]] = {
     "epoch": _is_count, "step": _is_count, "seconds": _is_duration, "waited": _is_duration, "rows": _is_rows,
-    "recipe": _is_recipe, "ranks": lambda value: _is_count(value) and value > 0, "images": _is_count, "kernels": lambda value: isinstance(value, bool)}
+    "recipe": _is_recipe, "ranks": lambda value: _is_count(value) and value > 0, "images": _is_count,
+    "kernels": lambda value: isinstance(value, bool)}
 
 
 @dataclasses.dataclass

@@ -74,3 +74,14 @@ def test_the_command_says_what_is_wrong(capsys, monkeypatch):
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "!!  NumPy" in said and "device" not in said
+
+
+def test_cpu_kernels(monkeypatch):
+    monkeypatch.setattr(doctor.build, "outlook", lambda: "/somewhere/library.so")
+    assert doctor.check_kernels() == (doctor.GOOD, "CPU kernels", "/somewhere/library.so")
+
+    def none():
+        raise doctor.build.Unavailable("there is no C++ compiler (c++): install g++")
+
+    monkeypatch.setattr(doctor.build, "outlook", none)
+    assert doctor.check_kernels().state == doctor.ABSENT

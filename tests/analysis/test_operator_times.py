@@ -10,7 +10,8 @@ def row(kind, place, count, ms):
 
 
 def test_operators_are_summed_by_kind_and_small_ones_together():
-    found = summed([row("MatMul", "Default/a", 4, 60), row("MatMul", "Default/b", 2, 20), row("Add", "Default/c", 2, 19),
+    found = summed([row("MatMul", "Default/a", 4, 60), row("MatMul", "Default/b", 2, 20),
+                    row("Add", "Default/c", 2, 19),
                     row("Cast", "Default/d", 2, 0.5), row("Sub", "Default/e", 4, 0.5)], calls=2)
     assert [tuple(one) for one in found] == [("MatMul", 3, 40, 0.8), ("Add", 1, 9.5, 0.19), ("2 others", 3, 0.5, 0.01)]
     assert rows(found)[:2] == [["operator", "count", "ms", "share"], ["MatMul", "3", "40.00", "80.0 %"]]
@@ -28,7 +29,8 @@ def test_a_kernel_is_named_by_its_cell(place, name):
 
 def test_bench_prints_the_table(capfd):
     """Of a network on MindSpore's own operators."""
-    arguments = ["bench", "ghostnet_050", "--backend", "mindspore", "--kernels", "off", "--input-size", "32", "--batch", "2", "--rounds", "1",
+    arguments = ["bench", "ghostnet_050", "--backend", "mindspore", "--kernels", "off",
+                 "--input-size", "32", "--batch", "2", "--rounds", "1",
                  "--threads", "1", "--profile"]
     assert cli.main(arguments) == 0
     printed = capfd.readouterr().out

@@ -86,14 +86,20 @@ def test_pointwise(batch, inputs, outputs, height, width):
     near(dw[:, :, 0, 0], np.einsum("bohw,bihw->oi", dy.astype(np.float64), x), 5e-6)
 
 
+#: Batch, inputs, outputs, groups, (height, width), kernel, stride, padding, dilation.
 CONVOLUTIONS = [
-    # batch, inputs, outputs, groups, (height, width), kernel, stride, padding, dilation
-    (2, 3, 16, 1, (17, 19), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)), (1, 8, 12, 1, (9, 33), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
-    (3, 5, 7, 1, (7, 7), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)), (2, 4, 6, 1, (16, 16), (4, 4), (4, 4), (0, 0, 0, 0), (1, 1)),
-    (1, 3, 9, 1, (20, 21), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1)), (2, 8, 16, 4, (6, 5), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
-    (2, 12, 24, 3, (8, 8), (3, 3), (2, 1), (0, 1, 1, 2), (1, 1)), (1, 6, 5, 1, (5, 6), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1)),
-    (4, 1, 1, 1, (1, 1), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)), (2, 3, 8, 1, (64, 48), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
-    (1, 40, 50, 1, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)), (2, 4, 4, 1, (3, 12), (1, 5), (1, 2), (0, 0, 2, 2), (1, 1))]
+    (2, 3, 16, 1, (17, 19), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+    (1, 8, 12, 1, (9, 33), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (3, 5, 7, 1, (7, 7), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
+    (2, 4, 6, 1, (16, 16), (4, 4), (4, 4), (0, 0, 0, 0), (1, 1)),
+    (1, 3, 9, 1, (20, 21), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1)),
+    (2, 8, 16, 4, (6, 5), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
+    (2, 12, 24, 3, (8, 8), (3, 3), (2, 1), (0, 1, 1, 2), (1, 1)),
+    (1, 6, 5, 1, (5, 6), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1)),
+    (4, 1, 1, 1, (1, 1), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (2, 3, 8, 1, (64, 48), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (1, 40, 50, 1, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (2, 4, 4, 1, (3, 12), (1, 5), (1, 2), (0, 0, 2, 2), (1, 1))]
 
 
 @pytest.mark.parametrize("batch, inputs, outputs, groups, size, kernel, stride, padding, dilation", CONVOLUTIONS)
@@ -128,8 +134,8 @@ def test_convolution(batch, inputs, outputs, groups, size, kernel, stride, paddi
     near(call("convolution_weight_gradient", [x, w, dy, constants], w.shape)[0], expected_dw, 1e-5)
 
 
-@pytest.mark.parametrize("lead, inputs, outputs", [((1,), 1, 1), ((3, 7), 24, 96), ((2, 5, 4), 33, 17), ((196,), 384, 50),
-                                                   ((16,), 1280, 10), ((1,), 600, 1000)])
+@pytest.mark.parametrize("lead, inputs, outputs", [((1,), 1, 1), ((3, 7), 24, 96), ((2, 5, 4), 33, 17),
+                                                   ((196,), 384, 50), ((16,), 1280, 10), ((1,), 600, 1000)])
 def test_dense(lead, inputs, outputs):
     rng = draw(lead, inputs, outputs)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((*lead, inputs), (outputs, inputs)))
@@ -276,7 +282,8 @@ def test_top_k(rows, length, k):
     assert np.array_equal(found, np.argsort(-x, 1, kind="stable")[:, :k])
 
 
-MODULES = [(2, 3, 8, 14, 14), (4, 16, 5, 7, 7), (1, 24, 40, 7, 9), (2, 12, 17, 10, 10), (3, 7, 1, 5, 20), (2, 8, 4, 1, 1)]
+MODULES = [(2, 3, 8, 14, 14), (4, 16, 5, 7, 7), (1, 24, 40, 7, 9), (2, 12, 17, 10, 10), (3, 7, 1, 5, 20),
+           (2, 8, 4, 1, 1)]
 
 
 @pytest.mark.parametrize("batch, inputs, primary, height, width", MODULES)
@@ -288,15 +295,16 @@ def test_ghost_module_is_its_parts(batch, inputs, primary, height, width, act, k
     def numbers(*shape):
         return rng.standard_normal(shape).astype(np.float32)
 
-    x, w1, w2 = numbers(batch, inputs, height, width), numbers(primary, inputs, 1, 1), numbers(primary, 1, kernel, kernel)
+    x, w1 = numbers(batch, inputs, height, width), numbers(primary, inputs, 1, 1)
+    w2 = numbers(primary, 1, kernel, kernel)
     half = (batch, primary, height, width)
     affine1, affine2 = numbers(2, primary), numbers(2, primary)
     moving = [np.zeros(primary, np.float32), np.ones(primary, np.float32)]
     constants = np.array([1, 1, kernel // 2, kernel // 2, 1, 1], np.int32)
     code, floats = act_code(act), np.array([1e-5, 0.9], np.float32)
     first, = call("pointwise", [x, w1], half)
-    y1, mean1, inverse1 = call("norm_train", [first, *affine1, *(m.copy() for m in moving), floats, code], half, primary,
-                               primary)
+    y1, mean1, inverse1 = call("norm_train", [first, *affine1, *(m.copy() for m in moving), floats, code], half,
+                               primary, primary)
     second, = call("depthwise", [y1, w2, constants], half)
     y2, mean2, inverse2 = call("norm_train", [second, *affine2, *(m.copy() for m in moving), floats, code], half,
                                primary, primary)
@@ -309,8 +317,8 @@ def test_ghost_module_is_its_parts(batch, inputs, primary, height, width, act, k
         assert np.array_equal(found, expected)
     assert not np.array_equal(moved[0], moving[0]) and not np.array_equal(moved[2], moving[0])
     dmaps = numbers(*maps.shape)
-    dsecond, dgamma2, dbeta2 = call("norm_backward", [second, *affine2, mean2, inverse2, dmaps[:, primary:], code], half,
-                                    primary, primary)
+    dsecond, dgamma2, dbeta2 = call("norm_backward", [second, *affine2, mean2, inverse2, dmaps[:, primary:], code],
+                                    half, primary, primary)
     dy1, dw2 = call("depthwise_backward", [y1, w2, dsecond, constants], half, w2.shape)
     dfirst, dgamma1, dbeta1 = call("norm_backward", [first, *affine1, mean1, inverse1, dy1 + dmaps[:, :primary], code],
                                    half, primary, primary)
@@ -342,11 +350,12 @@ def test_bits_do_not_depend_on_threads_or_repetition():
         yield from call("pointwise_backward", [x, w1, dy1], x.shape, w1.shape)
         yield from call("depthwise", [x, w2, constants], x.shape)
         yield from call("depthwise_backward", [x, w2, dy2, constants], x.shape, w2.shape)
-        yield from call("norm_train", [x, ones, ones, ones.copy(), ones.copy(), floats, act_code("relu")], x.shape, 40, 40)
+        yield from call("norm_train", [x, ones, ones, ones.copy(), ones.copy(), floats, act_code("relu")], x.shape, 40,
+                        40)
         yield from call("norm_backward", [x, ones, ones, ones, ones, dy2, act_code("relu")], x.shape, 40, 40)
         yield from call("dense_backward", [rows, square, rows], rows.shape, square.shape, 64)
-        yield from call("layer_norm_backward", [rows, column, np.zeros(400, np.float32), np.ones(400, np.float32), rows],
-                        rows.shape, 64, 64)
+        yield from call("layer_norm_backward",
+                        [rows, column, np.zeros(400, np.float32), np.ones(400, np.float32), rows], rows.shape, 64, 64)
         yield from call("gate_backward", [x, np.ones((5, 40, 1, 1), np.float32), dy2], x.shape, (5, 40, 1, 1))
 
     library = ctypes.CDLL(build.library())

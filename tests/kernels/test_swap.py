@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from ghost_ms import create_model, kernels
+from ghost_ms import create_model
 from ghost_ms.analysis.measure.verify_worker import randomize_statistics
 from ghost_ms.checkpoints.checkpoint import save_checkpoint
 from ghost_ms.checkpoints.spec import ModelSpec
@@ -45,7 +45,7 @@ def close(found, expected, tolerance):
 
 @pytest.fixture
 def same_neighbours(monkeypatch):
-    """Rounding exchanges neighbours that are equally near, and all behind them: the first network's serve the others."""
+    """Rounding exchanges neighbours that are equally near, and all behind them: the first network's serve all."""
     found, again = [], []
 
     def kept(self, x, k):
@@ -70,12 +70,12 @@ def test_a_network_gives_the_same(name, same_neighbours):
     images = ms.Tensor(np.random.default_rng(1).standard_normal((2, 3, *size)), ms.float32)
     expected = net.set_train(False)(images).asnumpy()
     before = {p.name: p.asnumpy() for p in net.get_parameters()}
-    assert kernels.accelerate(net).startswith("CPU kernels on, for ") and kernels.accelerated(net)
+    assert swap.accelerate(net).startswith("CPU kernels on, for ") and swap.accelerated(net)
     close(net(images).asnumpy(), expected, 2e-5)
     after = {p.name: p.asnumpy() for p in net.get_parameters()}
     assert list(before) == list(after) and all(np.array_equal(before[key], after[key]) for key in before)
     folded = to_deploy_form(built(name)[0])
-    kernels.accelerate(folded)
+    swap.accelerate(folded)
     close(folded(images).asnumpy(), expected, 5e-5)
 
 
@@ -111,7 +111,7 @@ def test_a_network_trains_the_same(name):
     net = built(name)[0]
     loss, expected, moved = gradients(net, images)
     fast = built(name)[0]
-    kernels.accelerate(fast)
+    swap.accelerate(fast)
     found_loss, found, found_moved = gradients(fast, images)
     assert abs(found_loss - loss) <= 1e-4 * max(1, abs(loss))
     assert set(found) == set(expected)
@@ -158,7 +158,7 @@ def test_every_kernel_in_both_modes(mode, train):
         ms.set_seed(7)
         net = randomize_statistics(Parts())
         if accelerate:
-            kernels.accelerate(net)
+            swap.accelerate(net)
             kinds = {type(cell) for _, cell in net.cells_and_names()}
             assert {kind for _, kind in swap.KINDS} <= kinds, "a kernel is not in this test"
         net.set_train(train)
@@ -190,7 +190,7 @@ def test_an_activation_that_stands_elsewhere_too_is_kept():
     net = Shared().set_train(False)
     x = ms.Tensor(np.random.default_rng(8).standard_normal((2, 3, 4, 4)), ms.float32)
     expected = net(x).asnumpy()
-    kernels.accelerate(net)
+    swap.accelerate(net)
     assert not any(isinstance(cell, cells.Passed) for _, cell in net.cells_and_names())
     close(net(x).asnumpy(), expected, 1e-6)
 
@@ -201,28 +201,30 @@ def test_relatives_of_a_cell_are_left_alone():
         def construct(self, x):
             return 2 * super().construct(x)
 
-    net = nn.SequentialCell(Doubled(3), nn.ReLU(), nn.GELU(approximate=True), nn.Conv2d(3, 3, 3, 2, pad_mode="same",
-                                                                                        group=3), nn.Conv2d(6, 3, 1, group=3))
-    kernels.accelerate(net)
-    assert [type(cell).__name__ for cell in net.cell_list] == ["Doubled", "ActivationKernel", "GELU", "Conv2d", "Conv2d"]
+    kept = (Doubled(3), nn.GELU(approximate=True), nn.Conv2d(3, 3, 3, 2, pad_mode="same", group=3),
+            nn.Conv2d(6, 3, 1, group=3), nn.BatchNorm1d(3), nn.Softmax(axis=1), nn.Dense(3, 4, activation="relu"))
+    net = nn.SequentialCell(*kept, nn.ReLU())
+    kinds = [type(cell) for cell in kept]
+    swap.accelerate(net)
+    assert [type(cell) for cell in net.cell_list] == [*kinds, cells.ActivationKernel]
 
 
 @pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])
 def test_convolutions_of_other_strides_have_their_own_shapes(mode):
     """In PyNative mode the second was given the first one's."""
     ms.set_context(mode=mode)
-    net = nn.SequentialCell(*(depthwise_conv2d(4, kernel, stride) for kernel, stride in ((3, 1), (3, 2), (5, 2), (5, 1))))
+    net = nn.SequentialCell(*(depthwise_conv2d(4, *pair) for pair in ((3, 1), (3, 2), (5, 2), (5, 1))))
     x = ms.Tensor(np.random.default_rng(9).standard_normal((1, 4, 16, 16)), ms.float32)
     expected = net(x).asnumpy()
-    kernels.accelerate(net)
+    swap.accelerate(net)
     assert expected.shape == (1, 4, 4, 4)
     close(net(x).asnumpy(), expected, 1e-5)
 
 
 def test_off_and_what_is_said():
     net = built("ghostnet_050")[0]
-    assert "run.kernels says" in kernels.accelerate(net, "off") and not kernels.accelerated(net)
-    assert "float32" in kernels.accelerate(net, float32=False) and not kernels.accelerated(net)
+    assert "run.kernels says" in swap.accelerate(net, "off") and not swap.accelerated(net)
+    assert "float32" in swap.accelerate(net, float32=False) and not swap.accelerated(net)
 
 
 def test_without_the_library_the_cells_stay(monkeypatch):
@@ -231,20 +233,20 @@ def test_without_the_library_the_cells_stay(monkeypatch):
 
     monkeypatch.setattr(swap, "library", none)
     net = built("ghostnet_050")[0]
-    said = kernels.accelerate(net)
-    assert said.startswith("CPU kernels off") and said.endswith("install g++") and not kernels.accelerated(net)
+    said = swap.accelerate(net)
+    assert said.startswith("CPU kernels off") and said.endswith("install g++") and not swap.accelerated(net)
 
 
 def test_accelerators_never_see_them(monkeypatch):
     monkeypatch.setattr(ms, "get_context", lambda key: "Ascend")
     net = nn.SequentialCell(nn.ReLU())
-    assert kernels.accelerate(net) == "" and not kernels.accelerated(net)
+    assert swap.accelerate(net) == "" and not swap.accelerated(net)
 
 
 def test_an_export_refuses_them(tmp_path):
     """MindSpore writes a MINDIR that names the library of this machine, without a word."""
     net, size = built("ghostnet_050")
-    kernels.accelerate(net)
+    swap.accelerate(net)
     spec = ModelSpec("ghostnet_050", {"num_classes": 5}, [str(i) for i in range(5)], preprocessing_of_size((64, 64)))
     for write in (export.export_mindir, export.export_onnx):
         with pytest.raises(ValueError, match="CPU kernels of this machine"):
@@ -257,7 +259,7 @@ def test_a_checkpoint_is_the_same(tmp_path):
     spec = ModelSpec("ghostnet_050", {"num_classes": 5}, [str(i) for i in range(5)], preprocessing_of_size((64, 64)))
     plain, fast = str(tmp_path / "plain.ckpt"), str(tmp_path / "fast.ckpt")
     save_checkpoint(net, plain, spec)
-    kernels.accelerate(net)
+    swap.accelerate(net)
     save_checkpoint(net, fast, spec)
     with open(plain, "rb") as one, open(fast, "rb") as other:
         assert one.read() == other.read()

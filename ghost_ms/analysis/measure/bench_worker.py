@@ -94,7 +94,7 @@ def mindspore(task: dict, _: str) -> tuple:
     """The deploy form in graph mode."""
     import mindspore as ms
 
-    from ghost_ms.kernels import accelerate
+    from ghost_ms.kernels.swap import accelerate
     from ghost_ms.surgery.fold_norms import to_deploy_form
 
     net, images, build = _network(task)

@@ -39,6 +39,7 @@ class Result:
         error: why there are no figures.
         kernels: auto or off: whether mindspore and train compute by the CPU kernels.
         profile: what its operators take, where that was asked for.
+        rounds: median milliseconds of each round.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Result:
     error: Optional[str] = None
     kernels: str = "auto"
     profile: Optional[List[OperatorTime]] = None
+    rounds: List[float] = dataclasses.field(default_factory=list)
 
 
 class _Worker:
@@ -156,9 +158,14 @@ def measure_in_turns(results: Sequence[Result], rounds: int, command: Callable[[
         for index, worker in enumerate(workers):
             warm = worker.time(3)
             calls[index] = max(1, min(ROUND_CALLS, int(1e3 * ROUND_SECONDS / min(warm)))) if warm else 0
-        for _ in range(rounds):
-            for index, worker in enumerate(workers):
-                worker.times += worker.time(calls[index])
+        for number in range(rounds):
+            # What one leaves in the cache is not always the same one's.
+            for index in range(len(workers)):
+                index = (index + number) % len(workers)
+                times = workers[index].time(calls[index])
+                workers[index].times += times
+                if times:
+                    workers[index].result.rounds.append(statistics.median(times))
         for worker in workers:
             if profiled:
                 worker.profile(profiled)
@@ -195,8 +202,7 @@ def rows(results: Sequence[Result]) -> List[List[str]]:
 def as_csv(results: Sequence[Result]) -> str:
     """Every field at full precision, a line a result."""
     file = io.StringIO()
-    # A profile is a table of its own.
-    names = [field.name for field in dataclasses.fields(Result) if field.name != "profile"]
+    names = [field.name for field in dataclasses.fields(Result) if field.name not in ("profile", "rounds")]
     writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for result in results:
