@@ -84,15 +84,15 @@ void tile(const float *a, const float *b, int64_t k, float (*out)[kPanel], bool 
     for (int v = 0; v < kVectors; ++v) store(&out[r][v * kLanes], sums[r][v]);
 }
 
-// One panel of columns, all rows; `pack` fills it.
+// One panel of columns, rows [begin, end); `pack` fills it.
 template <typename Pack>
-void panel(const float *packed_a, Pack &&pack, const Target &target, int64_t m, int64_t k, int64_t at,
+void panel(const float *packed_a, Pack &&pack, const Target &target, int64_t begin, int64_t end, int64_t k, int64_t at,
            int64_t columns, const float *bias, int act) {
   const int vectors = static_cast<int>((columns + kLanes - 1) / kLanes);
   const int64_t padded = vectors * kLanes;
   float *packed_b = scratch(1, k * kPanel);
   pack(at, columns, padded, packed_b);
-  for (int64_t block = 0; block < m; block += kRows) {
+  for (int64_t block = begin; block < end; block += kRows) {
     float out[kRows][kPanel];
     const float *rows = packed_a + block * k;
     for (int64_t deep = 0; deep < k; deep += kDeep) {
@@ -102,7 +102,7 @@ void panel(const float *packed_a, Pack &&pack, const Target &target, int64_t m, 
       else if (vectors == 2) tile<2>(left, right, length, out, deep == 0);
       else tile<1>(left, right, length, out, deep == 0);
     }
-    const int64_t count = std::min<int64_t>(kRows, m - block);
+    const int64_t count = std::min<int64_t>(kRows, end - block);
     for (int64_t j = 0; j < columns;) {
       const int64_t column = at + j, inside = column % target.run;
       const int64_t length = std::min(columns - j, target.run - inside);
@@ -119,6 +119,23 @@ void panel(const float *packed_a, Pack &&pack, const Target &target, int64_t m, 
   }
 }
 
+// Tasks of a product: panels of about equal width, and where these are few, blocks of rows beside them.
+template <typename Pack>
+void panels(const float *packed, Pack &&pack, const Target &target, int64_t m, int64_t n, int64_t k, const float *bias,
+            int act) {
+  constexpr int64_t kTasks = 8;
+  const int64_t vectors = (n + kLanes - 1) / kLanes, count = (vectors + kWide - 1) / kWide;
+  const int64_t width = (vectors + count - 1) / count * kLanes, across = (n + width - 1) / width;
+  const int64_t blocks = (m + kRows - 1) / kRows;
+  const int64_t parts = across >= kTasks ? 1 : std::min(blocks, (kTasks + across - 1) / across);
+  const int64_t rows = (blocks + parts - 1) / parts * kRows;
+  parallel(across * parts, [&](int64_t task) {
+    const int64_t begin = task / across * rows, at = task % across * width;
+    if (begin < m)
+      panel(packed, pack, target, begin, std::min(m, begin + rows), k, at, std::min(width, n - at), bias, act);
+  });
+}
+
 }  // namespace
 
 void product(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k,
@@ -131,40 +148,16 @@ void product(const Matrix &a, const Matrix &b, const Target &target, int64_t m, 
     for (int64_t block = task * each; block < std::min(blocks, (task + 1) * each); ++block)
       pack_block(a, block * kRows, m, k, packed + block * kRows * k);
   });
-  const int64_t panels = (n + kPanel - 1) / kPanel;
-  const auto pack = [&](int64_t at, int64_t columns, int64_t padded, float *to) {
+  panels(packed, [&](int64_t at, int64_t columns, int64_t padded, float *to) {
     pack_columns(b, at, columns, padded, k, to);
-  };
-  parallel(panels, [&](int64_t p) {
-    panel(packed, pack, target, m, k, p * kPanel, std::min<int64_t>(kPanel, n - p * kPanel), bias, act);
-  });
+  }, target, m, n, k, bias, act);
 }
 
 void product_of_panels(const Matrix &a, const Pack &pack, const Target &target, int64_t m, int64_t n, int64_t k,
                        const float *bias, int act) {
   float *packed = scratch(0, round_up(m, kRows) * k);
   for (int64_t block = 0; block < m; block += kRows) pack_block(a, block, m, k, packed + block * k);
-  parallel((n + kPanel - 1) / kPanel, [&](int64_t p) {
-    panel(packed, pack, target, m, k, p * kPanel, std::min<int64_t>(kPanel, n - p * kPanel), bias, act);
-  });
-}
-
-void products(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k, int64_t count,
-              int64_t a_move, int64_t b_move, int64_t target_move) {
-  parallel(count, [&](int64_t i) {
-    Matrix left = a, right = b;
-    Target to = target;
-    left.data += i * a_move;
-    right.data += i * b_move;
-    to.data += i * target_move;
-    float *packed = scratch(2, round_up(m, kRows) * k);
-    for (int64_t block = 0; block < m; block += kRows) pack_block(left, block, m, k, packed + block * k);
-    const auto pack = [&](int64_t at, int64_t columns, int64_t padded, float *panel_to) {
-      pack_columns(right, at, columns, padded, k, panel_to);
-    };
-    for (int64_t at = 0; at < n; at += kPanel)
-      panel(packed, pack, to, m, k, at, std::min<int64_t>(kPanel, n - at), nullptr, 0);
-  });
+  panels(packed, pack, target, m, n, k, bias, act);
 }
 
 namespace {

@@ -30,10 +30,6 @@ using Pack = std::function<void(int64_t at, int64_t columns, int64_t padded, flo
 void product_of_panels(const Matrix &a, const Pack &pack, const Target &target, int64_t m, int64_t n, int64_t k,
                        const float *bias, int act);
 
-// The same for several at once, such as the heads of an attention: the data move on by these steps.
-void products(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k, int64_t count,
-              int64_t a_move, int64_t b_move, int64_t target_move);
-
 // out[m][n] = sum over k of a(m, k) * b(n, k): rows against rows, where k is long, as in the gradient of weights.
 void dot_rows(const Matrix &a, const Matrix &b, float *out, int64_t m, int64_t n, int64_t k);
 
