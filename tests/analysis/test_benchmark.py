@@ -100,20 +100,21 @@ def test_without_a_published_accuracy_there_is_nothing_to_plot(monkeypatch):
         plots.require_published(["ghostnet_100"])
 
 
-def test_a_training_step_is_this_package_s_own(monkeypatch):
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_a_training_step_is_this_package_s_own(monkeypatch, kernels):
     """Bytes go in; it counts steps and moves BatchNorm's means, and at a rate of 0 no weight."""
     from ghost_ms.training import build
     from ghost_ms.training.step import TrainStep
 
     made, create = [], build.create_step
 
-    def keep(net, *args):
-        made.append((create(net, *args), {p.name: p.asnumpy().copy() for p in net.get_parameters()}))
+    def keep(net, *args, **kwargs):
+        made.append((create(net, *args, **kwargs), {p.name: p.asnumpy().copy() for p in net.get_parameters()}))
         return made[0][0]
 
     monkeypatch.setattr(build, "create_step", keep)
     with registered():
-        answer, measure, _ = bench_worker.train({"model": "tiny", "input_size": (32, 48), "batch": 4}, "")
+        answer, measure, _ = bench_worker.train({"model": "tiny", "input_size": (32, 48), "batch": 4, "kernels": kernels}, "")
     assert len(measure(2)) == 2 and answer["compile_s"] > 0 and 0 < answer["size_mb"] < 0.1
     (step, before), = made
     assert isinstance(step, TrainStep) and int(step.clock.asnumpy()) == 3 and 0 < step.health().loss < 20

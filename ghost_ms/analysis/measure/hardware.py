@@ -63,7 +63,7 @@ RESNET = ("share of the peak that ResNet-50 reaches at 2,115 images/s on an Asce
 MODELING = "github.com/Ascend/msmodeling, tensor_cast/device.py"
 CLOUD_MATRIX = "Zuo et al., Serving Large Language Models on Huawei CloudMatrix384, arXiv 2506.12708"
 MACHINE = "two cores of an Intel Xeon virtual machine with MindSpore 2.8.0"
-CPU = f"in training, one process on {MACHINE}: scripts/measure_cpu.py rates"
+CPU = f"in training with run.kernels off, one process on {MACHINE}: scripts/measure_cpu.py rates"
 #: What a plan for an NPU was held against.
 PUBLISHED = ("only ResNet-50 on 8 and 16 Ascend 910, which MindSpore published, within 4 %; nothing was run on an NPU "
              "here, and depthwise convolutions count as others")
