@@ -283,6 +283,29 @@ def dense(library: str, bias: bool) -> ops.Custom:
     return _operator(library, "dense", shape, 1, bprop)
 
 
+def attention(library: str, bias: bool) -> ops.Custom:
+    """softmax(scale q k^T + bias) v: q (B, H, N, D), k and v (B, H, M, D)[, bias (1, H, N, M)], (scale,).
+
+    -> y (B, N, H * D), and what the gradient needs.
+    """
+    backward = _operator(library, "attention_backward", lambda q, k, v, p, dy, n: (q, k, v, p), 4)
+
+    def shape(q, k, *_):
+        return (q[0], q[2], q[1] * q[3]), (q[0], q[1], q[2], k[2])
+
+    def bprop(q, k, v, numbers, out, dout):
+        dq, dk, dv, _ = backward(q, k, v, out[1], dout[0], numbers)
+        return dq, dk, dv, ops.zeros_like(numbers)
+
+    def bprop_bias(q, k, v, b, numbers, out, dout):
+        dq, dk, dv, dlogits = backward(q, k, v, out[1], dout[0], numbers)
+        return dq, dk, dv, dlogits.sum(0, keepdims=True), ops.zeros_like(numbers)
+
+    if bias:
+        return _operator(library, "attention_bias", shape, 2, bprop_bias)
+    return _operator(library, "attention", shape, 2, bprop)
+
+
 def layer_norm(library: str) -> ops.Custom:
     """Over the last axis: x (..., C), gamma, beta (C,), (epsilon,) -> y, and what the gradient needs."""
     backward = _operator(library, "layer_norm_backward", lambda x, g, m, i, dy: (x, g, g), 3)

@@ -6,6 +6,7 @@ from mindspore import nn
 
 from ghost_ms.kernels import cells
 from ghost_ms.kernels.build import Unavailable, library
+from ghost_ms.layers.attention import ScaledDotProductAttention
 from ghost_ms.layers.conv import DepthwiseConv2d
 from ghost_ms.layers.ghost import GhostModule
 from ghost_ms.layers.graph import LargestIndices
@@ -187,6 +188,10 @@ def _softmax(cell: nn.Cell) -> Optional[tuple]:
     return () if type(cell) is nn.Softmax and cell.softmax.axis in (-1, (-1,)) else None
 
 
+def _attention(cell: nn.Cell) -> Optional[tuple]:
+    return () if type(cell) is ScaledDotProductAttention else None
+
+
 def _largest(cell: nn.Cell) -> Optional[tuple]:
     return () if type(cell) is LargestIndices else None
 
@@ -206,6 +211,6 @@ KINDS: Tuple[Tuple[Callable, Type[cells.Kernel]], ...] = (
     (_norm, cells.BatchNormKernel),
     (_gate, cells.SqueezeExciteKernel), (_activation, cells.ActivationKernel),
     (_dense, cells.DenseKernel), (_layer_norm, cells.LayerNormKernel), (_softmax, cells.SoftmaxKernel),
-    (_largest, cells.LargestIndicesKernel))
+    (_attention, cells.AttentionKernel), (_largest, cells.LargestIndicesKernel))
 #: Those that compute an activation behind them too.
 TAKE_ACTIVATIONS = (cells.PointwiseKernel, cells.DepthwiseKernel, cells.ConvolutionKernel, cells.BatchNormKernel)

@@ -273,6 +273,37 @@ def test_rows(rows, length):
     near(call("softmax_backward", [found, dy], x.shape)[0], p * (dy - (p * dy).sum(-1, keepdims=True)))
 
 
+ATTENTION = [(1, 1, 1, 1, 1), (2, 3, 5, 7, 4), (3, 4, 16, 16, 6), (1, 6, 197, 197, 64), (2, 2, 49, 13, 32),
+             (1, 5, 9, 100, 17)]
+
+
+@pytest.mark.parametrize("batch, heads, queries, keys, depth", ATTENTION)
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention(batch, heads, queries, keys, depth, biased):
+    rng = draw(batch, heads, queries, keys, depth, biased)
+    q = rng.standard_normal((batch, heads, queries, depth)).astype(np.float32)
+    k, v = rng.standard_normal((2, batch, heads, keys, depth)).astype(np.float32)
+    bias = rng.standard_normal((1, heads, queries, keys)).astype(np.float32)
+    scale = np.array([depth ** -0.5], np.float32)
+    logits = float(scale[0]) * q.astype(np.float64) @ k.swapaxes(2, 3) + biased * bias
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    expected = (p @ v).transpose(0, 2, 1, 3).reshape(batch, queries, heads * depth)
+    y, weights = call("attention_bias" if biased else "attention", [q, k, v, *[bias] * biased, scale], expected.shape,
+                      p.shape)
+    near(y, expected, 5e-6)
+    near(weights, p)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    each = dy.reshape(batch, queries, heads, depth).transpose(0, 2, 1, 3).astype(np.float64)
+    dp = each @ v.swapaxes(2, 3)
+    ds = p * (dp - (dp * p).sum(-1, keepdims=True))
+    dq, dk, dv, dlogits = call("attention_backward", [q, k, v, weights, dy, scale], q.shape, k.shape, v.shape, p.shape)
+    near(dv, p.swapaxes(2, 3) @ each, 5e-6)
+    near(dlogits, ds, 5e-6)
+    near(dq, scale * (ds @ k), 5e-6)
+    near(dk, scale * (ds.swapaxes(2, 3) @ q), 5e-6)
+
+
 @pytest.mark.parametrize("rows, length, k", [(1, 1, 1), (5, 9, 9), (196, 196, 9), (49, 196, 18), (3, 784, 36)])
 def test_top_k(rows, length, k):
     rng = draw(rows, length, k)

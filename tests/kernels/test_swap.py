@@ -10,7 +10,8 @@ from ghost_ms.checkpoints.checkpoint import save_checkpoint
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.deploy import export
 from ghost_ms.kernels import build, cells, swap
-from ghost_ms.layers import Cosine, Sine, SqueezeExcite, depthwise_conv2d
+from ghost_ms.layers import (Cosine, ScaledDotProductAttention, Sine, SqueezeExcite, depthwise_conv2d,
+                             split_heads)
 from ghost_ms.layers.graph import LargestIndices, largest_indices
 from ghost_ms.models import list_models, model_card
 from ghost_ms.surgery.fold_norms import to_deploy_form
@@ -135,6 +136,8 @@ class Parts(nn.Cell):
         self.se = SqueezeExcite(8, 4)
         self.act, self.gate, self.sine, self.cosine = nn.GELU(approximate=False), nn.Sigmoid(), Sine(), Cosine()
         self.norm, self.softmax = nn.LayerNorm((8,), epsilon=1e-5), nn.Softmax(axis=-1)
+        self.attend, self.plain_bias = ScaledDotProductAttention(2, 4), ms.Parameter(ms.Tensor(
+            np.random.default_rng(5).standard_normal((1, 2, 20, 20)), ms.float32), name="bias")
         self.search, self.dense, self.plain = LargestIndices(), nn.Dense(8, 4), nn.Dense(8, 8, has_bias=False)
 
     def construct(self, x):
@@ -143,6 +146,8 @@ class Parts(nn.Cell):
         batch, channels, height, width = x.shape
         rows = self.norm(x.reshape(batch, channels, height * width).transpose(0, 2, 1))
         rows = self.plain(rows) * self.softmax(rows)
+        heads = split_heads(rows, 2)
+        rows = rows + self.attend(heads, heads * 2, heads) + self.attend(heads, heads, heads + 1, self.plain_bias)
         index = self.search(rows, 3).astype(ms.float32)
         return self.dense(rows).sum(1) + index.sum((1, 2)).expand_dims(1)
 

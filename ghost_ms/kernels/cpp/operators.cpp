@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "activation.hpp"
+#include "attention.hpp"
 #include "convolution.hpp"
 #include "depthwise.hpp"
 #include "norm.hpp"
@@ -367,5 +368,29 @@ GHOST_OPERATOR(softmax_backward) {
 GHOST_OPERATOR(top_k) {
   const int64_t length = c.dim(0, c.ndims[0] - 1), k = c.dim(1, 0);
   ghost::top_k(c.size(0) / length, length, k, c.f(0), c.ints(2));
+  return 0;
+}
+
+// --- Attention; constants: scale ---
+
+static ghost::Attention attention_of(const Call &c, int constants) {
+  return {c.dim(0, 0), c.dim(0, 1), c.dim(0, 2), c.dim(1, 2), c.dim(0, 3), c.f(constants)[0]};
+}
+
+// q, k, v, scale -> y, weights
+GHOST_OPERATOR(attention) {
+  ghost::attention_forward(attention_of(c, 3), c.f(0), c.f(1), c.f(2), nullptr, c.f(4), c.f(5));
+  return 0;
+}
+
+// q, k, v, bias, scale -> y, weights
+GHOST_OPERATOR(attention_bias) {
+  ghost::attention_forward(attention_of(c, 4), c.f(0), c.f(1), c.f(2), c.f(3), c.f(5), c.f(6));
+  return 0;
+}
+
+// q, k, v, weights, dy, scale -> dq, dk, dv, dlogits
+GHOST_OPERATOR(attention_backward) {
+  ghost::attention_backward(attention_of(c, 5), c.f(0), c.f(1), c.f(2), c.f(3), c.f(4), c.f(6), c.f(7), c.f(8), c.f(9));
   return 0;
 }
