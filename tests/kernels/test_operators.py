@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
+from ghost_ms.core.threads import kernel_threads
 from ghost_ms.kernels import build
 from ghost_ms.kernels.ops import ACTIVATIONS
 from tests.kernels import native
@@ -396,7 +397,7 @@ def test_bits_do_not_depend_on_threads_or_repetition():
             library.ghost_threads(threads)
             runs.append([value.tobytes() for value in everything()])
     finally:
-        library.ghost_threads(build.default_threads())
+        library.ghost_threads(kernel_threads())
     assert all(run == runs[0] for run in runs)
 
 
@@ -413,7 +414,7 @@ def test_two_kernels_at_once():
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: call("depthwise", [x, w, constants], x.shape)[0], range(200)))
     finally:
-        library.ghost_threads(build.default_threads())
+        library.ghost_threads(kernel_threads())
     assert all(np.array_equal(one, expected) for one in found)
 
 
