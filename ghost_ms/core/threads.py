@@ -1,8 +1,8 @@
 """How many threads work at what: the one place that says so, and what it was measured by.
 
-MindSpore's kernels get one (`core.device`): with more, the split of a kernel varies from call to call, and so do its last
-bits. The CPU kernels of this package get every core: their results do not depend on it. OpenMP, which MindSpore's products
-use, is left as the user has it: neither one thread nor passive waiting made a step with the CPU kernels faster.
+MindSpore's kernels get one (`core.device`): with more, the split of a kernel varies from call to call, and so do its
+last bits. The CPU kernels of this package get every core: their results do not depend on it. OpenMP, which MindSpore's
+products use, is left as the user has it: passive waiting did not make a step with the CPU kernels faster.
 """
 import os
 

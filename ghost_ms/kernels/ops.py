@@ -66,11 +66,11 @@ def _depthwise_backward(library: str) -> ops.Custom:
 
 
 def depthwise(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
-    """Depthwise convolution: x (B, C, H, W), w (C, 1, KH, KW)[, bias (C,)], constants -> (B, C, H', W')."""
+    """Depthwise convolution: x (B, C * r, H, W), w (C, r, KH, KW)[, bias (C,)], constants -> (B, C, H', W')."""
     backward = _depthwise_backward(library)
 
-    def shape(x, *_):
-        return (x[0], x[1]) + geometry.size(x[2], x[3])
+    def shape(x, w, *_):
+        return (x[0], w[0]) + geometry.size(x[2], x[3])
 
     def bprop(x, w, k, out, dout):
         dx, dw = backward(x, w, dout, k)
@@ -117,8 +117,8 @@ def depthwise_act(library: str, geometry: Geometry) -> ops.Custom:
         dx, dw = backward(x, w, dy, k)
         return dx, dw, dy.sum((0, 2, 3)), ops.zeros_like(k), ops.zeros_like(act)
 
-    def shape(x, *_):
-        return (x[0], x[1]) + geometry.size(x[2], x[3])
+    def shape(x, w, *_):
+        return (x[0], w[0]) + geometry.size(x[2], x[3])
 
     return _told_apart(_operator(library, "depthwise_act", shape, 1, bprop), geometry)
 

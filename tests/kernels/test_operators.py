@@ -89,6 +89,10 @@ def test_pointwise(batch, inputs, outputs, height, width):
 
 #: Batch, inputs, outputs, groups, (height, width), kernel, stride, padding, dilation.
 CONVOLUTIONS = [
+    (2, 10, 5, 5, (9, 14), (1, 7), (1, 1), (0, 0, 3, 3), (1, 1)),
+    (3, 24, 8, 8, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (2, 6, 2, 2, (19, 18), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+    (1, 18, 9, 9, (12, 5), (7, 1), (2, 1), (3, 3, 0, 0), (2, 1)),
     (2, 3, 16, 1, (17, 19), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
     (1, 8, 12, 1, (9, 33), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
     (3, 5, 7, 1, (7, 7), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
@@ -133,6 +137,15 @@ def test_convolution(batch, inputs, outputs, groups, size, kernel, stride, paddi
         expected_dw[channel] = by_w[:, 0]
     near(call("convolution_input_gradient", [x, w, dy, constants], x.shape)[0], expected_dx, 5e-6)
     near(call("convolution_weight_gradient", [x, w, dy, constants], w.shape)[0], expected_dw, 1e-5)
+    if groups == outputs:
+        # The same by the operator for filters of one channel's result.
+        constants = constants[:6]
+        near(call("depthwise", [x, w, constants], expected.shape)[0], expected, 5e-6)
+        near(call("depthwise_act", [x, w, bias, constants, act_code("relu")], expected.shape)[0],
+             np.maximum(expected + bias[:, None, None], 0), 5e-6)
+        dx, dw = call("depthwise_backward", [x, w, dy, constants], x.shape, w.shape)
+        near(dx, expected_dx, 5e-6)
+        near(dw, expected_dw, 1e-5)
 
 
 @pytest.mark.parametrize("lead, inputs, outputs", [((1,), 1, 1), ((3, 7), 24, 96), ((2, 5, 4), 33, 17),

@@ -207,7 +207,7 @@ def test_relatives_of_a_cell_are_left_alone():
             return 2 * super().construct(x)
 
     kept = (Doubled(3), nn.GELU(approximate=True), nn.Conv2d(3, 3, 3, 2, pad_mode="same", group=3),
-            nn.Conv2d(6, 3, 1, group=3), nn.BatchNorm1d(3), nn.Softmax(axis=1), nn.Dense(3, 4, activation="relu"))
+            nn.Conv2d(6, 9, 1, group=3), nn.BatchNorm1d(3), nn.Softmax(axis=1), nn.Dense(3, 4, activation="relu"))
     net = nn.SequentialCell(*kept, nn.ReLU())
     kinds = [type(cell) for cell in kept]
     swap.accelerate(net)

@@ -122,8 +122,8 @@ GHOST_OPERATOR(convolution_weight_gradient) {
 
 static ghost::Depthwise depthwise_of(const Call &c, int y, int constants) {
   const int32_t *k = c.ints(constants);
-  return {c.dim(0, 0), c.dim(0, 1), c.dim(0, 2), c.dim(0, 3), c.dim(y, 2), c.dim(y, 3), c.dim(1, 2), c.dim(1, 3),
-          k[0], k[1], k[2], k[3], k[4], k[5], c.size(0, 1), c.size(y, 1)};
+  return {c.dim(0, 0), c.dim(1, 0), c.dim(0, 2), c.dim(0, 3), c.dim(y, 2), c.dim(y, 3), c.dim(1, 2), c.dim(1, 3),
+          k[0], k[1], k[2], k[3], k[4], k[5], c.size(0, 1), c.size(y, 1), c.dim(1, 1)};
 }
 
 // x, w, constants -> y
@@ -191,7 +191,7 @@ ghost::Depthwise cheap_of(const Call &c, int64_t primary, int kernel, int consta
   const int32_t *k = c.ints(constants);
   const int64_t height = c.dim(0, 2), width = c.dim(0, 3), jump = primary * height * width;
   return {c.dim(0, 0), primary, height, width, height, width, c.dim(kernel, 2), c.dim(kernel, 3), k[0], k[1], k[2],
-          k[3], k[4], k[5], 2 * jump, whole ? 2 * jump : jump};
+          k[3], k[4], k[5], 2 * jump, whole ? 2 * jump : jump, 1};
 }
 
 }  // namespace
