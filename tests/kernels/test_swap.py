@@ -250,6 +250,7 @@ def test_accelerators_never_see_them(monkeypatch):
 
 def test_an_export_refuses_them(tmp_path):
     """MindSpore writes a MINDIR that names the library of this machine, without a word."""
+    pytest.importorskip("onnx")
     net, size = built("ghostnet_050")
     swap.accelerate(net)
     spec = ModelSpec("ghostnet_050", {"num_classes": 5}, [str(i) for i in range(5)], preprocessing_of_size((64, 64)))
