@@ -9,6 +9,7 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ghost_ms.core import device
 from ghost_ms.core.files import home
+from ghost_ms.core.threads import cores
 from ghost_ms.kernels import build
 from ghost_ms.runtime.lite import REMEDY, lite_python
 
@@ -135,9 +136,8 @@ def processor_name() -> str:
 
 def examine() -> List[Finding]:
     """All checks, in the order in which they are told."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = [check_python(sys.version_info[:2]), *check_packages(version_of),
-             *check_processor(processor_name(), cores, sorted(device.processor_flags()), version_of("mindspore")),
+             *check_processor(processor_name(), cores(), sorted(device.processor_flags()), version_of("mindspore")),
              *check_tools(version_of, shutil.which, lite_python()), check_kernels(), check_cache(str(home()))]
     if importlib.util.find_spec("mindspore") is not None and not any(one.state == BAD for one in found[:3]):
         found += check_device()

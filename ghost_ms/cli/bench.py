@@ -1,10 +1,10 @@
 """Measure latency, memory and size of networks side by side."""
-import os
 import sys
 from typing import Sequence
 
 from ghost_ms.cli.parser import Parser, add_input_size, add_kernels, matching
 from ghost_ms.core.files import write_text
+from ghost_ms.core.threads import cores
 
 #: Calls that --profile looks at.
 PROFILED = 5
@@ -57,7 +57,7 @@ def build_parser() -> Parser:
                         help="mindspore: deploy form in graph mode (default); train: a step of this package's training "
                              "in graph mode, with the defaults of a recipe; mindir, onnx, lite: the exported file in "
                              "MindSpore, ONNX Runtime, MindSpore Lite")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="cores to use (default all)")
+    parser.add_argument("--threads", type=int, default=cores(), help="cores to use (default all)")
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
     add_input_size(parser, "each network's published size")
     add_kernels(parser)

@@ -18,6 +18,7 @@ from ghost_ms.core import device
 from ghost_ms.core.files import home, whole_file, write_text
 from ghost_ms.core.lock import Locked, locked
 from ghost_ms.core.text import printable
+from ghost_ms.core.threads import kernel_threads
 
 SOURCES = pathlib.Path(__file__).with_name("cpp")
 #: Comparisons and roundings need no traps, square roots no errno; sums stay in the order that they are written in.
@@ -44,7 +45,7 @@ def library() -> str:
     try:
         if not _sealed(path):
             _compile_once(compiler, os.path.dirname(path), path)
-        threads(path, default_threads())
+        set_threads(path, kernel_threads(device.world().size))
     except OSError as error:
         raise Unavailable(f"'{printable(path)}' cannot be written or loaded: {error.strerror or error}") from None
     return path
@@ -68,18 +69,9 @@ def _place() -> Tuple[str, str]:
     return compiler, os.path.join(folder, f"{_key(compiler)}.so")
 
 
-def threads(path: str, count: int) -> None:
+def set_threads(path: str, count: int) -> None:
     """How many threads a kernel may use; results do not depend on it."""
     ctypes.CDLL(path).ghost_threads(count)
-
-
-def default_threads() -> int:
-    """The cores that this process may use, shared by the processes of a run; OMP_NUM_THREADS where it is set."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked):
-        return int(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // device.world().size)
 
 
 def _folder() -> str:
@@ -168,7 +160,7 @@ def _compile(compiler: str, folder: str, path: str) -> None:
         sources = sorted(SOURCES.glob("*.cpp"))
         objects = [os.path.join(temporary, f"{source.stem}.o") for source in sources]
         commands = [[compiler, *FLAGS, "-c", str(source), "-o", target] for source, target in zip(sources, objects)]
-        with concurrent.futures.ThreadPoolExecutor(default_threads()) as pool:
+        with concurrent.futures.ThreadPoolExecutor(kernel_threads()) as pool:
             list(pool.map(_run, commands))
         with whole_file(path) as whole:
             _run([compiler, *FLAGS, "-shared", *objects, "-o", whole])

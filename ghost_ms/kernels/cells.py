@@ -9,6 +9,7 @@ import mindspore as ms
 from mindspore import nn, ops
 
 from ghost_ms.kernels import ops as kernels
+from ghost_ms.layers.attention import ScaledDotProductAttention
 from ghost_ms.layers.ghost import GhostModule
 from ghost_ms.layers.graph import LargestIndices
 from ghost_ms.layers.squeeze_excite import SqueezeExcite
@@ -176,6 +177,19 @@ class DenseKernel(Kernel, nn.Dense):
 
     def construct(self, x):
         return self.kernel(x, self.weight, self.bias) if self.has_bias else self.kernel(x, self.weight)
+
+
+class AttentionKernel(Kernel, ScaledDotProductAttention):
+    """Attention of every head, heads joined."""
+
+    def prepare(self, library: str) -> None:
+        self.kernel, self.bias_kernel = (kernels.attention(library, bias) for bias in (False, True))
+        self.numbers = kernels.numbers(self.scale)
+
+    def construct(self, query, key, value, bias=None):
+        if bias is None:
+            return self.kernel(query, key, value, self.numbers)[0]
+        return self.bias_kernel(query, key, value, bias, self.numbers)[0]
 
 
 class LayerNormKernel(Kernel, nn.LayerNorm):

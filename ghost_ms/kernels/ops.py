@@ -66,11 +66,11 @@ def _depthwise_backward(library: str) -> ops.Custom:
 
 
 def depthwise(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
-    """Depthwise convolution: x (B, C, H, W), w (C, 1, KH, KW)[, bias (C,)], constants -> (B, C, H', W')."""
+    """Depthwise convolution: x (B, C * r, H, W), w (C, r, KH, KW)[, bias (C,)], constants -> (B, C, H', W')."""
     backward = _depthwise_backward(library)
 
-    def shape(x, *_):
-        return (x[0], x[1]) + geometry.size(x[2], x[3])
+    def shape(x, w, *_):
+        return (x[0], w[0]) + geometry.size(x[2], x[3])
 
     def bprop(x, w, k, out, dout):
         dx, dw = backward(x, w, dout, k)
@@ -117,8 +117,8 @@ def depthwise_act(library: str, geometry: Geometry) -> ops.Custom:
         dx, dw = backward(x, w, dy, k)
         return dx, dw, dy.sum((0, 2, 3)), ops.zeros_like(k), ops.zeros_like(act)
 
-    def shape(x, *_):
-        return (x[0], x[1]) + geometry.size(x[2], x[3])
+    def shape(x, w, *_):
+        return (x[0], w[0]) + geometry.size(x[2], x[3])
 
     return _told_apart(_operator(library, "depthwise_act", shape, 1, bprop), geometry)
 
@@ -281,6 +281,29 @@ def dense(library: str, bias: bool) -> ops.Custom:
     if bias:
         return _operator(library, "dense_bias", shape, 1, bprop_bias)
     return _operator(library, "dense", shape, 1, bprop)
+
+
+def attention(library: str, bias: bool) -> ops.Custom:
+    """softmax(scale q k^T + bias) v: q (B, H, N, D), k and v (B, H, M, D)[, bias (1, H, N, M)], (scale,).
+
+    -> y (B, N, H * D), and what the gradient needs.
+    """
+    backward = _operator(library, "attention_backward", lambda q, k, v, p, dy, n: (q, k, v, p), 4)
+
+    def shape(q, k, *_):
+        return (q[0], q[2], q[1] * q[3]), (q[0], q[1], q[2], k[2])
+
+    def bprop(q, k, v, numbers, out, dout):
+        dq, dk, dv, _ = backward(q, k, v, out[1], dout[0], numbers)
+        return dq, dk, dv, ops.zeros_like(numbers)
+
+    def bprop_bias(q, k, v, b, numbers, out, dout):
+        dq, dk, dv, dlogits = backward(q, k, v, out[1], dout[0], numbers)
+        return dq, dk, dv, dlogits.sum(0, keepdims=True), ops.zeros_like(numbers)
+
+    if bias:
+        return _operator(library, "attention_bias", shape, 2, bprop_bias)
+    return _operator(library, "attention", shape, 2, bprop)
 
 
 def layer_norm(library: str) -> ops.Custom:

@@ -6,6 +6,7 @@ from mindspore import nn
 
 from ghost_ms.kernels import cells
 from ghost_ms.kernels.build import Unavailable, library
+from ghost_ms.layers.attention import ScaledDotProductAttention
 from ghost_ms.layers.conv import DepthwiseConv2d
 from ghost_ms.layers.ghost import GhostModule
 from ghost_ms.layers.graph import LargestIndices
@@ -137,7 +138,9 @@ def _ghost_module(cell: nn.Cell, behind: Dict[int, str]) -> Optional[tuple]:
     (first, *norm), (second, *norm2) = halves
     if stated != [[act] for act in acts] or acts[0] != acts[1] or len(norm) != len(norm2) or len(norm) > 1:
         return None
-    if _pointwise(first) is None or _depthwise(second) is None or second.out_channels != first.out_channels:
+    if _pointwise(first) is None or _depthwise(second) is None:
+        return None
+    if not second.in_channels == second.out_channels == first.out_channels:
         return None
     if second.stride != (1, 1) or cells.geometry_of(second).size(64, 64) != (64, 64):
         return None
@@ -155,8 +158,8 @@ def _pointwise(cell: nn.Cell) -> Optional[tuple]:
 def _depthwise(cell: nn.Cell) -> Optional[tuple]:
     if type(cell) not in (nn.Conv2d, DepthwiseConv2d) or cell.weight.dtype != ms.float32:
         return None
-    channelwise = cell.group == cell.in_channels == cell.out_channels
-    return () if channelwise and cells.geometry_of(cell) is not None else None
+    # Of several channels of the input each, where there are more of these.
+    return () if cell.group == cell.out_channels and cells.geometry_of(cell) is not None else None
 
 
 def _convolution(cell: nn.Cell) -> Optional[tuple]:
@@ -187,6 +190,10 @@ def _softmax(cell: nn.Cell) -> Optional[tuple]:
     return () if type(cell) is nn.Softmax and cell.softmax.axis in (-1, (-1,)) else None
 
 
+def _attention(cell: nn.Cell) -> Optional[tuple]:
+    return () if type(cell) is ScaledDotProductAttention else None
+
+
 def _largest(cell: nn.Cell) -> Optional[tuple]:
     return () if type(cell) is LargestIndices else None
 
@@ -206,6 +213,6 @@ KINDS: Tuple[Tuple[Callable, Type[cells.Kernel]], ...] = (
     (_norm, cells.BatchNormKernel),
     (_gate, cells.SqueezeExciteKernel), (_activation, cells.ActivationKernel),
     (_dense, cells.DenseKernel), (_layer_norm, cells.LayerNormKernel), (_softmax, cells.SoftmaxKernel),
-    (_largest, cells.LargestIndicesKernel))
+    (_attention, cells.AttentionKernel), (_largest, cells.LargestIndicesKernel))
 #: Those that compute an activation behind them too.
 TAKE_ACTIVATIONS = (cells.PointwiseKernel, cells.DepthwiseKernel, cells.ConvolutionKernel, cells.BatchNormKernel)

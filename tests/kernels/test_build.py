@@ -134,12 +134,6 @@ def test_several_processes_at_once_compile_once(home):
     assert sum("compiling" in one.stderr for one in done) == 1
 
 
-@pytest.mark.parametrize("asked, count", [("3", 3), ("0", None), ("", None), ("many", None)])
-def test_threads_are_the_cores_or_what_openmp_is_told(monkeypatch, asked, count):
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert build.default_threads() == (count or len(os.sched_getaffinity(0)))
-
-
 def test_what_is_to_be_expected_is_told_without_compiling(home, capfd):
     assert build.outlook().startswith("compiled at first use, by /") and not list(home.glob("*.so"))
     path = build.library()

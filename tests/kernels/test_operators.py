@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
+from ghost_ms.core.threads import kernel_threads
 from ghost_ms.kernels import build
 from ghost_ms.kernels.ops import ACTIVATIONS
 from tests.kernels import native
@@ -88,6 +89,10 @@ def test_pointwise(batch, inputs, outputs, height, width):
 
 #: Batch, inputs, outputs, groups, (height, width), kernel, stride, padding, dilation.
 CONVOLUTIONS = [
+    (2, 10, 5, 5, (9, 14), (1, 7), (1, 1), (0, 0, 3, 3), (1, 1)),
+    (3, 24, 8, 8, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    (2, 6, 2, 2, (19, 18), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+    (1, 18, 9, 9, (12, 5), (7, 1), (2, 1), (3, 3, 0, 0), (2, 1)),
     (2, 3, 16, 1, (17, 19), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
     (1, 8, 12, 1, (9, 33), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
     (3, 5, 7, 1, (7, 7), (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
@@ -132,6 +137,15 @@ def test_convolution(batch, inputs, outputs, groups, size, kernel, stride, paddi
         expected_dw[channel] = by_w[:, 0]
     near(call("convolution_input_gradient", [x, w, dy, constants], x.shape)[0], expected_dx, 5e-6)
     near(call("convolution_weight_gradient", [x, w, dy, constants], w.shape)[0], expected_dw, 1e-5)
+    if groups == outputs:
+        # The same by the operator for filters of one channel's result.
+        constants = constants[:6]
+        near(call("depthwise", [x, w, constants], expected.shape)[0], expected, 5e-6)
+        near(call("depthwise_act", [x, w, bias, constants, act_code("relu")], expected.shape)[0],
+             np.maximum(expected + bias[:, None, None], 0), 5e-6)
+        dx, dw = call("depthwise_backward", [x, w, dy, constants], x.shape, w.shape)
+        near(dx, expected_dx, 5e-6)
+        near(dw, expected_dw, 1e-5)
 
 
 @pytest.mark.parametrize("lead, inputs, outputs", [((1,), 1, 1), ((3, 7), 24, 96), ((2, 5, 4), 33, 17),
@@ -273,6 +287,37 @@ def test_rows(rows, length):
     near(call("softmax_backward", [found, dy], x.shape)[0], p * (dy - (p * dy).sum(-1, keepdims=True)))
 
 
+ATTENTION = [(1, 1, 1, 1, 1), (2, 3, 5, 7, 4), (3, 4, 16, 16, 6), (1, 6, 197, 197, 64), (2, 2, 49, 13, 32),
+             (1, 5, 9, 100, 17)]
+
+
+@pytest.mark.parametrize("batch, heads, queries, keys, depth", ATTENTION)
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention(batch, heads, queries, keys, depth, biased):
+    rng = draw(batch, heads, queries, keys, depth, biased)
+    q = rng.standard_normal((batch, heads, queries, depth)).astype(np.float32)
+    k, v = rng.standard_normal((2, batch, heads, keys, depth)).astype(np.float32)
+    bias = rng.standard_normal((1, heads, queries, keys)).astype(np.float32)
+    scale = np.array([depth ** -0.5], np.float32)
+    logits = float(scale[0]) * q.astype(np.float64) @ k.swapaxes(2, 3) + biased * bias
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    expected = (p @ v).transpose(0, 2, 1, 3).reshape(batch, queries, heads * depth)
+    y, weights = call("attention_bias" if biased else "attention", [q, k, v, *[bias] * biased, scale], expected.shape,
+                      p.shape)
+    near(y, expected, 5e-6)
+    near(weights, p)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    each = dy.reshape(batch, queries, heads, depth).transpose(0, 2, 1, 3).astype(np.float64)
+    dp = each @ v.swapaxes(2, 3)
+    ds = p * (dp - (dp * p).sum(-1, keepdims=True))
+    dq, dk, dv, dlogits = call("attention_backward", [q, k, v, weights, dy, scale], q.shape, k.shape, v.shape, p.shape)
+    near(dv, p.swapaxes(2, 3) @ each, 5e-6)
+    near(dlogits, ds, 5e-6)
+    near(dq, scale * (ds @ k), 5e-6)
+    near(dk, scale * (ds.swapaxes(2, 3) @ q), 5e-6)
+
+
 @pytest.mark.parametrize("rows, length, k", [(1, 1, 1), (5, 9, 9), (196, 196, 9), (49, 196, 18), (3, 784, 36)])
 def test_top_k(rows, length, k):
     rng = draw(rows, length, k)
@@ -365,7 +410,7 @@ def test_bits_do_not_depend_on_threads_or_repetition():
             library.ghost_threads(threads)
             runs.append([value.tobytes() for value in everything()])
     finally:
-        library.ghost_threads(build.default_threads())
+        library.ghost_threads(kernel_threads())
     assert all(run == runs[0] for run in runs)
 
 
@@ -382,7 +427,7 @@ def test_two_kernels_at_once():
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: call("depthwise", [x, w, constants], x.shape)[0], range(200)))
     finally:
-        library.ghost_threads(build.default_threads())
+        library.ghost_threads(kernel_threads())
     assert all(np.array_equal(one, expected) for one in found)
 
 

@@ -10,7 +10,8 @@ from ghost_ms.checkpoints.checkpoint import save_checkpoint
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.deploy import export
 from ghost_ms.kernels import build, cells, swap
-from ghost_ms.layers import Cosine, Sine, SqueezeExcite, depthwise_conv2d
+from ghost_ms.layers import (Cosine, ScaledDotProductAttention, Sine, SqueezeExcite, depthwise_conv2d,
+                             split_heads)
 from ghost_ms.layers.graph import LargestIndices, largest_indices
 from ghost_ms.models import list_models, model_card
 from ghost_ms.surgery.fold_norms import to_deploy_form
@@ -135,6 +136,8 @@ class Parts(nn.Cell):
         self.se = SqueezeExcite(8, 4)
         self.act, self.gate, self.sine, self.cosine = nn.GELU(approximate=False), nn.Sigmoid(), Sine(), Cosine()
         self.norm, self.softmax = nn.LayerNorm((8,), epsilon=1e-5), nn.Softmax(axis=-1)
+        self.attend, self.plain_bias = ScaledDotProductAttention(2, 4), ms.Parameter(ms.Tensor(
+            np.random.default_rng(5).standard_normal((1, 2, 20, 20)), ms.float32), name="bias")
         self.search, self.dense, self.plain = LargestIndices(), nn.Dense(8, 4), nn.Dense(8, 8, has_bias=False)
 
     def construct(self, x):
@@ -143,6 +146,8 @@ class Parts(nn.Cell):
         batch, channels, height, width = x.shape
         rows = self.norm(x.reshape(batch, channels, height * width).transpose(0, 2, 1))
         rows = self.plain(rows) * self.softmax(rows)
+        heads = split_heads(rows, 2)
+        rows = rows + self.attend(heads, heads * 2, heads) + self.attend(heads, heads, heads + 1, self.plain_bias)
         index = self.search(rows, 3).astype(ms.float32)
         return self.dense(rows).sum(1) + index.sum((1, 2)).expand_dims(1)
 
@@ -202,7 +207,7 @@ def test_relatives_of_a_cell_are_left_alone():
             return 2 * super().construct(x)
 
     kept = (Doubled(3), nn.GELU(approximate=True), nn.Conv2d(3, 3, 3, 2, pad_mode="same", group=3),
-            nn.Conv2d(6, 3, 1, group=3), nn.BatchNorm1d(3), nn.Softmax(axis=1), nn.Dense(3, 4, activation="relu"))
+            nn.Conv2d(6, 9, 1, group=3), nn.BatchNorm1d(3), nn.Softmax(axis=1), nn.Dense(3, 4, activation="relu"))
     net = nn.SequentialCell(*kept, nn.ReLU())
     kinds = [type(cell) for cell in kept]
     swap.accelerate(net)
@@ -245,6 +250,7 @@ def test_accelerators_never_see_them(monkeypatch):
 
 def test_an_export_refuses_them(tmp_path):
     """MindSpore writes a MINDIR that names the library of this machine, without a word."""
+    pytest.importorskip("onnx")
     net, size = built("ghostnet_050")
     swap.accelerate(net)
     spec = ModelSpec("ghostnet_050", {"num_classes": 5}, [str(i) for i in range(5)], preprocessing_of_size((64, 64)))

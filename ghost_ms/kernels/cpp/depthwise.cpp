@@ -48,17 +48,18 @@ void pad(const Depthwise &d, const Padded &p, const float *x, float *to) {
   }
 }
 
-// Where tap (i, j) of output (0, 0) lies in the padded image.
-inline int64_t tap(const Depthwise &d, const Padded &p, int64_t i, int64_t j) {
-  const int64_t column = j * d.dilation_w;
-  return (i * d.dilation_h * p.phases + column % p.phases) * p.columns + column / p.phases;
+// Where number t of a filter, counted through its channels, rows and columns, lies for output (0, 0) in the padded maps.
+inline int64_t tap(const Depthwise &d, const Padded &p, int64_t t) {
+  const int64_t column = t % d.kernel_w * d.dilation_w, row = t / d.kernel_w % d.kernel_h * d.dilation_h;
+  const int64_t map = t / (d.kernel_w * d.kernel_h);
+  return map * p.size() + (row * p.phases + column % p.phases) * p.columns + column / p.phases;
 }
 
 // y = sum over taps of w * (padded shifted by the tap).
 template <int kTaps>
 void rows_forward(const Depthwise &d, const Padded &p, const float *padded, const float *w, float bias,
                   const int64_t *offsets, float *y) {
-  const int64_t taps = kTaps ? kTaps : d.kernel_h * d.kernel_w;
+  const int64_t taps = kTaps ? kTaps : d.taps();
   const int64_t line = d.stride_h * p.phases * p.columns;
   for (int64_t row = 0; row < d.out_height; ++row) {
     const float *from = padded + row * line;
@@ -79,7 +80,7 @@ void rows_forward(const Depthwise &d, const Padded &p, const float *padded, cons
 
 void plane_forward(const Depthwise &d, const Padded &p, const float *padded, const float *w, float bias,
                    const int64_t *offsets, float *y) {
-  const int64_t taps = d.kernel_h * d.kernel_w;
+  const int64_t taps = d.taps();
   if (taps == 9) rows_forward<9>(d, p, padded, w, bias, offsets, y);
   else if (taps == 25) rows_forward<25>(d, p, padded, w, bias, offsets, y);
   else if (taps == 5) rows_forward<5>(d, p, padded, w, bias, offsets, y);
@@ -107,7 +108,7 @@ void some_taps(const Depthwise &d, const Padded &p, const float *padded, const f
 
 void taps_backward(const Depthwise &d, const Padded &p, const float *padded, const float *dy, int64_t dy_columns,
                    const int64_t *offsets, Vector *totals) {
-  const int64_t taps = d.kernel_h * d.kernel_w;
+  const int64_t taps = d.taps();
   int64_t t = 0;
   for (; t + 9 <= taps; t += 9) some_taps<9>(d, p, padded, dy, dy_columns, offsets + t, totals + t);
   for (; t + 5 <= taps; t += 5) some_taps<5>(d, p, padded, dy, dy_columns, offsets + t, totals + t);
@@ -117,8 +118,8 @@ void taps_backward(const Depthwise &d, const Padded &p, const float *padded, con
 // The gradient of the padded image, tap by tap where the stride is not 1.
 void scatter(const Depthwise &d, const Padded &p, const float *w, const float *dy, int64_t dy_columns,
              const int64_t *offsets, float *padded) {
-  std::fill(padded, padded + p.size(), 0.0f);
-  const int64_t taps = d.kernel_h * d.kernel_w, line = d.stride_h * p.phases * p.columns;
+  std::fill(padded, padded + d.each * p.size(), 0.0f);
+  const int64_t taps = d.taps(), line = d.stride_h * p.phases * p.columns;
   for (int64_t row = 0; row < d.out_height; ++row)
     for (int64_t t = 0; t < taps; ++t) {
       float *to = padded + row * line + offsets[t];
@@ -161,6 +162,7 @@ Depthwise turned(const Depthwise &d) {
   t.width = d.out_width;
   t.out_height = d.height;
   t.out_width = d.width;
+  t.each = 1;
   t.top = (d.kernel_h - 1) * d.dilation_h - d.top;
   t.left = (d.kernel_w - 1) * d.dilation_w - d.left;
   return t;
@@ -266,9 +268,9 @@ void narrow_image(const Depthwise &d, const Frame &f, int64_t lanes, const float
 void wide_image(const Depthwise &d, const Padded &p, const float *x, const float *w, float bias, float *y) {
   const int64_t taps = d.taps();
   int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 2 * taps));
-  for (int64_t t = 0; t < taps; ++t) offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
-  float *padded = scratch(1, p.size() + kLanes);
-  pad(d, p, x, padded);
+  for (int64_t t = 0; t < taps; ++t) offsets[t] = tap(d, p, t);
+  float *padded = scratch(1, d.each * p.size() + kLanes);
+  for (int64_t map = 0; map < d.each; ++map) pad(d, p, x + map * d.height * d.width, padded + map * p.size());
   plane_forward(d, p, padded, w, bias, offsets, y);
 }
 
@@ -279,7 +281,9 @@ void forward_image(const Depthwise &d, int64_t count, const float *x, const floa
 
 }  // namespace
 
-int64_t Depthwise::group() const { return out_width <= kNarrow && channels >= kLanes / 2 ? kLanes : 1; }
+int64_t Depthwise::group() const {
+  return each == 1 && out_width <= kNarrow && channels >= kLanes / 2 ? kLanes : 1;
+}
 
 void group_forward(const Depthwise &d, int64_t count, const float *x, const float *w, const float *bias, float *y) {
   for (int64_t image = 0; image < d.batch; ++image)
@@ -329,38 +333,40 @@ void narrow_backward(const Depthwise &d, int64_t lanes, const float *x, const fl
 
 void wide_backward(const Depthwise &d, const float *x, const float *w, const float *dy, float *dx, int64_t dx_jump,
                    float *dw, float *dbias) {
-  const int64_t taps = d.taps(), columns = round_up(d.out_width, kLanes);
+  const int64_t taps = d.taps(), filter = d.kernel_h * d.kernel_w, in = d.height * d.width;
+  const int64_t columns = round_up(d.out_width, kLanes);
   const Padded p(d);
   // At stride 1 the gradient by x is a convolution of dy, by the kernel turned round.
   const bool plain = d.stride_h == 1 && d.stride_w == 1 && (d.kernel_h - 1) * d.dilation_h >= d.top &&
                      (d.kernel_w - 1) * d.dilation_w >= d.left;
   const Depthwise back = turned(d);
   const Padded around(back);
-  int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 4 * taps)), *turned_offsets = offsets + taps;
+  int64_t *offsets = reinterpret_cast<int64_t *>(scratch(2, 2 * (taps + filter))), *turned_offsets = offsets + taps;
   float *kernel = scratch(3, taps);
   for (int64_t t = 0; t < taps; ++t) {
-    offsets[t] = tap(d, p, t / d.kernel_w, t % d.kernel_w);
-    kernel[t] = w[taps - 1 - t];
-    if (plain) turned_offsets[t] = tap(back, around, t / d.kernel_w, t % d.kernel_w);
+    offsets[t] = tap(d, p, t);
+    kernel[t] = w[t / filter * filter + filter - 1 - t % filter];
   }
-  float *padded = scratch(1, std::max(p.size(), plain ? around.size() : 0) + kLanes);
+  for (int64_t t = 0; plain && t < filter; ++t) turned_offsets[t] = tap(back, around, t);
+  float *padded = scratch(1, std::max(d.each * p.size(), plain ? around.size() : 0) + kLanes);
   float *gradient = scratch(4, d.out_height * columns);
   Vector *totals = reinterpret_cast<Vector *>(scratch(5, taps * kLanes)), bias{};
   for (int64_t t = 0; t < taps; ++t) totals[t] = Vector{};
   for (int64_t image = 0; image < d.batch; ++image) {
-    const float *from = dy + image * d.y_jump;
+    const float *from = dy + image * d.y_jump, *maps = x + image * d.x_jump;
     float *to = dx + image * dx_jump;
     widen(from, d.out_height, d.out_width, columns, gradient);
-    pad(d, p, x + image * d.x_jump, padded);
+    for (int64_t map = 0; map < d.each; ++map) pad(d, p, maps + map * in, padded + map * p.size());
     taps_backward(d, p, padded, gradient, columns, offsets, totals);
     if (dbias)
       for (int64_t i = 0; i < d.out_height * columns; i += kLanes) bias += load(gradient + i);
     if (plain) {
       pad(back, around, from, padded);
-      plane_forward(back, around, padded, kernel, 0.0f, turned_offsets, to);
+      for (int64_t map = 0; map < d.each; ++map)
+        plane_forward(back, around, padded, kernel + map * filter, 0.0f, turned_offsets, to + map * in);
     } else {
       scatter(d, p, w, gradient, columns, offsets, padded);
-      unpad(d, p, padded, to);
+      for (int64_t map = 0; map < d.each; ++map) unpad(d, p, padded + map * p.size(), to + map * in);
     }
   }
   for (int64_t t = 0; t < taps; ++t) dw[t] = sum(totals[t]);

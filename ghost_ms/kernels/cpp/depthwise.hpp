@@ -1,4 +1,5 @@
-// Depthwise convolution of (B, C, H, W) by (C, 1, KH, KW), zero padding, and its gradients.
+// Depthwise convolution of (B, C * each, H, W) by (C, each, KH, KW), zero padding, and its gradients: every channel of the
+// result is made of `each` channels of x, one in most networks.
 //
 // Channels go in groups: one channel each, or as many as a vector has lanes. Images of x and of y are `x_jump` and
 // `y_jump` floats apart.
@@ -12,10 +13,12 @@ struct Depthwise {
   int64_t batch, channels, height, width, out_height, out_width;
   int64_t kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w;
   int64_t x_jump, y_jump;
+  int64_t each = 1;
 
-  int64_t in() const { return height * width; }
+  // Of what one channel of the result is made.
+  int64_t in() const { return each * height * width; }
   int64_t out() const { return out_height * out_width; }
-  int64_t taps() const { return kernel_h * kernel_w; }
+  int64_t taps() const { return each * kernel_h * kernel_w; }
   int64_t group() const;
 };
 

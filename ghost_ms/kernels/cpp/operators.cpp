@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "activation.hpp"
+#include "attention.hpp"
 #include "convolution.hpp"
 #include "depthwise.hpp"
 #include "norm.hpp"
@@ -121,8 +122,8 @@ GHOST_OPERATOR(convolution_weight_gradient) {
 
 static ghost::Depthwise depthwise_of(const Call &c, int y, int constants) {
   const int32_t *k = c.ints(constants);
-  return {c.dim(0, 0), c.dim(0, 1), c.dim(0, 2), c.dim(0, 3), c.dim(y, 2), c.dim(y, 3), c.dim(1, 2), c.dim(1, 3),
-          k[0], k[1], k[2], k[3], k[4], k[5], c.size(0, 1), c.size(y, 1)};
+  return {c.dim(0, 0), c.dim(1, 0), c.dim(0, 2), c.dim(0, 3), c.dim(y, 2), c.dim(y, 3), c.dim(1, 2), c.dim(1, 3),
+          k[0], k[1], k[2], k[3], k[4], k[5], c.size(0, 1), c.size(y, 1), c.dim(1, 1)};
 }
 
 // x, w, constants -> y
@@ -190,7 +191,7 @@ ghost::Depthwise cheap_of(const Call &c, int64_t primary, int kernel, int consta
   const int32_t *k = c.ints(constants);
   const int64_t height = c.dim(0, 2), width = c.dim(0, 3), jump = primary * height * width;
   return {c.dim(0, 0), primary, height, width, height, width, c.dim(kernel, 2), c.dim(kernel, 3), k[0], k[1], k[2],
-          k[3], k[4], k[5], 2 * jump, whole ? 2 * jump : jump};
+          k[3], k[4], k[5], 2 * jump, whole ? 2 * jump : jump, 1};
 }
 
 }  // namespace
@@ -367,5 +368,29 @@ GHOST_OPERATOR(softmax_backward) {
 GHOST_OPERATOR(top_k) {
   const int64_t length = c.dim(0, c.ndims[0] - 1), k = c.dim(1, 0);
   ghost::top_k(c.size(0) / length, length, k, c.f(0), c.ints(2));
+  return 0;
+}
+
+// --- Attention; constants: scale ---
+
+static ghost::Attention attention_of(const Call &c, int constants) {
+  return {c.dim(0, 0), c.dim(0, 1), c.dim(0, 2), c.dim(1, 2), c.dim(0, 3), c.f(constants)[0]};
+}
+
+// q, k, v, scale -> y, weights
+GHOST_OPERATOR(attention) {
+  ghost::attention_forward(attention_of(c, 3), c.f(0), c.f(1), c.f(2), nullptr, c.f(4), c.f(5));
+  return 0;
+}
+
+// q, k, v, bias, scale -> y, weights
+GHOST_OPERATOR(attention_bias) {
+  ghost::attention_forward(attention_of(c, 4), c.f(0), c.f(1), c.f(2), c.f(3), c.f(5), c.f(6));
+  return 0;
+}
+
+// q, k, v, weights, dy, scale -> dq, dk, dv, dlogits
+GHOST_OPERATOR(attention_backward) {
+  ghost::attention_backward(attention_of(c, 5), c.f(0), c.f(1), c.f(2), c.f(3), c.f(4), c.f(6), c.f(7), c.f(8), c.f(9));
   return 0;
 }

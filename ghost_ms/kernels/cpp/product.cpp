@@ -160,6 +160,16 @@ void product_of_panels(const Matrix &a, const Pack &pack, const Target &target, 
   panels(packed, pack, target, m, n, k, bias, act);
 }
 
+void product_here(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k) {
+  float *packed = scratch(2, round_up(m, kRows) * k);
+  for (int64_t block = 0; block < m; block += kRows) pack_block(a, block, m, k, packed + block * k);
+  const auto pack = [&](int64_t at, int64_t columns, int64_t padded, float *to) {
+    pack_columns(b, at, columns, padded, k, to);
+  };
+  for (int64_t at = 0; at < n; at += kPanel)
+    panel(packed, pack, target, 0, m, k, at, std::min<int64_t>(kPanel, n - at), nullptr, 0);
+}
+
 namespace {
 
 constexpr int kDotRows = 4;

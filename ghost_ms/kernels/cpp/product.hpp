@@ -30,6 +30,9 @@ using Pack = std::function<void(int64_t at, int64_t columns, int64_t padded, flo
 void product_of_panels(const Matrix &a, const Pack &pack, const Target &target, int64_t m, int64_t n, int64_t k,
                        const float *bias, int act);
 
+// `product` by the calling thread alone, for a task among many.
+void product_here(const Matrix &a, const Matrix &b, const Target &target, int64_t m, int64_t n, int64_t k);
+
 // out[m][n] = sum over k of a(m, k) * b(n, k): rows against rows, where k is long, as in the gradient of weights.
 void dot_rows(const Matrix &a, const Matrix &b, float *out, int64_t m, int64_t n, int64_t k);
 

@@ -146,33 +146,41 @@ void layer_norm_backward(int64_t rows, int64_t length, const float *x, const flo
   }
 }
 
+void softmax_rows(int64_t rows, int64_t length, const float *x, float *y) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float *row = x + r * length;
+    float *to = y + r * length;
+    float lanes[kLanes];
+    store(lanes, splat(row[0]));
+    int64_t i = 0;
+    for (; i + kLanes <= length; i += kLanes)
+      for (int j = 0; j < kLanes; ++j) lanes[j] = row[i + j] > lanes[j] ? row[i + j] : lanes[j];
+    for (; i < length; ++i) lanes[0] = row[i] > lanes[0] ? row[i] : lanes[0];
+    const float most = *std::max_element(lanes, lanes + kLanes);
+    for (i = 0; i < length; ++i) to[i] = exp_of(row[i] - most);
+    const float by = static_cast<float>(1.0 / total(length, [=](int64_t k) { return to[k]; }));
+    for (i = 0; i < length; ++i) to[i] *= by;
+  }
+}
+
+void softmax_rows_backward(int64_t rows, int64_t length, const float *y, const float *dy, float *dx) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float *row = y + r * length, *gradient = dy + r * length;
+    float *to = dx + r * length;
+    const float inner = static_cast<float>(total(length, [=](int64_t i) { return row[i] * gradient[i]; }));
+    for (int64_t i = 0; i < length; ++i) to[i] = row[i] * (gradient[i] - inner);
+  }
+}
+
 void softmax_forward(int64_t rows, int64_t length, const float *x, float *y) {
   blocks_of_rows(rows, length, [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float *row = x + r * length;
-      float *to = y + r * length;
-      float lanes[kLanes];
-      store(lanes, splat(row[0]));
-      int64_t i = 0;
-      for (; i + kLanes <= length; i += kLanes)
-        for (int j = 0; j < kLanes; ++j) lanes[j] = row[i + j] > lanes[j] ? row[i + j] : lanes[j];
-      for (; i < length; ++i) lanes[0] = row[i] > lanes[0] ? row[i] : lanes[0];
-      const float most = *std::max_element(lanes, lanes + kLanes);
-      for (i = 0; i < length; ++i) to[i] = exp_of(row[i] - most);
-      const float by = static_cast<float>(1.0 / total(length, [=](int64_t k) { return to[k]; }));
-      for (i = 0; i < length; ++i) to[i] *= by;
-    }
+    softmax_rows(end - begin, length, x + begin * length, y + begin * length);
   });
 }
 
 void softmax_backward(int64_t rows, int64_t length, const float *y, const float *dy, float *dx) {
   blocks_of_rows(rows, length, [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float *row = y + r * length, *gradient = dy + r * length;
-      float *to = dx + r * length;
-      const float inner = static_cast<float>(total(length, [=](int64_t i) { return row[i] * gradient[i]; }));
-      for (int64_t i = 0; i < length; ++i) to[i] = row[i] * (gradient[i] - inner);
-    }
+    softmax_rows_backward(end - begin, length, y + begin * length, dy + begin * length, dx + begin * length);
   });
 }
 

@@ -24,6 +24,10 @@ void layer_norm_backward(int64_t rows, int64_t length, const float *x, const flo
 void softmax_forward(int64_t rows, int64_t length, const float *x, float *y);
 void softmax_backward(int64_t rows, int64_t length, const float *y, const float *dy, float *dx);
 
+// The same by the calling thread alone; x and y may be the same.
+void softmax_rows(int64_t rows, int64_t length, const float *x, float *y);
+void softmax_rows_backward(int64_t rows, int64_t length, const float *y, const float *dy, float *dx);
+
 // Where the k greatest of every row are, greatest first, of equals the first; a NaN counts as the greatest.
 void top_k(int64_t rows, int64_t length, int64_t k, const float *x, int32_t *indices);
 
