@@ -30,7 +30,7 @@ def accelerate(net: nn.Cell, choice: str = "auto", float32: bool = True) -> str:
     if ms.get_context("device_target") != "CPU":
         return ""
     if choice == "off":
-        return "CPU kernels off: MindSpore's own operators, as run.kernels says"
+        return "CPU kernels off: MindSpore's own operators, as asked"
     if not float32:
         return "CPU kernels off: they are for float32, and precision.level asks for less"
     try:

@@ -119,20 +119,22 @@ def test_images_of_the_classes():
 def test_a_run_says_all_this_before_its_first_step(only_cpu, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "draw_curves", lambda *_: None)
     recipe = small(tmp_path, data=dict(synthetic_size=42), run=dict(device="auto"))
+    recipe.run.kernels = "off"
     recipe.optimizer.base_batch, recipe.ema = 32, EmaConfig(0.99, warmup=False)
     with registered():
         fit(recipe)
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert lines[0].startswith("tiny: 708 parameters; 42 training and 42 test images, 4 classes; CPU, pynative mode")
     assert lines[1] == "device CPU (/dev/davinci0 unused: no driver; this machine has no GPU)"
-    assert lines[2:6] == [
+    assert lines[2] == "CPU kernels off: MindSpore's own operators, as asked"
+    assert lines[3:7] == [
         "peak learning rate 0.00125 = optimizer.lr 0.005 x 8 / 32 (images of an update / optimizer.base_batch)",
         "5 steps an epoch, of 8 images; 2 images left out of each, others every time", "precision float32",
         "running mean of the weights (EMA), decay 0.99, 5 updates: its end still holds 95 % of the initial weights, so "
         "it will hardly be the better one; lower ema.decay or set ema.warmup"]
-    assert lines[6] == ("training images of each class: class 0 11, class 1 11, class 2 10, class 3 10; the largest "
+    assert lines[7] == ("training images of each class: class 0 11, class 1 11, class 2 10, class 3 10; the largest "
                         "has 1.1 times as many")
-    assert lines[7].startswith("epoch 1/1 5/5")
+    assert lines[8].startswith("epoch 1/1 5/5")
 
 
 def test_the_peak_rate_is_that_of_the_steps():

@@ -56,7 +56,7 @@ def test_off_gives_other_last_bits_and_stays_off(tmp_path):
     on, off = tmp_path / "on", tmp_path / "off"
     fit(recipe(on, 2))
     fit(recipe(off, 1, kernels="off"))
-    assert "CPU kernels off: MindSpore's own operators, as run.kernels says" in log(off)
+    assert "CPU kernels off: MindSpore's own operators, as asked" in log(off)
     fit(recipe(off, 2, resume="auto"))
     assert "this training began without the CPU kernels and goes on so, for the same bits" in log(off)
     whole = tmp_path / "whole"

@@ -354,5 +354,8 @@ def test_the_second_signal_acts_as_ever(capfd):
 def test_a_spoiled_state_is_not_saved(tmp_path):
     """Looked at before every save, not at every tenth step alone."""
     with pytest.raises(ValueError, match="not finite at step 3 of epoch 1"):
-        fit(_plain(tmp_path, train__checkpoint_every=1, optimizer__lr=1e25))
+        config = _plain(tmp_path, train__checkpoint_every=1, optimizer__lr=1e25)
+        # How far numbers go at such a rate is MindSpore's operators' own.
+        config.run.kernels = "off"
+        fit(config)
     assert _states(tmp_path) == [1, 2]
