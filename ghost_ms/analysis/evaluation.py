@@ -13,7 +13,7 @@ from ghost_ms.core.text import printable
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.loader import evaluation_batches
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.kernels.swap import accelerate
+from ghost_ms.kernels.swap import fallback
 from ghost_ms.runtime import files
 from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.tasks.base import Judgement, Task
@@ -55,7 +55,7 @@ def of_checkpoint(path: str, wish: Wish, split: str = "val") -> Evaluation:
     say(notes + source.notes)
     device.setup(recipe.run.device, recipe.run.device_id, recipe.run.mode, recipe.run.seed)
     net = network_of(description, values, path)
-    say(list(filter(None, [accelerate(net, recipe.run.kernels)])))
+    say(fallback(net, recipe.run.kernels))
     return Evaluation(of_network(task, net, description, source, recipe), description.model, source,
                       description.preprocessing, task)
 

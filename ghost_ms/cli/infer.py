@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms.checkpoints.resolve import resolve
     from ghost_ms.core import device
     from ghost_ms.core.tables import require_ending
-    from ghost_ms.kernels.swap import accelerate
+    from ghost_ms.kernels.swap import fallback
     from ghost_ms.tasks import predict
 
     if options.output:
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         predictor = predict.from_file(options.file)
     else:
         net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART)
-        say(list(filter(None, [accelerate(net, options.kernels)])))
+        say(fallback(net, options.kernels))
         predictor = predict.from_network(net, description)
     found = list(predictor.each(paths, options.top))
     results = [one for one in found if not isinstance(one, Exception)]

@@ -41,6 +41,12 @@ def accelerate(net: nn.Cell, choice: str = "auto", float32: bool = True) -> str:
     return f"CPU kernels on, for {count} layers"
 
 
+def fallback(net: nn.Cell, choice: str) -> List[str]:
+    """`accelerate`, for a command that uses a network and trains none: a sentence where it has to do without."""
+    said = accelerate(net, choice)
+    return [said] if said and choice != "off" and not accelerated(net) else []
+
+
 def accelerated(net: nn.Cell) -> bool:
     """Whether cells of this network compute by the kernels."""
     return any(isinstance(cell, cells.Kernel) for _, cell in net.cells_and_names())

@@ -114,7 +114,8 @@ def test_a_training_step_is_this_package_s_own(monkeypatch, kernels):
 
     monkeypatch.setattr(build, "create_step", keep)
     with registered():
-        answer, measure, _ = bench_worker.train({"model": "tiny", "input_size": (32, 48), "batch": 4, "kernels": kernels}, "")
+        answer, measure, _ = bench_worker.train(
+            {"model": "tiny", "input_size": (32, 48), "batch": 4, "kernels": kernels}, "")
     assert len(measure(2)) == 2 and answer["compile_s"] > 0 and 0 < answer["size_mb"] < 0.1
     (step, before), = made
     assert isinstance(step, TrainStep) and int(step.clock.asnumpy()) == 3 and 0 < step.health().loss < 20

@@ -242,6 +242,17 @@ def test_without_the_library_the_cells_stay(monkeypatch):
     assert said.startswith("CPU kernels off") and said.endswith("install g++") and not swap.accelerated(net)
 
 
+def test_a_command_that_uses_a_network_says_only_that_it_has_to_do_without(monkeypatch):
+    assert swap.fallback(built("ghostnet_050")[0], "auto") == [] == swap.fallback(built("ghostnet_050")[0], "off")
+
+    def none():
+        raise build.Unavailable("there is no C++ compiler (c++): install g++")
+
+    monkeypatch.setattr(swap, "library", none)
+    said, = swap.fallback(built("ghostnet_050")[0], "auto")
+    assert said.endswith("install g++")
+
+
 def test_accelerators_never_see_them(monkeypatch):
     monkeypatch.setattr(ms, "get_context", lambda key: "Ascend")
     net = nn.SequentialCell(nn.ReLU())
