@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ghost_ms.core import device
+from ghost_ms.core import device, onednn
 from ghost_ms.core.files import home
 from ghost_ms.core.threads import cores
 from ghost_ms.kernels import build
@@ -69,7 +69,7 @@ def check_processor(name: str, cores: int, flags: Sequence[str], mindspore: Opti
     """The processor, and whether MindSpore's convolutions are slow on it."""
     special = ", ".join(flag for flag in ("avx2", "avx512f", "avx512_vnni", "asimd") if flag in flags)
     found = [Finding(GOOD, "processor", f"{name}, {cores} cores{f', {special}' if special else ''}")]
-    slow = device.slow_convolutions(mindspore, frozenset(flags)) if mindspore else ""
+    slow = onednn.slow_convolutions(mindspore, frozenset(flags), os.environ.get(onednn.VARIABLE)) if mindspore else ""
     return found + ([Finding(ABSENT, "convolutions", slow)] if slow else [])
 
 
@@ -137,7 +137,7 @@ def processor_name() -> str:
 def examine() -> List[Finding]:
     """All checks, in the order in which they are told."""
     found = [check_python(sys.version_info[:2]), *check_packages(version_of),
-             *check_processor(processor_name(), cores(), sorted(device.processor_flags()), version_of("mindspore")),
+             *check_processor(processor_name(), cores(), sorted(onednn.processor_flags()), version_of("mindspore")),
              *check_tools(version_of, shutil.which, lite_python()), check_kernels(), check_cache(str(home()))]
     if importlib.util.find_spec("mindspore") is not None and not any(one.state == BAD for one in found[:3]):
         found += check_device()

@@ -6,7 +6,9 @@ import glob
 import os
 import re
 import sys
-from typing import Dict, FrozenSet, List
+from typing import Dict, List
+
+from ghost_ms.core.onednn import VARIABLE, processor_flags, slow_convolutions
 
 TARGETS = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
 #: What the files of a device in this machine are called, before their number.
@@ -139,29 +141,6 @@ def _check_numpy() -> None:
         raise ValueError(f"NumPy {np.__version__} is installed and MindSpore needs one below 2: pip install 'numpy<2'")
 
 
-def processor_flags() -> FrozenSet[str]:
-    """What this processor can do, as Linux names it ('avx2', 'avx512f'); empty where that is not known."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith(("flags", "Features")):
-                return frozenset(line.partition(":")[2].split())
-    return frozenset()
-
-
-def slow_convolutions(version: str, flags: FrozenSet[str]) -> str:
-    """A sentence where MindSpore's convolutions on this processor are many times slower than 2.8's; '' elsewhere.
-
-    Args:
-        version: of MindSpore.
-        flags: of the processor.
-    """
-    if tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 9) or "avx512f" not in flags:
-        return ""
-    return (f"MindSpore {version} runs 3x3 and depthwise convolutions on a reference kernel on processors with AVX-512 "
-            "such as this one, tens of times slower than 2.8 does: for work on the CPU install mindspore==2.8.0 (pip "
-            "install -c constraints.txt)")
-
-
 @functools.lru_cache(maxsize=None)
 def _say_once(line: str) -> None:
     print(line, file=sys.stderr)
@@ -201,7 +180,7 @@ def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: i
     ms.set_recursion_limit(10000)
     if target == "CPU":
         _one_thread_a_kernel()
-        slow = slow_convolutions(ms.__version__, processor_flags())
+        slow = slow_convolutions(ms.__version__, processor_flags(), os.environ.get(VARIABLE))
         if slow:
             _say_once(f"note: {slow}")
     if join and launched() and _world.size == 1:

@@ -3,6 +3,8 @@ import importlib.abc
 import os
 import sys
 
+from ghost_ms.core import onednn
+
 #: Names the implementation that protobuf takes when it is first imported.
 VARIABLE = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 #: Where protobuf says which one it took.
@@ -16,6 +18,7 @@ class _Guard(importlib.abc.MetaPathFinder):
         """Nothing, so that the import goes on; ImportError where it would abort the interpreter."""
         if name == "mindspore":
             _check()
+            onednn.hold_back()
 
 
 def _check() -> None:

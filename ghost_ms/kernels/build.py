@@ -17,6 +17,7 @@ from typing import List, Tuple
 from ghost_ms.core import device
 from ghost_ms.core.files import home, whole_file, write_text
 from ghost_ms.core.lock import Locked, locked
+from ghost_ms.core.onednn import processor_flags
 from ghost_ms.core.text import printable
 from ghost_ms.core.threads import kernel_threads
 
@@ -109,7 +110,7 @@ def _key(compiler: str) -> str:
     digest = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    parts = (*FLAGS, platform.machine(), *sorted(device.processor_flags()), _run([compiler, "--version"]))
+    parts = (*FLAGS, platform.machine(), *sorted(processor_flags()), _run([compiler, "--version"]))
     digest.update("\0".join(parts).encode())
     return digest.hexdigest()[:32]
 
