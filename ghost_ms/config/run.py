@@ -26,7 +26,7 @@ class RunConfig:
             tensorboard.
         compile_cache: folder for the compiled training step, from which the next start of the same recipe with the same
             program takes it; verified on the CPU. One process, without a teacher.
-        kernels: auto computes on the CPU with operators that are compiled once for this processor and are two to four
+        kernels: auto computes on the CPU with operators that are compiled once for this processor and are two to three
             times faster than MindSpore's; off leaves these, whose last bits differ. Accelerators never see them.
     """
 

@@ -36,7 +36,7 @@ def accelerate(net: nn.Cell, choice: str = "auto", float32: bool = True) -> str:
     try:
         path = library()
     except Unavailable as reason:
-        return f"CPU kernels off, which makes a step two to four times slower: {reason}"
+        return f"CPU kernels off, which makes a step two to three times slower: {reason}"
     count = _swap(net, path)
     return f"CPU kernels on, for {count} layers"
 

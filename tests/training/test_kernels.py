@@ -91,7 +91,7 @@ def test_where_they_are_gone_a_training_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(swap, "library", none)
     fit(recipe(tmp_path, 2, resume="auto"))
     said = log(tmp_path)
-    assert "CPU kernels off, which makes a step two to four times slower: there is no C++ compiler" in said
+    assert "CPU kernels off, which makes a step two to three times slower: there is no C++ compiler" in said
     assert "began with the CPU kernels and goes on without them" in said
 
 
