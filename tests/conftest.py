@@ -5,6 +5,7 @@ import mindspore as ms
 import pytest
 
 from ghost_ms.core import device
+from ghost_ms.kernels import build
 from tests import processes
 
 
@@ -53,6 +54,15 @@ def pytest_collection_modifyitems(config, items):
         # Before pytest looks at -m, which is why this hook comes first.
         if not slow and is_quick(item.path):
             item.add_marker(pytest.mark.quick)
+
+
+@pytest.fixture
+def cpu_kernels():
+    """The library of the CPU kernels; a test that needs it is skipped where it cannot be had."""
+    try:
+        return build.library()
+    except build.Unavailable as reason:
+        pytest.skip(f"no CPU kernels here: {reason}")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Dict, List
 
-from ghost_ms.core.onednn import VARIABLE, processor_flags, slow_convolutions
+from ghost_ms.core import onednn
 
 TARGETS = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
 #: What the files of a device in this machine are called, before their number.
@@ -180,9 +180,9 @@ def setup(device: str = "auto", device_id: int = 0, mode: str = "graph", seed: i
     ms.set_recursion_limit(10000)
     if target == "CPU":
         _one_thread_a_kernel()
-        slow = slow_convolutions(ms.__version__, processor_flags(), os.environ.get(VARIABLE))
-        if slow:
-            _say_once(f"note: {slow}")
+        remark = onednn.remark(ms.__version__)
+        if remark:
+            _say_once(f"note: {remark}")
     if join and launched() and _world.size == 1:
         _world = _join(target)
     ms.set_seed(seed)

@@ -27,11 +27,24 @@ def afflicted(version: str, flags: FrozenSet[str]) -> bool:
     return tuple(map(int, re.findall(r"\d+", version)[:2])) >= (2, 9) and "avx512f" in flags
 
 
+#: Whether this package has set the variable in this process.
+held = False
+
+
 def hold_back() -> None:
     """Before MindSpore is imported: hold oneDNN to AVX2 where that helps, and the user has not chosen."""
+    global held
     with contextlib.suppress(metadata.PackageNotFoundError):
         if VARIABLE not in os.environ and afflicted(metadata.version("mindspore"), processor_flags()):
-            os.environ[VARIABLE] = "AVX2"
+            os.environ[VARIABLE], held = "AVX2", True
+
+
+def remark(version: str) -> str:
+    """What is to be said of MindSpore's convolutions in this process, held back or slow; '' where they are neither."""
+    if held:
+        return (f"oneDNN is held to AVX2 ({VARIABLE}), since MindSpore {version} has no quick convolutions "
+                "for AVX-512: set the variable yourself for another choice")
+    return slow_convolutions(version, processor_flags(), os.environ.get(VARIABLE))
 
 
 def slow_convolutions(version: str, flags: FrozenSet[str], held_to: Optional[str] = None) -> str:

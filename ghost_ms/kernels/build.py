@@ -27,6 +27,8 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-
          "-pthread")
 COMPILERS = ("c++", "g++", "clang++")
 MACHINES = ("x86_64", "aarch64")
+#: Names the one folder that MindSpore takes custom operators from, where it is set.
+WHITE_LIST = "MS_CUSTOM_AOT_WHITE_LIST"
 #: Seconds that a compiler, or another process that compiles, is waited for.
 PATIENCE = 300
 
@@ -77,7 +79,13 @@ def set_threads(path: str, count: int) -> None:
 
 def _folder() -> str:
     """The cache folder; what lies in it is run, so it must be this user's alone."""
-    folder = os.path.join(home(), "kernels")
+    folder = os.path.abspath(os.path.join(home(), "kernels"))
+    allowed = os.environ.get(WHITE_LIST)
+    if ":" in folder or allowed is not None and os.path.realpath(allowed) not in os.path.realpath(folder):
+        # MindSpore names a function 'library:function', and takes no library from elsewhere than the variable says.
+        raise Unavailable(f"MindSpore takes no operators from '{printable(folder)}' (" + (
+            "its path has a colon" if ":" in folder else f"{WHITE_LIST} names another folder") + "): set "
+            "GHOST_MS_HOME to another")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         for place in (folder, *map(str, pathlib.Path(os.path.realpath(folder)).parents)):

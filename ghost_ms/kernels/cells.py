@@ -55,15 +55,13 @@ class PointwiseKernel(Kernel, nn.Conv2d):
 class SpatialKernel(Kernel, nn.Conv2d):
     """A convolution of larger kernels, and the activation that follows it."""
 
-    def operators(self, library: str, geometry: kernels.Geometry) -> tuple:
-        """(operator, the same with an activation or None, constants)."""
-        raise NotImplementedError
-
     def prepare(self, library: str, act: str) -> None:
-        self.kernel, self.whole_kernel, self.constants = self.operators(library, geometry_of(self))
+        geometry = geometry_of(self)
+        self.kernel, self.constants = self.operator(library, geometry, self.has_bias), self.constants_of(geometry)
         self.has_act = act != "none"
         if self.has_act:
             self.act_kernel, self.act_code = kernels.unary(library), kernels.activation_code(act)
+            self.whole_kernel = self.operator(library, geometry, True, True) if self.has_bias else None
 
     def construct(self, x):
         if self.has_act and self.has_bias and not self.training:
@@ -78,17 +76,19 @@ class SpatialKernel(Kernel, nn.Conv2d):
 class DepthwiseKernel(SpatialKernel):
     """One filter a channel."""
 
-    def operators(self, library, geometry):
-        return (kernels.depthwise(library, geometry, self.has_bias), kernels.depthwise_act(library, geometry),
-                kernels.depthwise_constants(geometry))
+    operator = staticmethod(kernels.depthwise)
+
+    def constants_of(self, geometry: kernels.Geometry) -> ms.Tensor:
+        return kernels.depthwise_constants(geometry)
 
 
 class ConvolutionKernel(SpatialKernel):
     """Filters over several channels."""
 
-    def operators(self, library, geometry):
-        return (kernels.convolution(library, geometry, self.has_bias), kernels.convolution_act(library, geometry),
-                kernels.convolution_constants(geometry, self.group))
+    operator = staticmethod(kernels.convolution)
+
+    def constants_of(self, geometry: kernels.Geometry) -> ms.Tensor:
+        return kernels.convolution_constants(geometry, self.group)
 
 
 def geometry_of(conv: nn.Conv2d) -> Optional[kernels.Geometry]:

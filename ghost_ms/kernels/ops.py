@@ -61,39 +61,6 @@ def pointwise(library: str, bias: bool) -> ops.Custom:
     return _operator(library, "pointwise", lambda x, w: (x[0], w[0], x[2], x[3]), 1, bprop)
 
 
-def _depthwise_backward(library: str) -> ops.Custom:
-    return _operator(library, "depthwise_backward", lambda x, w, dy, k: (x, w), 2)
-
-
-def depthwise(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
-    """Depthwise convolution: x (B, C * r, H, W), w (C, r, KH, KW)[, bias (C,)], constants -> (B, C, H', W')."""
-    backward = _depthwise_backward(library)
-
-    def shape(x, w, *_):
-        return (x[0], w[0]) + geometry.size(x[2], x[3])
-
-    def bprop(x, w, k, out, dout):
-        dx, dw = backward(x, w, dout, k)
-        return dx, dw, ops.zeros_like(k)
-
-    def bprop_bias(x, w, b, k, out, dout):
-        dx, dw = backward(x, w, dout, k)
-        return dx, dw, dout.sum((0, 2, 3)), ops.zeros_like(k)
-
-    if bias:
-        return _told_apart(_operator(library, "depthwise_bias", shape, 1, bprop_bias), geometry)
-    return _told_apart(_operator(library, "depthwise", shape, 1, bprop), geometry)
-
-
-def depthwise_constants(geometry: Geometry) -> Tensor:
-    """What `depthwise` takes last."""
-    return Tensor(_integers(geometry), ms.int32)
-
-
-def _integers(geometry: Geometry) -> Tuple[int, ...]:
-    return (*geometry.stride, geometry.padding[0], geometry.padding[2], *geometry.dilation)
-
-
 def pointwise_act(library: str) -> ops.Custom:
     """1x1 convolution, bias and activation in one: x, w, bias, activation -> (B, O, H, W)."""
     plain, backward = pointwise(library, True), _operator(library, "pointwise_backward", lambda x, w, dy: (x, w), 2)
@@ -107,65 +74,69 @@ def pointwise_act(library: str) -> ops.Custom:
     return _operator(library, "pointwise_act", lambda x, w, b, a: (x[0], w[0], x[2], x[3]), 1, bprop)
 
 
-def depthwise_act(library: str, geometry: Geometry) -> ops.Custom:
-    """Depthwise convolution, bias and activation in one: x, w, bias, constants, activation -> (B, C, H', W')."""
-    plain, backward = depthwise(library, geometry, True), _depthwise_backward(library)
-    act_backward = _operator(library, "act_backward", lambda x, dy, a: x, 1)
+def depthwise(library: str, geometry: Geometry, bias: bool, act: bool = False) -> ops.Custom:
+    """Depthwise convolution: x (B, C * r, H, W), w (C, r, KH, KW)[, bias (C,)], constants -> (B, C, H', W').
 
-    def bprop(x, w, b, k, act, out, dout):
-        dy = act_backward(plain(x, w, b, k), dout, act)
-        dx, dw = backward(x, w, dy, k)
-        return dx, dw, dy.sum((0, 2, 3)), ops.zeros_like(k), ops.zeros_like(act)
-
-    def shape(x, w, *_):
-        return (x[0], w[0]) + geometry.size(x[2], x[3])
-
-    return _told_apart(_operator(library, "depthwise_act", shape, 1, bprop), geometry)
+    With `act` it takes bias and, last, the activation.
+    """
+    gradients = _operator(library, "depthwise_backward", lambda x, w, dy, k: (x, w), 2)
+    return _spatial(library, "depthwise", geometry, bias, act, gradients)
 
 
-def convolution(library: str, geometry: Geometry, bias: bool) -> ops.Custom:
-    """Any convolution: x (B, I, H, W), w (O, I / groups, KH, KW)[, bias (O,)], constants -> (B, O, H', W')."""
-    by_input, by_weight = _convolution_gradients(library)
-
-    def shape(x, w, *_):
-        return (x[0], w[0]) + geometry.size(x[2], x[3])
-
-    def bprop(x, w, k, out, dout):
-        return by_input(x, w, dout, k), by_weight(x, w, dout, k), ops.zeros_like(k)
-
-    def bprop_bias(x, w, b, k, out, dout):
-        return by_input(x, w, dout, k), by_weight(x, w, dout, k), dout.sum((0, 2, 3)), ops.zeros_like(k)
-
-    if bias:
-        return _told_apart(_operator(library, "convolution_bias", shape, 1, bprop_bias), geometry)
-    return _told_apart(_operator(library, "convolution", shape, 1, bprop), geometry)
+def depthwise_constants(geometry: Geometry) -> Tensor:
+    """What `depthwise` takes behind the bias."""
+    return Tensor(_integers(geometry), ms.int32)
 
 
-def convolution_act(library: str, geometry: Geometry) -> ops.Custom:
-    """Any convolution, bias and activation in one: x, w, bias, constants, activation -> (B, O, H', W')."""
-    plain, (by_input, by_weight) = convolution(library, geometry, True), _convolution_gradients(library)
-    act_backward = _operator(library, "act_backward", lambda x, dy, a: x, 1)
-
-    def bprop(x, w, b, k, act, out, dout):
-        dy = act_backward(plain(x, w, b, k), dout, act)
-        return (by_input(x, w, dy, k), by_weight(x, w, dy, k), dy.sum((0, 2, 3)), ops.zeros_like(k),
-                ops.zeros_like(act))
-
-    def shape(x, w, *_):
-        return (x[0], w[0]) + geometry.size(x[2], x[3])
-
-    return _told_apart(_operator(library, "convolution_act", shape, 1, bprop), geometry)
+def _integers(geometry: Geometry) -> Tuple[int, ...]:
+    return (*geometry.stride, geometry.padding[0], geometry.padding[2], *geometry.dilation)
 
 
-def _convolution_gradients(library: str) -> Tuple[ops.Custom, ops.Custom]:
-    """Apart, since that of images is not needed."""
-    return (_operator(library, "convolution_input_gradient", lambda x, w, dy, k: x, 1),
-            _operator(library, "convolution_weight_gradient", lambda x, w, dy, k: w, 1))
+def convolution(library: str, geometry: Geometry, bias: bool, act: bool = False) -> ops.Custom:
+    """Any convolution: x (B, I, H, W), w (O, I / groups, KH, KW)[, bias (O,)], constants -> (B, O, H', W').
+
+    With `act` it takes bias and, last, the activation.
+    """
+    by_input = _operator(library, "convolution_input_gradient", lambda x, w, dy, k: x, 1)
+    by_weight = _operator(library, "convolution_weight_gradient", lambda x, w, dy, k: w, 1)
+
+    def gradients(x, w, dy, k):
+        # Apart, since that of images is not needed.
+        return by_input(x, w, dy, k), by_weight(x, w, dy, k)
+
+    return _spatial(library, "convolution", geometry, bias, act, gradients)
 
 
 def convolution_constants(geometry: Geometry, groups: int) -> Tensor:
     """What `convolution` takes behind the bias."""
     return Tensor([*_integers(geometry), groups], ms.int32)
+
+
+def _spatial(library: str, name: str, geometry: Geometry, bias: bool, act: bool, gradients: Callable) -> ops.Custom:
+    """A convolution in one of its three forms; `gradients` takes x, w, dy, constants and gives dx, dw."""
+    def shape(x, w, *_):
+        return (x[0], w[0]) + geometry.size(x[2], x[3])
+
+    def bprop(x, w, k, out, dout):
+        dx, dw = gradients(x, w, dout, k)
+        return dx, dw, ops.zeros_like(k)
+
+    def bprop_bias(x, w, b, k, out, dout):
+        dx, dw = gradients(x, w, dout, k)
+        return dx, dw, dout.sum((0, 2, 3)), ops.zeros_like(k)
+
+    if not act:
+        form, found = (f"{name}_bias", bprop_bias) if bias else (name, bprop)
+        return _told_apart(_operator(library, form, shape, 1, found), geometry)
+    before = _told_apart(_operator(library, f"{name}_bias", shape, 1, bprop_bias), geometry)
+    act_backward = _operator(library, "act_backward", lambda x, dy, a: x, 1)
+
+    def bprop_act(x, w, b, k, code, out, dout):
+        dy = act_backward(before(x, w, b, k), dout, code)
+        dx, dw = gradients(x, w, dy, k)
+        return dx, dw, dy.sum((0, 2, 3)), ops.zeros_like(k), ops.zeros_like(code)
+
+    return _told_apart(_operator(library, f"{name}_act", shape, 1, bprop_act), geometry)
 
 
 def module_constants(geometry: Geometry, act: str) -> Tensor:

@@ -16,11 +16,15 @@ WITH = frozenset({"avx2", "avx512f"})
 def test_held_back_where_that_helps_and_nobody_chose(monkeypatch, version, flags, before, after):
     monkeypatch.setattr(onednn.metadata, "version", lambda _: version)
     monkeypatch.setattr(onednn, "processor_flags", lambda: flags)
+    monkeypatch.setattr(onednn, "held", False)
     monkeypatch.delenv(onednn.VARIABLE, raising=False)
     if before:
         monkeypatch.setenv(onednn.VARIABLE, before)
     onednn.hold_back()
     assert os.environ.get(onednn.VARIABLE) == after
+    said = onednn.remark(version)
+    assert ("is held to AVX2" in said) == (before is None and after is not None)
+    assert ("tens of times slower" in said) == bool(before)
     # What a later test finds is what was there.
     monkeypatch.delenv(onednn.VARIABLE, raising=False)
 

@@ -95,6 +95,24 @@ def test_somebody_elses_folder_is_refused(home):
         build.library()
 
 
+def test_a_path_that_mindspore_cannot_take(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("GHOST_MS_HOME", str(tmp_path / "a:b"))
+    with pytest.raises(build.Unavailable, match="its path has a colon"):
+        build.library()
+    monkeypatch.setenv("GHOST_MS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(build.WHITE_LIST, str(tmp_path / "elsewhere"))
+    with pytest.raises(build.Unavailable, match=f"{build.WHITE_LIST} names another folder"):
+        build.library()
+    monkeypatch.setenv(build.WHITE_LIST, str(tmp_path))
+    assert build.library()
+
+
+def test_a_relative_cache_folder(home, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GHOST_MS_HOME", "home")
+    assert os.path.isabs(build.library())
+
+
 def test_without_a_compiler(home, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(build.Unavailable, match=r"there is no C\+\+ compiler \(no-such-compiler\): install g\+\+"):

@@ -24,12 +24,7 @@ for _name in sorted(list_models(), key=lambda name: model_card(name).macs):
 CASES = [pytest.param(name, marks=() if name in FAMILIES.values() else pytest.mark.slow) for name in list_models()]
 
 
-@pytest.fixture(autouse=True)
-def available():
-    try:
-        build.library()
-    except build.Unavailable as reason:
-        pytest.skip(f"no CPU kernels here: {reason}")
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
 def built(name):

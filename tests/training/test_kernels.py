@@ -15,11 +15,7 @@ from tests.tiny import registered
 
 
 @pytest.fixture(autouse=True)
-def tiny_models():
-    try:
-        build.library()
-    except build.Unavailable as reason:
-        pytest.skip(f"no CPU kernels here: {reason}")
+def tiny_models(cpu_kernels):
     with registered():
         yield
 

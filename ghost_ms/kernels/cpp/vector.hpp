@@ -2,9 +2,7 @@
 // AVX-512 or NEON, and no instruction is named.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <cstring>
 
 namespace ghost {
 
@@ -21,7 +19,6 @@ constexpr int kRegisters = sizeof(void *) == 8 ? 32 : 16;
 
 // Memory is aligned to floats alone: a row of a map begins anywhere.
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
-typedef int32_t Mask __attribute__((vector_size(kLanes * sizeof(float)), aligned(sizeof(float)), may_alias));
 
 inline Vector load(const float *from) { return *reinterpret_cast<const Vector *>(from); }
 inline void store(float *to, Vector value) { *reinterpret_cast<Vector *>(to) = value; }
