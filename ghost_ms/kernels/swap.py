@@ -89,7 +89,8 @@ def _distinct(net: nn.Cell) -> List[nn.Cell]:
 def activation_of(cell: Optional[nn.Cell]) -> Optional[str]:
     """The name of an activation that has a kernel; None of another cell."""
     name = ACTIVATIONS.get(type(cell))
-    return None if name == "gelu" and cell.approximate else name
+    # The cell keeps 'none' or 'tanh', whichever way it was told; by tanh it has no kernel.
+    return None if name == "gelu" and cell.approximate not in (False, "none") else name
 
 
 def _activations(net: nn.Cell) -> Tuple[Dict[int, str], Set[int]]:
