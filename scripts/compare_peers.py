@@ -64,7 +64,7 @@ def _ratio(of: Dict[str, Result], ours: str, theirs: str) -> str:
 
 
 def rows(measured: Dict[str, Dict[str, Result]], backends: Sequence[str]) -> List[List[str]]:
-    """Cells of the table: a line a network, a column a backend, then the ratios."""
+    """Cells of the table: one line per network, one column per backend, then the ratios."""
     ratios = [pair for pair in RATIOS if set(pair) <= set(backends)]
     lines = [["model", *backends, *(f"{ours} / {theirs}" for ours, theirs in ratios)]]
     for name, of in measured.items():

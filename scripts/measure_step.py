@@ -42,7 +42,7 @@ def ours(net):
 
 
 def with_means(net):
-    """The same with running means of the weights."""
+    """The same with EMA weights."""
     return TrainStep(net, LabelCriterion(create_loss(LossConfig())),
                      create_optimizer(net, SGD, [0.01] * 1000), ema=Ema(net, 0.9999),
                      spec=SPEC)

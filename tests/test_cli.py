@@ -178,7 +178,7 @@ def test_bad_files(project, tmp_path, capsys):
     cut = tmp_path / "cut.ckpt"
     whole = (project / best).read_bytes()
     cut.write_bytes(whole[:len(whole) // 2])
-    _fails(capsys, ["infer", "--ckpt", cut, "--image", BOOT], "cut.ckpt' is no whole checkpoint")
+    _fails(capsys, ["infer", "--ckpt", cut, "--image", BOOT], "cut.ckpt' is not a valid checkpoint")
     _fails(capsys, ["export", "--model", "ghostnet_100", "--ckpt", best, "--output", tmp_path / "x.mindir"],
            "is a checkpoint of tiny, not of ghostnet_100")
     _fails(capsys, ["eval", *SMALL, "--model.args", "{width: 1}", "--ckpt", best], "width")

@@ -20,7 +20,7 @@ PYTHONS = ((3, 9), (3, 12))
 
 
 class Finding(NamedTuple):
-    """Of one check.
+    """Result of one check.
 
     Args:
         state: GOOD, ABSENT or BAD.
@@ -125,7 +125,7 @@ def check_cache(folder: str) -> Finding:
 
 
 def processor_name() -> str:
-    """As the system calls it."""
+    """The processor's name, as the system has it."""
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:

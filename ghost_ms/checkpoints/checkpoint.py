@@ -56,7 +56,7 @@ def read_checkpoint(path: str) -> tuple:
 
 
 def read_state(path: str) -> tuple:
-    """(parameters by name, description, text of the progress) of a checkpoint that a training can go on from.
+    """(parameters by name, description, text of the progress) of a checkpoint that a training can resume from.
 
     Raises:
         FileNotFoundError, ValueError: see `read_checkpoint`; or it holds a network alone.
@@ -78,7 +78,7 @@ def _read(path: str) -> tuple:
         try:
             arrays, texts = ckpt_file.read(path)
         except ValueError as error:
-            raise ValueError(f"'{path}' is no whole checkpoint: it {error}") from None
+            raise ValueError(f"'{path}' is not a valid checkpoint: it {error}") from None
     else:
         raise ValueError(f"'{path}' ends neither in .ckpt nor in .safetensors; `ghost-ms weights convert` makes a "
                          "checkpoint of a PyTorch file")

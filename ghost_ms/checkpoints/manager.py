@@ -56,7 +56,7 @@ class CheckpointManager:
     Args:
         folder: that they lie in.
         keep: how many stay.
-        resumed: steps of the state that the run goes on from; those of an earlier run in this folder are kept until
+        resumed: steps of the state that the run resumes from; those of an earlier run in this folder are kept until
             this one has saved its first, those up to the resumed one count as this run's own.
     """
 

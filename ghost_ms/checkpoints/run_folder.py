@@ -26,7 +26,7 @@ class Run:
 
     Args:
         path: of the folder.
-        rows: of metrics.csv, one an epoch; a row has no entry where its cell is empty, and `epoch` is always there.
+        rows: of metrics.csv, one per epoch; a row has no entry where its cell is empty, and `epoch` is always there.
         recipe: keys of config.yaml with dots (`optimizer.lr`).
         text: of config.yaml.
     """

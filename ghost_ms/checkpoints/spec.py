@@ -79,7 +79,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":
-        """As `to_json` wrote it; ValueError (half a sentence) where a field is absent, not known or cannot be."""
+        """What `to_json` wrote; ValueError (half a sentence) where a field is absent, not known or cannot be."""
         values = described.parse(text)
         if "edits" in values:
             values["edits"] = check_edits(values["edits"], "edits")

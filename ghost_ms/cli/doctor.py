@@ -19,5 +19,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 def build_parser() -> Parser:
-    """Of a command without options."""
+    """The parser of a command without options."""
     return Parser("ghost-ms doctor", description=__doc__)

@@ -1,4 +1,4 @@
-"""Measure the accuracy of a checkpoint or an exported file on the test split."""
+"""Measure the accuracy of a checkpoint or an exported file on a split of the data."""
 import os
 import sys
 from typing import Optional, Sequence

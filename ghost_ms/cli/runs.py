@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
 def build_parser() -> Parser:
     """The options of this command."""
     parser = Parser("ghost-ms runs", description=__doc__, epilog="'best' is the accuracy of what best.ckpt holds: raw "
-                    "weights or their running mean (EMA), whichever did better; 'max lr' is the highest learning rate "
+                    "weights or the EMA weights, whichever did better; 'max lr' is the highest learning rate "
                     "at the end of an epoch.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders or globs, such as 'runs/*'")
     parser.add_argument("-o", "--output", metavar="FILE",

@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         figures = create_task(recipe.task.name, recipe.task.args).figures
         found = figures.best(best)
         said = figures.text(found) if found else "not measured"
-        which = " (averaged weights)" if figures.holds_ema(best) else ""
+        which = " (EMA weights)" if figures.holds_ema(best) else ""
         print(printable(f"best: epoch {best['epoch']}, {said}{which}; results in {recipe.run.dir}"))
     return 0
 

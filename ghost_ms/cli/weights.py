@@ -21,7 +21,7 @@ def build_parser() -> Parser:
     convert.add_argument("file", metavar="FILE", help=".pth, .pt, .pth.tar, .safetensors or .ckpt, told by its content")
     convert.add_argument("--model", help="a name from `ghost-ms models`; only a file of ghost-ms says it itself")
     convert.add_argument("-o", "--out", required=True, help=".ckpt or .safetensors")
-    convert.add_argument("--ema", action="store_true", help="take the averaged weights of a training checkpoint")
+    convert.add_argument("--ema", action="store_true", help="take the EMA weights of a training checkpoint")
     convert.add_argument("--entry", metavar="NAME", help="dictionary of the file that holds the weights, such as "
                                                          "student or model/backbone (default: found)")
     convert.add_argument("--prefix", metavar="NAME", help="what stands before every name, such as backbone; entries "
@@ -41,7 +41,7 @@ def build_parser() -> Parser:
     back.add_argument("file", metavar="CKPT")
     back.add_argument("-o", "--out", required=True, help=".safetensors")
     back.add_argument("--model", help="needed where the checkpoint does not say which network it is of")
-    back.add_argument("--ema", action="store_true", help="take the averaged weights of a training state")
+    back.add_argument("--ema", action="store_true", help="take the EMA weights of a training state")
     back.set_defaults(func=_to_torch)
 
     listing = commands.add_parser("list", help="every released file, and `none released` where there is none")

@@ -1,4 +1,4 @@
-"""The recipe: typed dataclasses, one a section, that a YAML file and the command line fill.
+"""The recipe: typed dataclasses, one per section, that a YAML file and the command line fill.
 
 Every key can be overridden on the command line (`--optimizer.lr 0.1`). An unknown key or a value of the wrong type
 stops the run before any work, with a sentence that names the key, the file and the nearest valid name.

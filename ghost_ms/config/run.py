@@ -21,7 +21,7 @@ class RunConfig:
         seed: seed of the initial weights, the data order and the augmentation.
         profile: trace three steps of the first epoch, from this one on, counted from 1, into profile/ of the run's
             folder; the first step compiles.
-        step_csv: write steps.csv too: step, epoch, loss, learning rate and images a second of every step.
+        step_csv: write steps.csv too: step, epoch, loss, learning rate and images per second of every step.
         tensorboard: write events for TensorBoard too, into tensorboard/ of the run's folder; it needs the package
             tensorboard.
         compile_cache: folder for the compiled training step, from which the next start of the same recipe with the same

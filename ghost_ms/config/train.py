@@ -68,13 +68,13 @@ class TrainConfig:
             kernel, so that a resumed run draws the same ones; costs some element-wise operators. By default true on
             the CPU, and false elsewhere, where not every device has 32-bit unsigned arithmetic: a resumed run then
             draws other masks, as random as the first ones.
-        resume: auto goes on from the newest whole checkpoint of run.dir and starts anew where there is none; the path
-            of a checkpoint or of another run's folder goes on from that; off starts anew. The result is that of a run
+        resume: auto resumes from the newest valid checkpoint of run.dir and starts anew where there is none; the path
+            of a checkpoint or of another run's folder resumes from that; off starts anew. The result is that of a run
             that was never interrupted, bit by bit on the CPU. What decides the result must not change in between; run.*
             but seed and mode, data.root, data.workers and what is only told or kept may, and train.epochs where the
             learning rates so far stay what they were (constant, step, multi_step).
         checkpoint_every: steps between two checkpoints within an epoch; 0 for one at the end of each epoch alone.
-        keep: newest checkpoints that are kept to go on from; the older ones are there in case the newest is damaged.
+        keep: newest checkpoints that are kept to resume from; the older ones are there in case the newest is damaged.
         early_stopping: end the training after so many epochs in a row that were not better than the best before; 0 for
             never.
         time_limit: save the state and end after this time, for a later resume: a number of seconds, or such as

@@ -127,14 +127,14 @@ def cards() -> Dict[str, List[str]]:
 
 @functools.lru_cache(maxsize=None)
 def _one_thread_a_kernel() -> None:
-    """With more, the split of a kernel varies from call to call, and so do its last bits. Settable once a process."""
+    """Hold kernels to one thread: with more their split, and so their last bits, vary. Can be set once per process."""
     import mindspore as ms
 
     ms.device_context.cpu.op_tuning.threads_num(1)
 
 
 def _check_numpy() -> None:
-    """With NumPy 2 MindSpore's data pipeline fails in the middle of a run, with a report that names another cause."""
+    """Refuse NumPy 2, with which MindSpore's data pipeline fails in mid-run and names another cause."""
     import numpy as np
 
     if int(np.__version__.split(".")[0]) > 1:

@@ -17,7 +17,7 @@ class Best(NamedTuple):
 
     Args:
         epoch: after which it was written; None where no epoch was measured.
-        averaged: whether it holds the running means of the weights (`ema.decay`), because these did better.
+        averaged: whether it holds the EMA weights (`ema.decay`), because these did better.
         figures: of what it holds, those that were measured.
         key: of the figure that decided.
     """
@@ -68,7 +68,7 @@ class Figures(NamedTuple):
         return self.units.get(key, " %")
 
     def title(self, key: str) -> str:
-        """Of a column or a chart: 'top-1 (%)'."""
+        """Title of a column or a chart: 'top-1 (%)'."""
         unit = self.unit(key).strip()
         return f"{self.names[key]} ({unit})" if unit else self.names[key]
 

@@ -41,7 +41,7 @@ def _check() -> None:
 
 
 def guard() -> None:
-    """From now on whatever is imported next leaves room for MindSpore, and an order that cannot work is an ImportError.
+    """Let whatever is imported from now on leave room for MindSpore; an order that cannot work is an ImportError.
 
     MindSpore's generated protobuf modules are older than protobuf 4, which takes them in pure Python alone. MindSpore
     chooses that itself as it is imported; chosen here it also holds for what a program imports between this package and

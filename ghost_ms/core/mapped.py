@@ -11,7 +11,7 @@ MOST_ELEMENTS = 1 << 30
 
 @contextlib.contextmanager
 def mapped(path: str, kind: str) -> Iterator[memoryview]:
-    """The bytes of a file, not copied; a ValueError inside becomes "'path' is no whole KIND file: it ...".
+    """The bytes of a file, not copied; a ValueError inside becomes "'path' is not a valid KIND file: it ...".
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -24,7 +24,7 @@ def mapped(path: str, kind: str) -> Iterator[memoryview]:
                 raise ValueError("is empty")
             yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except ValueError as error:
-        raise ValueError(f"'{path}' is no whole {kind} file: it {error}") from None
+        raise ValueError(f"'{path}' is not a valid {kind} file: it {error}") from None
 
 
 def check_extents(dims: Sequence[int], what: str, open_ones: bool = False) -> int:

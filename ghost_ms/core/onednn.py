@@ -32,7 +32,7 @@ held = False
 
 
 def hold_back() -> None:
-    """Before MindSpore is imported: hold oneDNN to AVX2 where that helps, and the user has not chosen."""
+    """Call before MindSpore is imported. Hold oneDNN to AVX2 where that helps, and the user has not chosen."""
     global held
     with contextlib.suppress(metadata.PackageNotFoundError):
         if VARIABLE not in os.environ and afflicted(metadata.version("mindspore"), processor_flags()):

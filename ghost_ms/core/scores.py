@@ -1,4 +1,4 @@
-"""From the outputs of a classifier to probabilities and classes: the one place where that happens, in float64."""
+"""Probabilities and classes from the outputs of a classifier: the one place where that happens, in float64."""
 from typing import Sequence
 
 import numpy as np

@@ -115,7 +115,7 @@ def reason_in(log: str, code: int = 0) -> str:
 
 
 def speaker() -> Callable[..., None]:
-    """In the process: `tell(**facts)`, a line for the one that has started it; what libraries print goes to the log."""
+    """For the process talked to: `tell(**facts)` writes a line for its parent; what libraries print goes to the log."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.stdout.flush()

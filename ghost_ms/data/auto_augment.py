@@ -25,7 +25,7 @@ class Canvas:
     """What operations that move pixels need.
 
     Args:
-        fill: colour of uncovered pixels, one value a channel (0 to 255).
+        fill: colour of uncovered pixels, one value per channel (0 to 255).
         filters: Pillow resampling filters, of which each operation draws one.
         moves: where each operation leaves the map of what it did (see `data.geometry`); None to keep none.
     """
@@ -35,7 +35,7 @@ class Canvas:
     moves: Optional[geometry.Moves] = dataclasses.field(default=None, compare=False)
 
     def leaving(self, moves: Optional[geometry.Moves]) -> "Canvas":
-        """The same, whose operations leave their maps in a list."""
+        """The same canvas, whose operations leave their maps in a list."""
         return self if moves is None else dataclasses.replace(self, moves=moves)
 
     def warp(self, image: Image.Image, matrix: Sequence[float], rng: np.random.Generator) -> Image.Image:
@@ -258,9 +258,9 @@ def parse_auto_augment(text: str, canvas: Canvas = Canvas()) -> Callable:
 
     Args:
         text: `rand-m9-mstd0.5-inc1` and the like, `original` or `autoaugment` (with `-mstd0.5`), or `trivial`.
-            m: magnitude, 0 to 10 (10). n: operations an image (2). p: probability of each (0.5). mstd: deviation of the
-            magnitude (0); above 100 it is drawn evenly from 0 to m. mmax: its upper bound (10). inc1: every operation
-            grows severer with the magnitude. w0: weighted choice, mostly geometry.
+            m: magnitude, 0 to 10 (10). n: operations per image (2). p: probability of each (0.5). mstd: deviation of
+            the magnitude (0); above 100 it is drawn evenly from 0 to m. mmax: its upper bound (10). inc1: every
+            operation grows severer with the magnitude. w0: weighted choice, mostly geometry.
         canvas: fill colour and resampling.
 
     Raises:

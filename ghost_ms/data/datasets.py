@@ -121,7 +121,7 @@ def class_list(config: DataConfig) -> Optional[List[str]]:
     names = [line.strip() for line in read_text(path, MOST_NAMES_BYTES).splitlines() if line.strip()]
     twice = next((name for name, count in collections.Counter(names).items() if count > 1), None)
     if twice is not None or not names:
-        raise ValueError(f"data.classes '{printable(path)}' has one name of a class a line, "
+        raise ValueError(f"data.classes '{printable(path)}' has one class name per line, "
                          + ("but is empty" if twice is None else f"but '{printable(twice)}' stands twice"))
     return names
 
@@ -241,13 +241,13 @@ def _arrays(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> D
 
 
 def _embedded(split: str) -> Dataset:
-    """8,000 images of Fashion-MNIST that come with the package: 700 a class to train, 100 a class to test."""
+    """8,000 images of Fashion-MNIST that come with the package: 700 per class to train, 100 per class to test."""
     with np.load(pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_8k.npz") as arrays:
         return _arrays(arrays[f"{split}_images"][..., None], arrays[f"{split}_labels"], FASHION)
 
 
 def _synthetic(config: DataConfig, split: str) -> Dataset:
-    """Noise around one random coarse picture a class: learnable, and of any size."""
+    """Noise around one random coarse picture per class: learnable, and of any size."""
     height, width = config.input_size or (224, 224)
     classes, size = config.synthetic_classes, config.synthetic_size
     needed = size * height * width * 3

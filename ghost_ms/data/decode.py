@@ -121,7 +121,7 @@ def regular_file(path: Union[str, os.PathLike], limit: int = MAX_BYTES) -> Itera
 
 
 def kind_of(mode: int) -> str:
-    """In words, what is at a path that is no regular file."""
+    """What lies at a path that is no regular file, in words."""
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"),
              (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISLNK, "a link to nothing"))
     return next((name for test, name in kinds if test(mode)), "something else")
@@ -161,7 +161,7 @@ def to_pillow(image: Union[Image.Image, np.ndarray, bytes], channels: int, orien
 
 
 def decode(content: bytes, channels: int, orient: bool = False) -> Union[Image.Image, np.ndarray]:
-    """A file's bytes to uint8 (H, W, channels) where simplejpeg can, else to a Pillow image of 8 bits a channel.
+    """A file's bytes to uint8 (H, W, channels) where simplejpeg can, else to a Pillow image of 8 bits per channel.
 
     Args:
         orient: whether the EXIF orientation is honoured. The array is then a view of turned axes.
@@ -248,13 +248,13 @@ def _decode_jpeg(content: bytes, channels: int) -> Optional[np.ndarray]:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """An image of 8 bits a channel, of whatever mode; `Unreadable` for a depth that has no agreed form in them."""
+    """An image of 8 bits per channel, of whatever mode; `Unreadable` for a depth that has no agreed form in them."""
     if image.mode in EIGHT_BIT:
         return image
     # Of PNG and PGM, Pillow has 16 bits in its 32-bit mode, depending on its version.
     if not image.mode.startswith("I;16") and not (image.mode == "I" and image.format in ("PNG", "PPM")):
         raise Unreadable(f"{REFUSED.get(image.mode, f'its pixels are of the kind {image.mode}')}; save it with 8 or 16 "
-                         "bits a channel")
+                         "bits per channel")
     tags = getattr(image, "tag_v2", {})
     bits, lowest_is_white = tags.get(258, (16,))[0], tags.get(262, 1) == 0
     levels = (np.asarray(image) >> (bits - 8)).astype(np.uint8)

@@ -228,7 +228,7 @@ class _Inside:
         self.starts = {start.rstrip(os.sep) + os.sep for start in (self.absolute, os.path.realpath(root))}
 
     def path(self, row: Row) -> str:
-        """Of an image; ValueError where it lies elsewhere."""
+        """The path of an image; ValueError where it lies outside of the folder."""
         absolute = os.path.normpath(os.path.join(self.absolute, row.path))
         start = next((start for start in self.starts if absolute.startswith(start)), None)
         if start is None or not _has_bytes(absolute):
@@ -247,7 +247,7 @@ def _has_bytes(path: str) -> bool:
 
 
 def _missing(paths: Sequence[str]) -> Set[str]:
-    """Those that are not there, found by listing each folder once."""
+    """The paths that do not exist, found by listing each folder once."""
     folders: Dict[str, List[str]] = {}
     for path in paths:
         folders.setdefault(os.path.dirname(path), []).append(path)
@@ -290,7 +290,7 @@ def _about_several(rows: Sequence[Row], file: str, first: Row) -> str:
 
 
 def _labels(rows: Sequence[Row], classes: Sequence[str], several: bool, file: str) -> np.ndarray:
-    """As `Dataset.labels`; ValueError for a label that is no class."""
+    """Labels as `Dataset.labels` has them; ValueError for a label that is no class."""
     places = {name: place for place, name in enumerate(classes)}
     unknown = sorted({label for row in rows for label in row.labels if label not in places}, key=natural)
     if unknown:

@@ -123,7 +123,7 @@ class Draws:
         self.seed, self.epoch, self.places, self.place = seed, epoch, places, place
 
     def image(self, index: int, purpose: int) -> np.random.Generator:
-        """Of the n-th image of the batch."""
+        """The generator of the n-th image of the batch."""
         return generator(self.seed, self.epoch, int(self.places[index]), purpose)
 
     def batch(self, purpose: int) -> np.random.Generator:
@@ -310,7 +310,7 @@ def _reason(source: Dataset, sample: int) -> str:
 def _rows(places: np.ndarray, sample: Callable, collate: Callable, batch: int, workers: int,
           targets: Sequence[str]) -> Iterator[Tuple]:
     """Batches of tensors: `sample` runs in the workers for every place, `collate` in one more thread for every batch,
-    on a list a column of arrays that hold up to `ROW` samples each.
+    on a list per column of arrays that hold up to `ROW` samples each.
 
     An error of either is raised here as a sentence; without, MindSpore wraps it in a page of advice.
     """

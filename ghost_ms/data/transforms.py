@@ -138,7 +138,7 @@ def preprocessing_of(card: ModelCard, data: DataConfig, channels: int) -> Prepro
     """The card's preprocessing, overridden by what the recipe sets.
 
     Raises:
-        ValueError: `mean` or `std` of the recipe does not have one value a channel.
+        ValueError: `mean` or `std` of the recipe does not have one value per channel.
     """
     def per_channel(key: str, published: Sequence[float], given) -> Tuple[float, ...]:
         if given is None:

@@ -1,4 +1,4 @@
-"""From what is asked for to an exported file, or to a table of operators."""
+"""The work of `ghost-ms export`: an exported file, or a table of operators."""
 import dataclasses
 import os
 from typing import Dict, Optional, Tuple
@@ -49,7 +49,7 @@ def run_export(options: Options, fallback: str) -> int:
 
     Args:
         options: what is asked for.
-        fallback: folder of a run whose newest checkpoint serves where the user names no network.
+        fallback: folder of a run whose best checkpoint serves where the user names no network.
     """
     if options.format == "AIR":
         require_ascend()

@@ -79,7 +79,7 @@ def read_graph(path: str) -> Graph:
     try:
         return _graph(_read(path))
     except (AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"'{path}' is no whole MINDIR file: it contradicts itself ({type(error).__name__}: "
+        raise ValueError(f"'{path}' is not a valid MINDIR file: it contradicts itself ({type(error).__name__}: "
                          f"{printable(error)[:200]})") from None
 
 

@@ -114,7 +114,7 @@ def _compiler() -> str:
 
 
 def _key(compiler: str) -> str:
-    """Of all that the library depends on."""
+    """Hash of all that the library depends on."""
     digest = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
@@ -150,7 +150,7 @@ def _seal(path: str) -> str:
 
 
 def _compile_once(compiler: str, folder: str, path: str) -> None:
-    """Of several processes one compiles, the others wait; where the file system has no locks, each does."""
+    """Compile the library: one of several processes does, the others wait; without file locks each one does."""
     deadline = time.monotonic() + PATIENCE
     while not _sealed(path):
         try:

@@ -16,7 +16,7 @@ from ghost_ms.layers.squeeze_excite import SqueezeExcite
 
 
 class Kernel:
-    """Beside its cell class, what all of these have."""
+    """Base of the cells below, beside the cell class of each."""
 
     @classmethod
     def take_over(cls, cell: nn.Cell, *arguments) -> None:
@@ -29,7 +29,7 @@ class Kernel:
 
 
 class Passed(Kernel, nn.Cell):
-    """In place of an activation that the cell before it computes."""
+    """Takes the place of an activation that the cell before it computes, and does nothing."""
 
     def construct(self, x):
         return x
@@ -74,7 +74,7 @@ class SpatialKernel(Kernel, nn.Conv2d):
 
 
 class DepthwiseKernel(SpatialKernel):
-    """One filter a channel."""
+    """Depthwise convolution: one filter per channel."""
 
     operator = staticmethod(kernels.depthwise)
 
@@ -92,7 +92,7 @@ class ConvolutionKernel(SpatialKernel):
 
 
 def geometry_of(conv: nn.Conv2d) -> Optional[kernels.Geometry]:
-    """Of a convolution; None where its padding depends on the size of its input or no kernel has it."""
+    """The geometry of a convolution; None where its padding depends on its input's size or no kernel has it."""
     padding = conv.padding if isinstance(conv.padding, tuple) else (conv.padding,) * 4
     if conv.pad_mode == "valid":
         padding = (0, 0, 0, 0)
@@ -213,7 +213,7 @@ class SoftmaxKernel(Kernel, nn.Softmax):
 
 
 class LargestIndicesKernel(Kernel, LargestIndices):
-    """Places of the largest of every row."""
+    """Indices of the largest entries of every row."""
 
     def prepare(self, library: str) -> None:
         self.kernel = kernels.top_k(library)

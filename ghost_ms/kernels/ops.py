@@ -13,7 +13,7 @@ ACTIVATIONS = ("none", "relu", "relu6", "hswish", "hsigmoid", "silu", "sigmoid",
 
 
 class Geometry(NamedTuple):
-    """Of a convolution, each (vertical, horizontal) but the padding, which is (top, bottom, left, right)."""
+    """Geometry of a convolution: each (vertical, horizontal), but padding (top, bottom, left, right)."""
 
     kernel: Tuple[int, int]
     stride: Tuple[int, int]
@@ -21,7 +21,7 @@ class Geometry(NamedTuple):
     dilation: Tuple[int, int]
 
     def size(self, height: int, width: int) -> Tuple[int, int]:
-        """Of the result for maps of height x width."""
+        """(height, width) of the result for maps of height x width."""
         top, bottom, left, right = self.padding
         return tuple((extent + before + after - apart * (taps - 1) - 1) // step + 1
                      for extent, before, after, taps, step, apart in
@@ -84,7 +84,7 @@ def depthwise(library: str, geometry: Geometry, bias: bool, act: bool = False) -
 
 
 def depthwise_constants(geometry: Geometry) -> Tensor:
-    """What `depthwise` takes behind the bias."""
+    """The constants that `depthwise` takes after the bias."""
     return Tensor(_integers(geometry), ms.int32)
 
 
@@ -108,7 +108,7 @@ def convolution(library: str, geometry: Geometry, bias: bool, act: bool = False)
 
 
 def convolution_constants(geometry: Geometry, groups: int) -> Tensor:
-    """What `convolution` takes behind the bias."""
+    """The constants that `convolution` takes after the bias."""
     return Tensor([*_integers(geometry), groups], ms.int32)
 
 
@@ -140,7 +140,7 @@ def _spatial(library: str, name: str, geometry: Geometry, bias: bool, act: bool,
 
 
 def module_constants(geometry: Geometry, act: str) -> Tensor:
-    """What `module_train` and `module_fixed` take last."""
+    """The constants that `module_train` and `module_fixed` take last."""
     return Tensor([*_integers(geometry), ACTIVATIONS.index(act)], ms.int32)
 
 
@@ -278,7 +278,7 @@ def attention(library: str, bias: bool) -> ops.Custom:
 
 
 def layer_norm(library: str) -> ops.Custom:
-    """Over the last axis: x (..., C), gamma, beta (C,), (epsilon,) -> y, and what the gradient needs."""
+    """LayerNorm over the last axis: x (..., C), gamma, beta (C,), (epsilon,) -> y, and what the gradient needs."""
     backward = _operator(library, "layer_norm_backward", lambda x, g, m, i, dy: (x, g, g), 3)
 
     def bprop(x, gamma, beta, numbers, out, dout):
@@ -289,7 +289,7 @@ def layer_norm(library: str) -> ops.Custom:
 
 
 def softmax(library: str) -> ops.Custom:
-    """Over the last axis."""
+    """Softmax over the last axis: (..., C) -> (..., C)."""
     backward = _operator(library, "softmax_backward", lambda y, dy: y, 1)
 
     def bprop(x, out, dout):
@@ -299,7 +299,7 @@ def softmax(library: str) -> ops.Custom:
 
 
 def top_k(library: str) -> ops.Custom:
-    """Where the largest of every row are, the largest first: x (..., C), any vector of k -> int32 (..., k)."""
+    """Indices of the k largest of every row, the largest first: x (..., C), any vector of k -> int32 (..., k)."""
     def bprop(x, many, out, dout):
         return ops.zeros_like(x), ops.zeros_like(many)
 

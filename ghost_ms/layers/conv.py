@@ -34,12 +34,12 @@ def conv2d(in_channels: int, out_channels: int, kernel_size: Size = 1, stride: S
 
 def depthwise_conv2d(channels: int, kernel_size: Size, stride: Size = 1, bias: bool = False,
                      padding: Union[int, Tuple[int, int], None] = None) -> nn.Conv2d:
-    """One filter a channel: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
+    """Depthwise convolution, one filter per channel: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
     return conv2d(channels, channels, kernel_size, stride, groups=channels, bias=bias, padding=padding)
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """Depthwise convolution that trains on small maps as one matrix product a channel.
+    """Depthwise convolution that trains on small maps as one matrix product per channel.
 
     The CPU kernel pays a fixed price for every channel of every image, which on maps of up to 7x7 is 2 to 10 times
     the price of multiplying with the matrix that the filter amounts to. In evaluation, on larger maps and on other

@@ -19,7 +19,7 @@ class Routing(nn.Dense):
 
 
 class ExpertKernels(nn.Cell):
-    """Kernels of all experts, flat: mixing weights (B, experts) -> one flat kernel a sample (B, size).
+    """Kernels of all experts, flat: mixing weights (B, experts) -> one flat kernel per sample (B, size).
 
     Args:
         bound: kernels start uniform in -bound..bound.
@@ -37,10 +37,10 @@ class DynamicConv2d(nn.Cell):
     """Dynamic convolution of ParameterNet (arXiv 2306.14525, section 3.2, equations 4 and 5).
 
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)), symmetric zero padding, no bias.
-    The mixture is sigmoid(routing(global mean)), not normalised. Mixing kernels costs experts * size of a kernel a
+    The mixture is sigmoid(routing(global mean)), not normalised. Mixing kernels costs experts * size of a kernel per
     sample; mixing the outputs of all experts would cost `experts` convolutions.
 
-    A 1x1 kernel at stride 1 is a matrix product a sample. Larger kernels are one convolution whose groups are the
+    A 1x1 kernel at stride 1 is one matrix product per sample. Larger kernels are one convolution whose groups are the
     samples, which holds for one batch size only; with `open_batch`, which export sets where the batch is open, the
     outputs of all experts are mixed instead.
     """

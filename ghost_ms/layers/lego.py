@@ -84,7 +84,7 @@ class LegoConv2d(_LegoMaps):
         return self.combine(self.lego_maps(x), kernel.reshape((self.out_channels, self.splits * self.legos, 1, 1)))
 
     def sparse(self) -> "SparseLegoConv2d":
-        """The same function with the choice fixed."""
+        """A cell that computes the same with the choice fixed."""
         return SparseLegoConv2d(self)
 
 

@@ -3,14 +3,14 @@ from mindspore import Tensor, nn, ops
 
 
 class Sine(nn.Cell):
-    """Of every element."""
+    """Sine of every element; the shape stays."""
 
     def construct(self, x: Tensor) -> Tensor:
         return ops.sin(x)
 
 
 class Cosine(nn.Cell):
-    """Of every element."""
+    """Cosine of every element; the shape stays."""
 
     def construct(self, x: Tensor) -> Tensor:
         return ops.cos(x)

@@ -68,7 +68,7 @@ def rows(names: Sequence[str], columns: Sequence[str] = COLUMNS) -> List[List[st
 
 
 def as_csv(names: Sequence[str]) -> str:
-    """The facts at full precision, a line a variant; empty where nothing is known."""
+    """The facts at full precision, one line per variant; empty where nothing is known."""
     file = io.StringIO()
     lines = [{**facts(card), "macs": round(card.macs), "input_size": "{}x{}".format(*card.input_size)}
              for card in map(model_card, names)]

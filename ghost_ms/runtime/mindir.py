@@ -31,7 +31,7 @@ def load_mindir(path: str) -> Any:
     try:
         return nn.GraphCell(ms.load(path))
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"'{path}' is no whole MINDIR file: {str(error).strip().splitlines()[0]}") from None
+        raise ValueError(f"'{path}' is not a valid MINDIR file: {str(error).strip().splitlines()[0]}") from None
 
 
 def run_mindir(path: str, images: np.ndarray) -> Any:

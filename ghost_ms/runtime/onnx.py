@@ -43,7 +43,7 @@ class OnnxModel:
         try:
             self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except _errors() as error:
-            raise ValueError(f"'{name}' is no whole ONNX file: {_first_line(error)}") from None
+            raise ValueError(f"'{name}' is not a valid ONNX file: {_first_line(error)}") from None
         self.inputs = [end.name for end in self.session.get_inputs()]
         self.outputs = [end.name for end in self.session.get_outputs()]
 
@@ -94,7 +94,7 @@ def open_onnx(path: str) -> Any:
         check_sizes(model)
     except (DecodeError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         reason = f"it {error}" if type(error) is ValueError else _first_line(error)
-        raise ValueError(f"'{path}' is no whole ONNX file: {reason}") from None
+        raise ValueError(f"'{path}' is not a valid ONNX file: {reason}") from None
     return model
 
 
@@ -112,6 +112,6 @@ def load_onnx(path: str, threads: int = 0) -> OnnxModel:
 
 
 def run_model(model: Any, threads: int = 0) -> OnnxModel:
-    """As `load_onnx`, of an onnx.ModelProto."""
+    """An onnx.ModelProto as a function; see `load_onnx`."""
     require_onnx()
     return OnnxModel(model.SerializeToString(), model.graph.name, threads)

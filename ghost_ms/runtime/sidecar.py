@@ -121,7 +121,7 @@ def refuse_foreign_sidecar(path: str, description: ModelSpec, batch_size: int, f
 
 
 def refuse_other_sidecar(path: str, new: Dict[str, Any]) -> None:
-    """The same for the content of a sidecar."""
+    """Refuse as `refuse_foreign_sidecar` does, given the content of the sidecar."""
     old = _old(path)
     if old is None or old["file"] == os.path.basename(path):
         return

@@ -34,7 +34,7 @@ class ExportSignature(NamedTuple):
 
     @property
     def input_name(self) -> str:
-        """The same for every exported file."""
+        """The input's name is the same in every exported file."""
         return "image"
 
     @property

@@ -14,7 +14,7 @@ from ghost_ms.layers.reparam import replace_cell
 
 @constexpr
 def _numbers(size: int, salt: int) -> Tensor:
-    """A number a element, uint32 (size,), other ones for another salt."""
+    """One number per element, uint32 (size,), other ones for another salt."""
     numbers = np.arange(size, dtype=np.uint64) * 2654435769 + salt * 2246822519
     return Tensor((numbers & 0xFFFFFFFF).astype(np.uint32))
 

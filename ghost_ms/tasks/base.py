@@ -139,11 +139,11 @@ class Task:
         raise NotImplementedError
 
     def training(self, config: Config, dataset: Dataset, preprocessing: Preprocessing) -> Transforms:
-        """From a sample to a row of a training batch; every random number comes from the generator that it is given."""
+        """What turns a sample into a row of a training batch; its random numbers come from the given generator."""
         raise NotImplementedError
 
     def evaluation(self, config: Config, dataset: Dataset, preprocessing: Preprocessing) -> Transforms:
-        """From a sample to a row of an evaluation batch, without chance."""
+        """What turns a sample into a row of an evaluation batch, without chance."""
         raise NotImplementedError
 
     def introduction(self, dataset: Dataset) -> List[str]:
@@ -165,7 +165,7 @@ class Task:
         return spec
 
     def follow(self, spec: ModelSpec, own: ModelSpec, dataset: Dataset) -> ModelSpec:
-        """The description of a training that goes on from one whose checkpoint says `own`."""
+        """The description of a training that resumes one whose checkpoint says `own`."""
         return spec
 
     def criterion(self, config: Config, dataset: Dataset, spec: ModelSpec) -> Criterion:

@@ -112,7 +112,7 @@ class Predictor:
         return found
 
     def each(self, paths: Sequence[Union[str, np.ndarray]], top: int) -> Iterator[Union[Dict[str, Any], Exception]]:
-        """For every image in order its result or, of one that cannot be read, the error.
+        """Yields for every image in order its result or, where it cannot be read, the error.
 
         Every call takes equally many images, so that a network is compiled once: missing ones are filled up by
         repeating the last.

@@ -19,33 +19,33 @@ class Callback:
     `training` is the loop (`ghost_ms.training.loop.Training`). To be relied on: `config`, `description`, `world`
     (`world.is_main` in one process alone), `steps` (of an epoch), `progress` (`epoch` and `step` done, `rows` of
     metrics.csv), `step.net` (the network), `rate` (learning rate of the last step), `say(line)`, `stop(reason)` (save
-    and end, to be gone on with) and `finish(reason)` (end after this epoch, as if it were the last).
+    and end, to be resumed later) and `finish(reason)` (end after this epoch, as if it were the last).
 
     An error that a method raises ends the training.
     """
 
     def on_start(self, training: Any) -> None:
-        """Before the first step of this process; where the training goes on, `training.progress` says from where."""
+        """Called before the first step of this process; `training.progress` says where a resumed training starts."""
 
     def on_step(self, training: Any, loss: Tensor) -> None:
-        """After every step.
+        """Called after every step.
 
         Args:
             loss: of this process's images, a scalar on the device; reading it (`loss.asnumpy()`) waits for the step.
         """
 
     def on_save(self, training: Any) -> None:
-        """Before a state is written; what is written now is there when the training goes on from that state."""
+        """Called before a state is written; what is written now is there when the training resumes from that state."""
 
     def on_epoch(self, training: Any, row: Dict[str, float]) -> None:
-        """After an epoch, its evaluation and its checkpoints.
+        """Called after an epoch, its evaluation and its checkpoints.
 
         Args:
             row: of metrics.csv.
         """
 
     def on_end(self, training: Any) -> None:
-        """At the end, also where that is an error or a signal."""
+        """Called at the end, also where that is an error or a signal."""
 
 
 def of_recipe(config: Config, world: World, figures: Figures) -> List[Callback]:
@@ -113,7 +113,7 @@ class EarlyStopping(Callback):
 class StepCsv(Callback):
     """A line of every step. They are kept in memory until a state is saved: reading a loss would wait for its step.
 
-    Where a training goes on, the lines after the state that it goes on from are cut off.
+    Where a training is resumed, the lines after the state that it resumes from are cut off.
     """
 
     COLUMNS = ("step", "epoch", "loss", "lr", "images_per_second")

@@ -63,7 +63,7 @@ class CompileCache:
 
     @contextlib.contextmanager
     def first_call(self) -> Iterator[None]:
-        """Around the first call; around later ones it does nothing."""
+        """A context for calling the step: the first call uses the cache, later ones do not touch it."""
         folder, self.folder = self.folder, None
         if folder is None:
             yield
@@ -85,6 +85,6 @@ class CompileCache:
 
 
 def _content(folder: str) -> str:
-    """A line a file: its name and checksum."""
+    """One line per file: its name and checksum."""
     files = sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file() and "seal" not in path.name)
     return "".join(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files)

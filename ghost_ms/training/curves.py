@@ -16,7 +16,7 @@ def write_course(folder: str, rows: List[Row], figures: Figures) -> None:
 
 
 def write_metrics(path: str, rows: List[Row]) -> None:
-    """One line an epoch, a cell empty where one has no such figure."""
+    """One line per epoch, a cell empty where one has no such figure."""
     with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()

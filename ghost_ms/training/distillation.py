@@ -26,7 +26,7 @@ GREY = (0.299, 0.587, 0.114)
 class Teacher(nn.Cell):
     """A network that sees the student's images as its own preprocessing would bring them.
 
-    The student's normalisation is undone and the teacher's done, in one scale and shift a channel; grey becomes three
+    The student's normalisation is undone and the teacher's done, in one scale and shift per channel; grey becomes three
     equal channels and colour grey where the teacher wants it; another input size is reached by bilinear resizing of
     the image that the student sees. The resizing has no antialiasing.
 

@@ -22,7 +22,7 @@ def steps_line(config: Config, steps: int, images: int, ranks: int) -> str:
     devices = f" ({config.data.batch_size} on each of {ranks} devices)" if ranks > 1 else ""
     rest = images - steps * batch
     left = f"; {_many(rest, 'image')} left out of each, others every time" if rest else ""
-    return f"{_many(steps, 'step')} an epoch, of {batch} images{devices}{left}"
+    return f"{_many(steps, 'step')} per epoch, of {batch} images{devices}{left}"
 
 
 def device_line(target: str, passed_over: Dict[str, str], cards: Dict[str, List[str]]) -> str:
@@ -50,12 +50,12 @@ def precision_line(precision: PrecisionConfig) -> str:
 
 
 def ema_line(ema: EmaConfig, updates: int) -> str:
-    """The running mean of the weights, and whether it can matter in so few updates."""
+    """The EMA weights, and whether they can matter in so few updates."""
     share = initial_share(ema, updates)
-    said = f"running mean of the weights (EMA), decay {ema.decay:g}, {_many(updates, 'update')}"
+    said = f"EMA weights, decay {ema.decay:g}, {_many(updates, 'update')}"
     if share > STALE:
-        said += (f": its end still holds {100 * share:.0f} % of the initial weights, so it will hardly be the better "
-                 "one; lower ema.decay" + ("" if ema.warmup else " or set ema.warmup"))
+        said += (f": at the end they still hold {100 * share:.0f} % of the initial weights and will hardly be "
+                 "better; lower ema.decay" + ("" if ema.warmup else " or set ema.warmup"))
     return said
 
 

@@ -76,7 +76,7 @@ class Job:
         return TrainingBatches(self.train, self.config, transforms, epoch, shard, skip)
 
     def find(self) -> Optional[ResumePoint]:
-        """The state to go on from, which the recipe fits; None to start anew."""
+        """The state to resume from, which the recipe fits; None to start anew."""
         found, config = find(self.config, self.world), self.config
         if found is None:
             return None
@@ -89,7 +89,7 @@ class Job:
         return found
 
     def _follow(self, own: ModelSpec) -> None:
-        """Number the classes, and turn the images, as the training did that is gone on with: an older version may have
+        """Number the classes, and turn the images, as the resumed training did: an older version may have
         done either otherwise."""
         if list(own.classes) != self.train.classes and sorted(own.classes) == sorted(self.train.classes):
             self.train, self.test = (self.task.open(self.config.data, split, own.classes) for split in ("train", "val"))
@@ -237,14 +237,14 @@ def _beginning(job: Job, found: Optional[ResumePoint], step: TrainStep) -> Itera
     yield from passed_over(config)
     if found is None:
         if config.train.resume == "auto":
-            yield f"there is no checkpoint under '{config.run.dir}' to go on from: starting anew"
+            yield f"there is no checkpoint under '{config.run.dir}' to resume from: starting anew"
         elif states_in(os.path.join(config.run.dir, "checkpoints")):
             yield (f"'{config.run.dir}' holds the checkpoints of an earlier training, which the first of this one "
-                   "replaces; --train.resume auto would go on from them")
+                   "replaces; --train.resume auto would resume from them")
         return
     for note in found.notes:
         yield f"{note}; taking the one before it"
-    yield f"going on from '{found.path}', {found.progress.place()}"
+    yield f"resuming from '{found.path}', {found.progress.place()}"
     if job.target == "CPU" and found.progress.kernels != accelerated(step):
         yield ("this training began with the CPU kernels and goes on without them, so the result will not be the same "
                "bits")
@@ -256,7 +256,7 @@ def _beginning(job: Job, found: Optional[ResumePoint], step: TrainStep) -> Itera
 
 
 def _states(job: Job, found: Optional[ResumePoint]) -> CheckpointManager:
-    """The states of this run; where it goes on from another folder, that one's best network comes along."""
+    """The states of this run; where it resumes from another folder, that one's best network comes along."""
     config, folder = job.config, os.path.join(job.config.run.dir, "checkpoints")
     if found is None:
         return CheckpointManager(folder, config.train.keep)

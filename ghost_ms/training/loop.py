@@ -74,7 +74,7 @@ class Training:
         return self.rates[min(index // self.config.train.accumulate, len(self.rates) - 1)]
 
     def stop(self, reason: str) -> None:
-        """Save the state after the step that is under way, and end; the training can be gone on with."""
+        """Save the state after the step that is under way, and end; the training can be resumed."""
         self.stop_reason = self.stop_reason or reason
 
     def finish(self, reason: str) -> None:
@@ -257,7 +257,7 @@ class Training:
             result = evaluator.compute(lambda sums: sum_over_ranks(sums, self.world) if evaluator.shared else sums)
             self.learned[prefix] = evaluator.learned()
         except NotFinite as error:
-            what = "averaged weights" if prefix == EMA else "weights"
+            what = "EMA weights" if prefix == EMA else "weights"
             if self.config.train.on_nan == "skip":
                 self.say(f"epoch {self.progress.epoch + 1}, {what}: {error}; there are no figures of this")
                 return {}
@@ -309,7 +309,7 @@ class Training:
 
 
 def _save_best(step: TrainStep, path: str, means: bool, description: ModelSpec) -> None:
-    """The network alone, with its weights or (`means`) their running means, whichever did better."""
+    """The network alone, with its weights or (`means`) the EMA weights, whichever did better."""
     if step.ema is not None:
         description.metrics[HOLDS_EMA] = float(means)
     with step.ema.in_place() if means else contextlib.nullcontext():
@@ -321,7 +321,7 @@ def _summary(row: Dict[str, float], epochs: int, best: bool, figures: Figures) -
     said = "outputs on the test split not finite"
     if f"{RAW}_{key}" in row:
         said = f"test loss {row['test_loss']:.4f}, {figures.text({key: row[f'{RAW}_{key}']})}"
-    means = f" ({row[f'{EMA}_{key}']:.2f}{figures.unit(key)} with averaged weights)" if f"{EMA}_{key}" in row else ""
+    means = f" ({row[f'{EMA}_{key}']:.2f}{figures.unit(key)} with EMA weights)" if f"{EMA}_{key}" in row else ""
     skipped = f", {row['skipped']:.0f} updates skipped so far" if row["skipped"] else ""
     return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, {said}{means}, "
             f"{row['images_per_second']:.0f} images/s{skipped}" + (", best so far" if best else ""))

@@ -129,7 +129,7 @@ def _losses(job: "_Job") -> Iterator[float]:
 
 
 def write_csv(path: str, sweep: Sweep) -> None:
-    """A line an update."""
+    """The losses as CSV, one line per update."""
     with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("lr", "loss", "smooth_loss"))

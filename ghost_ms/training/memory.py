@@ -1,4 +1,4 @@
-"""When a training step does not fit into memory: which batch does."""
+"""Which batch fits where a training step does not fit into memory."""
 import gc
 import re
 from typing import Optional

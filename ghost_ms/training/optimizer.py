@@ -22,7 +22,7 @@ LONGEST = 2 ** 25
 
 
 class RateTable(LearningRateSchedule):
-    """One learning rate an update, times a factor and a switch; past the end the last one. No part of the step's state.
+    """One learning rate per update, times a factor and a switch; past the end the last one. Not in the step's state.
 
     Args:
         rates, factor: of the updates.

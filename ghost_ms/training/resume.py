@@ -70,8 +70,8 @@ class TrainerState:
 
     @classmethod
     def from_json(cls, text: str) -> "TrainerState":
-        """As `to_json` wrote it; ValueError (half a sentence) where a field is not known, or no training can have stood
-        there.
+        """The state that `to_json` wrote; ValueError (half a sentence) where a field is not known, or no training
+        can have stood there.
         """
         values = strict_json.parse(text, finite=False)
         if not isinstance(values, dict):
@@ -96,7 +96,7 @@ class TrainerState:
         return self.epoch * per_epoch + self.step
 
     def place(self) -> str:
-        """In words."""
+        """Where the training stands, in words."""
         return f"the end of epoch {self.epoch}" if self.step == 0 else f"step {self.step} of epoch {self.epoch + 1}"
 
 
@@ -131,7 +131,7 @@ _IS: Dict[str, Callable[[Any], bool]] = {
 
 @dataclasses.dataclass
 class ResumePoint:
-    """A state to go on from.
+    """A state to resume from.
 
     Args:
         path: of its file.
@@ -200,7 +200,7 @@ def _read(path: str) -> ResumePoint:
     try:
         return ResumePoint(path, values, description, TrainerState.from_json(text), [])
     except ValueError as error:
-        raise ValueError(f"'{path}' cannot be gone on from: {error}") from None
+        raise ValueError(f"'{path}' cannot be resumed from: {error}") from None
 
 
 def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
@@ -217,13 +217,13 @@ def _newest_whole(paths: Sequence[Tuple[int, str]]) -> Tuple[int, List[str]]:
             notes.append(f"'{path}' cannot be read ({error.strerror or error})")
     if notes:
         more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
-        raise ValueError(f"{notes[0]}{more}; there is no whole checkpoint to go on from: start anew with "
+        raise ValueError(f"{notes[0]}{more}; there is no valid checkpoint to resume from: start anew with "
                          "--train.resume off")
     return -1, notes
 
 
 def _check_same_file(path: Optional[str], folder: str, world: World) -> None:
-    """ValueError on a rank that does not see the very file that rank 0 goes on from."""
+    """ValueError on a rank that does not see the very file that rank 0 resumes from."""
     if world.size == 1:
         return
     check = 0
@@ -232,13 +232,13 @@ def _check_same_file(path: Optional[str], folder: str, world: World) -> None:
             check = zlib.crc32(file.read())
     halves = [float(check >> 16), float(check & 0xFFFF)]
     if from_main(halves, world) != halves:
-        raise ValueError(f"rank {world.rank} does not find the checkpoint that rank 0 goes on from under '{folder}'; "
+        raise ValueError(f"rank {world.rank} does not find the checkpoint that rank 0 resumes from under '{folder}'; "
                          "all ranks must see the same run.dir")
 
 
 def check_unchanged(found: ResumePoint, config: Config, world: World, images: int, classes: Sequence[str],
                     rates: Callable[[int], Sequence[float]], updates: Callable[[TrainerState], int]) -> None:
-    """Nothing that decides the result differs from the training that is gone on with.
+    """Nothing that decides the result differs from the training that is resumed.
 
     Args:
         images, classes: of the training split.

@@ -1,4 +1,4 @@
-"""Learning rates, one an update."""
+"""Learning rates, one per update."""
 import dataclasses
 from typing import List, Tuple
 
@@ -107,7 +107,7 @@ DECAYS = {"cosine": _cosine, "step": _step, "multi_step": _multi_step, "polynomi
 
 
 def _noise(schedule: ScheduleConfig, epochs: int, updates_per_epoch: float, total: int, seed: int) -> np.ndarray:
-    """A factor an update, the same through an epoch: 1 + normal noise, drawn again until it is within the limit.
+    """One factor per update, the same through an epoch: 1 + normal noise, drawn again until it is within the limit.
 
     The epochs e with `noise[0] * epochs <= e < noise[1] * epochs` are noisy, as in timm's schedulers; the draw of an
     epoch depends on (seed, epoch) alone.

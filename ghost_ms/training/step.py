@@ -112,7 +112,7 @@ class TrainStep(nn.Cell):
             self.micro_step = _counter("micro_step")
 
     def set_train(self, mode: bool = True) -> "TrainStep":
-        """As of any cell; a teacher stays in evaluation mode."""
+        """Set the mode as for any cell; a teacher stays in evaluation mode."""
         super().set_train(mode)
         if self.distillation is not None:
             self.distillation.teacher.set_train(False)
@@ -134,7 +134,7 @@ class TrainStep(nn.Cell):
         return {parameter.name: parameter for parameter in parameters if id(parameter) not in constant}
 
     def begin_epoch(self) -> None:
-        """Set the sums back."""
+        """Reset the sums to zero."""
         for parameter in (self.loss_sum, *self.sums, self.finite_steps):
             parameter.set_data(ops.zeros_like(parameter))
 

@@ -134,7 +134,7 @@ def defaults(net: Any) -> Dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As it comes back from JSON."""
+    """The value as it comes back from JSON."""
     return json.loads(json.dumps(value, default=repr))
 
 

@@ -1,4 +1,4 @@
-"""The averaged weights in a training state of this package, which holds them as vectors (see `training.ema`)."""
+"""The EMA weights in a training state of this package, which holds them as vectors (see `training.ema`)."""
 from typing import Dict, Mapping, Sequence
 
 import numpy as np
@@ -15,10 +15,10 @@ def averaged(tensors: Mapping[str, np.ndarray], names: Sequence[str]) -> Dict[st
         names: of the network's parameters, in its order, which is the order in the vectors.
 
     Raises:
-        ValueError: it holds no averaged weights, or vectors of another length than its parameters.
+        ValueError: it holds no EMA weights, or vectors of another length than its parameters.
     """
     if WEIGHTS not in tensors:
-        raise ValueError("it holds no averaged weights: a training state with ema.decay does (last.ckpt, step-N.ckpt; "
+        raise ValueError("it holds no EMA weights: a training state with ema.decay does (last.ckpt, step-N.ckpt; "
                          "best.ckpt holds one set alone, the averaged one where that was the better)")
     result = {name: tensors[name] for name in names}
     floats = [name for name in names if tensors[name].dtype == np.float32]
@@ -29,7 +29,7 @@ def averaged(tensors: Mapping[str, np.ndarray], names: Sequence[str]) -> Dict[st
         ends = np.cumsum([tensors[name].size for name in members], dtype=np.int64)
         count = int(ends[-1]) if members else 0
         if members and vector.shape != (count,):
-            raise ValueError(f"its averaged weights are damaged: '{key}' has the shape {vector.shape}, the parameters "
+            raise ValueError(f"its EMA weights are damaged: '{key}' has the shape {vector.shape}, the parameters "
                              f"have {count} elements")
         for name, part in zip(members, np.split(vector, ends[:-1]) if members else ()):
             result[name] = part.reshape(tensors[name].shape)

@@ -60,7 +60,7 @@ def to_torch(path, out, model_name: Optional[str] = None, ema: bool = False) -> 
         path: `.ckpt` or `.safetensors`, from `convert` or from training.
         out: `.safetensors`.
         model_name: needed where the file does not say of which network it is.
-        ema: take the averaged weights of a training state.
+        ema: take the EMA weights of a training state.
 
     Raises:
         OSError, ValueError: see `convert_file`.

@@ -84,7 +84,7 @@ class _Connection:
 
 
 def download(url: str, part: pathlib.Path, title: str, most: int, progress: bool = True) -> None:
-    """Fetch `url` into `part`; where that ends early, `part` and `part`.json are kept for the next call to go on from.
+    """Fetch `url` into `part`; where that ends early, `part` and `part`.json stay for the next call to continue.
 
     Args:
         title: of the bar on a terminal.

@@ -29,7 +29,7 @@ class Choice:
     """What to take of a file.
 
     Args:
-        ema: the averaged weights of a training checkpoint.
+        ema: the EMA weights of a training checkpoint.
         head: 'keep' wants the classifier of the file; 'new' leaves the network's own, freshly initialised; 'fit' takes
             the file's where there is one of the same classes.
         entry: the dictionary within the file, by default found.
@@ -106,7 +106,7 @@ class _Filling:
         by_torch = choice.entry is not None or choice.prefix is not None
         if not by_torch and not absent and (WEIGHTS in tensors or not choice.ema):
             values = averaged(tensors, list(self.names)) if choice.ema else tensors
-            self.report.entry = "averaged weights" if choice.ema else ""
+            self.report.entry = "EMA weights" if choice.ema else ""
             self.state = {other: values[name] for name, other in self.names.items()}
             self.others = [name for name in tensors if name not in self.names]
             return
@@ -174,7 +174,7 @@ class _Filling:
         return "the file's knows other classes" if order is None else None
 
     def last_layer(self, names: Sequence[str]) -> List[str]:
-        """Of the classifier's entries those of its last layer, whose rows are the classes."""
+        """Entries of the classifier's last layer, whose rows are the classes."""
         first = max(index for index, name in enumerate(names) if len(self.shapes[name]) > 1)
         return list(names[first:])
 
@@ -221,7 +221,7 @@ class Pretrained:
 
     Args:
         file: that was read.
-        ema: take its averaged weights.
+        ema: take its EMA weights.
     """
 
     def __init__(self, file: WeightFile, ema: bool = False):

@@ -36,7 +36,7 @@ def pick(tensors: Mapping[str, np.ndarray], ema: bool = False,
     wherever it stands.
 
     Args:
-        ema: take the averaged weights.
+        ema: take the EMA weights.
         entry: the dictionary to take, nested ones joined by '/'; by default it is found.
 
     Raises:
@@ -65,10 +65,10 @@ def _find_entry(tensors: Mapping[str, np.ndarray], ema: bool) -> str:
     if not found:
         if plain and not ema:
             return ""
-        what = "averaged weights" if ema else "weights"
+        what = "EMA weights" if ema else "weights"
         inside = f"its entries are {shown(groups)}" if groups else "it is a plain state dict"
         if not ema and set(groups) & set(EMA_ENTRIES):
-            raise ValueError(f"it holds no {what}: {inside}; take the averaged ones with --ema")
+            raise ValueError(f"it holds no {what}: {inside}; take the EMA weights with --ema")
         raise ValueError(f"it holds no {what}: {inside}" + ("; name the one to take with --entry" if groups else ""))
     start = found[0] + "/"
     while True:

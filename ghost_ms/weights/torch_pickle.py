@@ -8,7 +8,7 @@ import pickletools
 import struct
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-#: A checkpoint of weights, averaged weights and optimizer needs about 30 instructions a tensor: far below these.
+#: A checkpoint of weights, EMA weights and optimizer needs about 30 instructions a tensor: far below these.
 MOST_INSTRUCTIONS, MOST_BYTES, MOST_INTEGER_BYTES = 1_000_000, 64 << 20, 64
 
 _NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}

@@ -212,11 +212,11 @@ def test_tiles_and_tables_tell_what_best_ckpt_holds(tmp_path):
                  str(tmp_path / "page.html")]) == 0
     text = (tmp_path / "page.html").read_text()
     tiles = re.findall(r'tile"><b>(.*?)</b><span>(.*?)</span>', text)
-    assert tiles[:5] == [("82.00 %", "top-1, test split, averaged weights"), ("99.00 %", "top-5"),
+    assert tiles[:5] == [("82.00 %", "top-1, test split, EMA weights"), ("99.00 %", "top-5"),
                          ("1 of 2", "best epoch"), ("0.5000", "test loss"), ("75.00 %", "best top-1 of raw weights")]
     assert tiles[5:] == [("60.00 %", "top-1, test split"), ("96.00 %", "top-5"),
                          ("2 of 2", "best epoch"), ("0.9000", "test loss"),
-                         ("55.00 %", "best top-1 of averaged weights")]
+                         ("55.00 %", "best top-1 of EMA weights")]
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in re.findall(r"<tr><td>.*?</tr>", text)[:2]]
     assert cells[0][5:] == ["EMA", "82.00", "99.00", "0.5000"] and cells[1][5:] == ["raw", "60.00", "96.00", "0.9000"]
 

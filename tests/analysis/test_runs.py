@@ -24,7 +24,7 @@ def _write(folder, rows, **recipe):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two runs: one without averaged weights; one with, whose second epoch is the best."""
+    """Two runs: one without EMA weights; one with, whose second epoch is the best."""
     _write(tmp_path / "runs" / "a", [_row(1, 50.0), _row(2, 50.0), _row(3, 40.0)],
            model={"name": "tiny", "args": {}}, optimizer={"lr": 0.1, "name": "sgd"})
     _write(tmp_path / "runs" / "b", [_row(1, 30.0, ema_top1=20.0), _row(2, 60.5, ema_top1=61.25)],
@@ -109,13 +109,13 @@ def test_the_plot_is_written(folder, capsys):
     assert "--output is 'all.txt'; it ends in .png, .svg, .pdf" in capsys.readouterr().err
 
 
-def test_curves_show_every_column_even_of_a_run_that_began_without_it(folder, monkeypatch):
+def test_curves_show_every_column_even_of_a_run_that_began_without_it(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: drawn.append(figure))
     old = {key: value for key, value in _row(1, 10.0).items() if key not in ("peak_mb", "data_wait")}
-    draw_curves("curves.png", [old, _row(2, 20.0, ema_top1=25.0)], create_task("classification").figures)
+    draw_curves(str(tmp_path / "curves.png"), [old, _row(2, 20.0, ema_top1=25.0)], create_task("classification").figures)
     panels = {axes.get_title(): [list(line.get_ydata()) for line in axes.lines] for axes in drawn[0].axes}
     assert panels["speed (images/s)"] == [[100.0, 200.0]] and panels["learning rate"] == [[0.1, 0.1]]
     assert panels["peak memory (MB)"][0][1] == 1002.0 and panels["wait for data (% of the time)"][0][1] == 2.5
@@ -156,7 +156,7 @@ def test_runs_that_differ_in_their_seed(tmp_path, monkeypatch, capsys):
     assert main(["runs", "other", "plain-*"]) == 0
     printed = capsys.readouterr().out
     assert "over seeds, mean ± sample deviation:" in printed
-    # Last 50, 53, 56; averaged weights 52, 57, 62; best, of averaged weights, 62, 57, 62.
+    # Last 50, 53, 56; EMA weights 52, 57, 62; best, of EMA weights, 62, 57, 62.
     assert _cells(printed)[-1] == ["plain-1, plain-2, plain-3", "3", "53.00 ± 3.00", "57.00 ± 5.00", "60.33 ± 2.89"]
     assert main(["runs", "other", "plain-1"]) == 0
     assert "over seeds" not in capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_two_workers_go_on_with_the_same_bits(tmp_path):
     assert job.returncode == 1 and f", {places[0][0]}" in (tmp_path / "kill" / "worker_1.log").read_text()
     job = _job(recipe, tmp_path / "last", *options)
     job.communicate(timeout=540)
-    assert job.returncode == 0 and "going on from" in (tmp_path / "last" / "worker_0.log").read_text()
+    assert job.returncode == 0 and "resuming from" in (tmp_path / "last" / "worker_0.log").read_text()
     assert_same_runs(tmp_path / "whole", tmp_path / "run")
     assert len(list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))) == 8
 
@@ -246,7 +246,7 @@ def test_two_hosts_that_meet_again_go_on_with_the_same_bits(event, whole, hosts,
         out, err = node.communicate(timeout=400)
         assert node.returncode == 0, out + err
     log = (tmp_path / "second/node_0/worker_0.log").read_text()
-    assert 3 <= int(re.search(r"^going on from '.*', .* epoch (\d+)$", log, re.M).group(1)) < EPOCHS
+    assert 3 <= int(re.search(r"^resuming from '.*', .* epoch (\d+)$", log, re.M).group(1)) < EPOCHS
     assert_same_runs(whole, tmp_path / "run")
 
 

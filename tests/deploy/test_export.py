@@ -88,7 +88,7 @@ def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "net.mindir"
     export.export_mindir(_description("ghostnet_050").build(), _description("ghostnet_050"), str(path))
     path.write_bytes(path.read_bytes()[:10000])
-    with pytest.raises(ValueError, match="no whole MINDIR"):
+    with pytest.raises(ValueError, match="not a valid MINDIR"):
         mindir.load_mindir(str(path))
     (tmp_path / "net.json").write_text("{}")
     with pytest.raises(ValueError, match="no sidecar of an export"):

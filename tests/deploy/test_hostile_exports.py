@@ -80,7 +80,7 @@ def test_a_mindir_file_that_cannot_be_is_refused(change, reason, exported, tmp_p
     path = tmp_path / "net.mindir"
     path.write_bytes(model.SerializePartialToString())
     for use in (check_mindir, mindir.load_mindir, read_graph, files.run_file):
-        with pytest.raises(ValueError, match=f"^'.*net.mindir' is no whole MINDIR file: it .*{reason}") as caught:
+        with pytest.raises(ValueError, match=f"^'.*net.mindir' is not a valid MINDIR file: it .*{reason}") as caught:
             use(str(path))
         assert "\n" not in str(caught.value)
 
@@ -95,7 +95,7 @@ def test_a_field_given_twice_is_refused(exported, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x0a\x03", bytes(100), b"\x0a" * 1000])
 def test_what_is_no_mindir_file(content, tmp_path):
     (tmp_path / "net.mindir").write_bytes(content)
-    with pytest.raises(ValueError, match="'.*net.mindir' is no whole MINDIR file: it "):
+    with pytest.raises(ValueError, match="'.*net.mindir' is not a valid MINDIR file: it "):
         mindir.load_mindir(str(tmp_path / "net.mindir"))
 
 
@@ -175,11 +175,12 @@ def _first(model):
     (lambda m: (_first(m).ClearField("raw_data"), _first(m).float_data.extend([1.0] * 5)), "with other values than"),
     (lambda m: m.graph.ClearField("input"), "no network with inputs"), (_pads, "impossible extents|shapes that cannot"),
     (_bomb, "impossible extents|shapes that cannot"),
-    (lambda m: m.graph.node[0].input.__setitem__(0, "nothing"), "no whole ONNX")])
+    (lambda m: m.graph.node[0].input.__setitem__(0, "nothing"), "not a valid ONNX")])
 def test_an_onnx_file_that_cannot_be_is_refused(change, reason, exported, tmp_path):
     path = _change(onnx.ModelProto(), exported / "net.onnx", tmp_path / "net.onnx", change)
     for use in (onnx_runtime.load_onnx, int8.read_float, files.run_file):
-        with pytest.raises(ValueError, match=f"^'.*net.onnx' is no whole ONNX file: .*({reason})|{reason}") as caught:
+        whole = f"^'.*net.onnx' is not a valid ONNX file: .*({reason})|{reason}"
+        with pytest.raises(ValueError, match=whole) as caught:
             use(path)
         assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
 
@@ -187,7 +188,7 @@ def test_an_onnx_file_that_cannot_be_is_refused(change, reason, exported, tmp_pa
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x08\x09", bytes(100), b"\x3a\x00\x08\x09"])
 def test_what_is_no_onnx_file(content, tmp_path):
     (tmp_path / "net.onnx").write_bytes(content)
-    with pytest.raises(ValueError, match="'.*net.onnx' is no whole ONNX file: it "):
+    with pytest.raises(ValueError, match="'.*net.onnx' is not a valid ONNX file: it "):
         onnx_runtime.load_onnx(str(tmp_path / "net.onnx"))
 
 

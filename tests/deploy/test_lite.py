@@ -220,7 +220,7 @@ def test_damaged_onnx_files_are_refused_before_conversion(exported, tmp_path, ca
     content = pathlib.Path(exported[1]).read_bytes()
     for keep in (10, len(content) // 2):
         (tmp_path / "cut.onnx").write_bytes(content[:keep])
-        _fails(capsys, ["lite", "convert", tmp_path / "cut.onnx"], "is no whole ONNX file")
+        _fails(capsys, ["lite", "convert", tmp_path / "cut.onnx"], "is not a valid ONNX file")
     assert os.listdir(tmp_path) == ["cut.onnx"]
 
 

@@ -296,7 +296,7 @@ def test_bad_input_is_one_sentence(tmp_path, pictures, capsys, monkeypatch):
     _fails(capsys, ["quantize", path, *given], "images of any size (1x3xheightx24)", "--input_size")
     os.truncate(path, 5000)
     tiny.write_sidecar(path, _description("ghostnet_050", SIZE), 1)
-    _fails(capsys, ["quantize", path, *given], "no whole ONNX file")
+    _fails(capsys, ["quantize", path, *given], "not a valid ONNX file")
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     _fails(capsys, ["quantize", path, *given], "pip install onnx onnxruntime 'numpy<2'")
 

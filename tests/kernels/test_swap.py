@@ -61,7 +61,7 @@ def same_neighbours(monkeypatch):
 
 
 def left_behind(net):
-    """Cells that a kernel exists for and that still compute by MindSpore's operators, but for what docs/speed.md says."""
+    """Cells with a kernel that still compute by MindSpore's operators, but for what docs/speed.md says."""
     known = (*swap.ACTIVATIONS, nn.BatchNorm2d, nn.Dense, nn.LayerNorm, nn.Softmax, nn.Conv2d, DepthwiseConv2d,
              ScaledDotProductAttention, SqueezeExcite, LargestIndices)
     left = [(name, cell) for name, cell in net.cells_and_names() if type(cell) in known]

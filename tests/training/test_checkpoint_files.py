@@ -173,14 +173,14 @@ def test_progress_is_what_it_was(path):
     (dict(later=1), "holds 'later', which this version does not know")])
 def test_progress_that_cannot_be_is_one_sentence(changes, reason, path):
     _rewrite(path, ghost_ms_progress=json.dumps({**dataclasses.asdict(GOOD), **changes}))
-    with pytest.raises(ValueError, match=f"^'.*a.ckpt' cannot be gone on from: .*{reason}"):
+    with pytest.raises(ValueError, match=f"^'.*a.ckpt' cannot be resumed from: .*{reason}"):
         _read(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 10 ** 5])
 def test_progress_that_is_no_progress(text, path):
     _rewrite(path, ghost_ms_progress=text)
-    with pytest.raises(ValueError, match="^'.*a.ckpt' cannot be gone on from: "):
+    with pytest.raises(ValueError, match="^'.*a.ckpt' cannot be resumed from: "):
         _read(path)
 
 

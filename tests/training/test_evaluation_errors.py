@@ -177,7 +177,7 @@ def test_the_accuracy_that_is_told_is_that_of_what_best_holds(tmp_path, monkeypa
     recipe.save(str(tmp_path / "recipe.yaml"))
     assert main(["train", "--config", str(tmp_path / "recipe.yaml")]) == 0
     said = capsys.readouterr().out
-    assert "best: epoch 1, top-1 32.50 %, top-5 95.00 % (averaged weights); results in" in said
+    assert "best: epoch 1, top-1 32.50 %, top-5 95.00 % (EMA weights); results in" in said
     # As often right, but with a higher loss: not the new best.
     assert said.count("best so far") == 1
     values, told = read_checkpoint(str(tmp_path / "run" / "checkpoints" / "best.ckpt"))

@@ -37,9 +37,9 @@ def test_the_peak_rate_and_how_it_came_about():
 
 
 def test_steps_and_the_images_that_are_left_out():
-    assert steps_line(_recipe(batch=16), 4, 64, 1) == "4 steps an epoch, of 16 images"
+    assert steps_line(_recipe(batch=16), 4, 64, 1) == "4 steps per epoch, of 16 images"
     assert steps_line(_recipe(batch=16), 1, 37, 2) == (
-        "1 step an epoch, of 32 images (16 on each of 2 devices); 5 images left out of each, others every time")
+        "1 step per epoch, of 32 images (16 on each of 2 devices); 5 images left out of each, others every time")
 
 
 def test_the_device_and_what_was_passed_over():
@@ -85,10 +85,10 @@ def test_precision():
 
 def test_whether_running_means_can_matter():
     assert ema_line(EmaConfig(0.9999, warmup=False), 100) == (
-        "running mean of the weights (EMA), decay 0.9999, 100 updates: its end still holds 99 % of the initial "
-        "weights, so it will hardly be the better one; lower ema.decay or set ema.warmup")
+        "EMA weights, decay 0.9999, 100 updates: at the end they still hold 99 % of the "
+        "initial weights and will hardly be better; lower ema.decay or set ema.warmup")
     assert ema_line(EmaConfig(0.9999, warmup=False), 100000) == (
-        "running mean of the weights (EMA), decay 0.9999, 100,000 updates")
+        "EMA weights, decay 0.9999, 100,000 updates")
     assert "hardly" not in ema_line(EmaConfig(0.9999), 100)
 
 
@@ -129,9 +129,9 @@ def test_a_run_says_all_this_before_its_first_step(only_cpu, tmp_path, monkeypat
     assert lines[2] == "CPU kernels off: MindSpore's own operators, as asked"
     assert lines[3:7] == [
         "peak learning rate 0.00125 = optimizer.lr 0.005 x 8 / 32 (images of an update / optimizer.base_batch)",
-        "5 steps an epoch, of 8 images; 2 images left out of each, others every time", "precision float32",
-        "running mean of the weights (EMA), decay 0.99, 5 updates: its end still holds 95 % of the initial weights, so "
-        "it will hardly be the better one; lower ema.decay or set ema.warmup"]
+        "5 steps per epoch, of 8 images; 2 images left out of each, others every time", "precision float32",
+        "EMA weights, decay 0.99, 5 updates: at the end they still hold 95 % of the initial "
+        "weights and will hardly be better; lower ema.decay or set ema.warmup"]
     assert lines[7] == ("training images of each class: class 0 11, class 1 11, class 2 10, class 3 10; the largest "
                         "has 1.1 times as many")
     assert lines[8].startswith("epoch 1/1 5/5")

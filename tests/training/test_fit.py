@@ -128,7 +128,7 @@ def test_a_truncated_checkpoint_is_refused(keep, tmp_path):
     content = path.read_bytes()
     path.chmod(0o600)
     path.write_bytes(content[:keep if isinstance(keep, int) else int(keep * len(content))])
-    with pytest.raises(ValueError, match="no whole checkpoint|not a checkpoint of|does not say"):
+    with pytest.raises(ValueError, match="not a valid checkpoint|not a checkpoint of|does not say"):
         restore(str(path))
 
 
@@ -139,7 +139,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     content[len(content) // 2] ^= 4
     path.chmod(0o600)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="no whole checkpoint"):
+    with pytest.raises(ValueError, match="not a valid checkpoint"):
         read_checkpoint(str(path))
 
 

@@ -65,7 +65,7 @@ def test_everything_at_once(mode, tmp_path, capsys):
         schedule=ScheduleConfig("polynomial", noise=[0.0, 1.0]), distill=DistillConfig(str(tmp_path / "teacher.ckpt"))))
     rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
     assert [row["epoch"] for row in rows] == ["1", "2"] and {"ema_loss", "ema_top1", "ema_top5"} <= set(rows[0])
-    assert best["epoch"] in (1, 2) and "with averaged weights" in capsys.readouterr().out
+    assert best["epoch"] in (1, 2) and "with EMA weights" in capsys.readouterr().out
     state = _state(tmp_path / "run")
     assert state["clock"] == 8 and state["global_step"] == 4 and state["micro_step"] == 0
     assert {"ema", "ema_updates", "moment1.0", "moment2.0", "accumulated.head.weight"} <= set(state)

@@ -86,7 +86,7 @@ def test_a_chain_of_mishaps_ends_with_the_same_bits(mode, tmp_path, monkeypatch,
     with monkeypatch.context() as patch, pytest.raises(Killed):
         _at_step(patch, 4, _kill)
         fit(recipe(broken, "auto"))
-    assert f"no checkpoint under '{broken}' to go on from: starting anew" in capsys.readouterr().out
+    assert f"no checkpoint under '{broken}' to resume from: starting anew" in capsys.readouterr().out
     assert _states(broken) == [2]
     (broken / "checkpoints" / "step-00000004.77.tmp.ckpt").write_text("half")
     (broken / "checkpoints" / "step-00000004.77.tmp.tmp").write_text("half")
@@ -116,7 +116,7 @@ def test_a_chain_of_mishaps_ends_with_the_same_bits(mode, tmp_path, monkeypatch,
         patch.setattr(loop.Training, "_measure", interrupted)
         fit(recipe(broken, "auto"))
     said = capsys.readouterr().out
-    assert "step-00000009.ckpt' is no whole checkpoint" in said and "taking the one before it" in said
+    assert "step-00000009.ckpt' is not a valid checkpoint" in said and "taking the one before it" in said
     assert "step-00000008.ckpt', step 3 of epoch 2" in said
     fit(recipe(broken, str(broken)))
     assert_same_runs(whole, broken, ("last", "best", "step-00000015"))
@@ -225,7 +225,7 @@ def test_what_cannot_be_gone_on_from(done, tmp_path):
         fit(_plain(tmp_path, str(done / "checkpoints" / "best.ckpt")))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step-00000003.ckpt").write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match="no whole checkpoint to go on from: start anew with --train.resume off"):
+    with pytest.raises(ValueError, match="no valid checkpoint to resume from: start anew with --train.resume off"):
         fit(_plain(tmp_path, "auto"))
 
 
@@ -251,7 +251,7 @@ def test_a_progress_that_is_none(done, tmp_path):
     with pytest.raises(ValueError, match="odd.ckpt' is damaged: it is of step 77 of an epoch, which has 5"):
         fit(_plain(tmp_path / "run", str(tmp_path / "odd.ckpt")))
     save_checkpoint(values, str(tmp_path / "none.ckpt"), description, "{}")
-    with pytest.raises(ValueError, match="none.ckpt' cannot be gone on from: it does not say where a training stood"):
+    with pytest.raises(ValueError, match="none.ckpt' cannot be resumed from: it does not say where a training stood"):
         fit(_plain(tmp_path / "run", str(tmp_path / "none.ckpt")))
 
 

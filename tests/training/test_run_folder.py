@@ -112,7 +112,7 @@ def test_they_block_neither_saving_nor_going_on(tmp_path, capsys):
     fit(small(tmp_path, resume="auto", epochs=2, keep=1))
     said = capsys.readouterr().out
     assert "step-99999999.ckpt' is named as a state of a training and is none: passed over" in said
-    assert "step-88888888.ckpt' is no whole checkpoint" in said and "step-00000005.ckpt', the end of epoch 1" in said
+    assert "step-88888888.ckpt' is not a valid checkpoint" in said and "step-00000005.ckpt', the end of epoch 1" in said
     after = sorted(os.listdir(tmp_path / "checkpoints"))
     assert after == sorted(set(before) - {"step-00000005.ckpt"} | {"step-00000010.ckpt"})
 

@@ -80,9 +80,9 @@ def test_averaged_weights_are_taken_on_request_only(state):
     np.testing.assert_array_equal(averaged[1]["conv_stem.weight"], plain[1]["conv_stem.weight"] + 1)
     assert plain[0] == "state_dict" and averaged[0] == "state_dict_ema"
     assert "optimizer/state/0/exp_avg" in plain[2] and not any(k.startswith("state_dict/") for k in plain[2])
-    with pytest.raises(ValueError, match="no averaged weights: it is a plain state dict"):
+    with pytest.raises(ValueError, match="no EMA weights: it is a plain state dict"):
         pick(state, ema=True)
-    with pytest.raises(ValueError, match="entries are state_dict_ema; take the averaged ones with --ema"):
+    with pytest.raises(ValueError, match="entries are state_dict_ema; take the EMA weights with --ema"):
         pick({"state_dict_ema/a": np.zeros(1)})
 
 

@@ -158,7 +158,7 @@ def test_file_without_a_classifier(state, tmp_path, caplog):
     np.testing.assert_array_equal(net.stem[0].weight.asnumpy(), state["stem.0.weight"])
 
 
-# --- averaged weights of our own training states ---------------------------------------------------------------------
+# --- EMA weights of our own training states ---------------------------------------------------------------------
 
 
 def _training_state(path, net, ema):
@@ -178,14 +178,14 @@ def test_averaged_weights_of_a_training_state(tmp_path):
     raw, mean = create_model("tiny"), create_model("tiny")
     load_weights(raw, path)
     report = load_weights(mean, path, ema=True)
-    assert "moments.head.weight" in report.dropped and "averaged weights" in report.lines()[0]
+    assert "moments.head.weight" in report.dropped and "EMA weights" in report.lines()[0]
     for name, parameter in mean.parameters_and_names():
         np.testing.assert_array_equal(parameter.asnumpy(), wanted[name], err_msg=name)
         assert not np.array_equal(raw.parameters_dict()[name].asnumpy(), wanted[name])
     convert_file(path, "tiny", tmp_path / "mean.ckpt", ema=True)
     to_torch(path, tmp_path / "mean.safetensors", "tiny", ema=True)
     np.testing.assert_array_equal(read(tmp_path / "mean.safetensors")[0]["head.bias"], wanted["head.bias"])
-    with pytest.raises(ValueError, match="no averaged weights: a training state with ema.decay does"):
+    with pytest.raises(ValueError, match="no EMA weights: a training state with ema.decay does"):
         load_weights(create_model("tiny"), tmp_path / "mean.ckpt", ema=True)
 
 
@@ -199,7 +199,7 @@ def test_averaged_statistics_of_several_ranks_and_vectors_of_a_wrong_length():
     assert found["steps"] is tensors["steps"]
     for key, value in (("ema", np.zeros(5, np.float32)), ("ranks.ema_statistics", np.zeros((2, 2), np.float32)),
                        ("ema", np.zeros((2, 2), np.float32))):
-        with pytest.raises(ValueError, match="averaged weights are damaged"):
+        with pytest.raises(ValueError, match="EMA weights are damaged"):
             averaged({**tensors, key: value}, ["w", "n.moving_mean", "steps"])
 
 

@@ -23,7 +23,7 @@ Place = Tuple[str, int]
 
 
 class Facts(NamedTuple):
-    """Of one image: width and height in pixels as it is shown, format and mode, whether EXIF turns it."""
+    """Facts of one image: width and height in pixels as it is shown, format and mode, whether EXIF turns it."""
 
     width: int
     height: int
@@ -37,7 +37,7 @@ def open_all(config: DataConfig) -> Dict[str, Dataset]:
 
 
 def facts_of(path: str) -> Optional[Facts]:
-    """From a file's header; None where it cannot be read."""
+    """Facts from a file's header; None where it cannot be read."""
     try:
         head, _, whole = read_ends(path)
         try:
@@ -170,7 +170,7 @@ def twin_lines(sources: Dict[str, Dataset], groups: Sequence[Sequence[Place]]) -
 
 
 def report(config: DataConfig) -> str:
-    """All of it, as text."""
+    """All statistics of a data set, as text."""
     sources = open_all(config)
     lines = [class_table(sources), *(split_line(split, source) for split, source in sources.items())]
     lines += [balance_line(sources["train"])] if "train" in sources else []

@@ -68,7 +68,7 @@ def _network(task: dict) -> tuple:
 
 
 def _processor_seconds() -> float:
-    """Of this process and of those that it waited for; unlike the clock's, they do not depend on what else runs."""
+    """Processor seconds of this process and of those it waited for, which do not depend on what else runs."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in spent)
 

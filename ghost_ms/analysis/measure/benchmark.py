@@ -200,7 +200,7 @@ def rows(results: Sequence[Result]) -> List[List[str]]:
 
 
 def as_csv(results: Sequence[Result]) -> str:
-    """Every field at full precision, a line a result."""
+    """Every field at full precision, one line per result."""
     file = io.StringIO()
     names = [field.name for field in dataclasses.fields(Result) if field.name not in ("profile", "rounds")]
     writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")

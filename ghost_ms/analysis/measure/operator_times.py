@@ -11,7 +11,7 @@ SMALL = 0.01
 
 
 class OperatorTime(NamedTuple):
-    """Of one kind of operator.
+    """Time of one kind of operator.
 
     Args:
         name: MindSpore's; of a CPU kernel of this package that of its cell, with 'gradient' where it is one.

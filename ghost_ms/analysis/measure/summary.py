@@ -62,7 +62,7 @@ def weights_lines(card: ModelCard) -> List[str]:
 
 
 def layer_rows(layers: List[Layer], depth: int) -> List[List[str]]:
-    """The table as text cells: header, a row a part, the sum."""
+    """The table as text cells: header, one row per part, the sum."""
     whole = total(layers)
 
     def cells(layer: Layer, name: str) -> List[str]:

@@ -139,7 +139,7 @@ def read(path: str) -> Dict[str, Row]:
 
 
 def write(path: str, rows: Dict[str, Row]) -> None:
-    """Every figure in full, a line a variant in the order of names; the old file stays until the new one is whole."""
+    """Write every figure in full, one line per variant by name; the old file stays until the new one is whole."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")

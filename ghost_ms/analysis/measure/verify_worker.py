@@ -1,6 +1,6 @@
 """One variant through all formats in one process: the working half of `ghost-ms verify`.
 
-Prints what it finds as JSON, a line a step, so that what comes before a crash is not lost.
+Prints what it finds as JSON, one line per step, so that what comes before a crash is not lost.
 """
 import os
 import statistics
@@ -66,7 +66,7 @@ def main(name: str, threads: int, place: int, formats: Sequence[str]) -> None:
 
 
 def _silent(**_: Any) -> None:
-    """Of a step that is only on the way to another."""
+    """Drop the figures of a step that is only on the way to another."""
 
 
 def _network(name: str) -> tuple:

@@ -64,7 +64,7 @@ def log_ticks(low: float, high: float) -> List[float]:
 
 
 def pareto(points: Sequence[Point]) -> List[Point]:
-    """Those that no other beats: none has a smaller or equal x and a higher y; by rising x."""
+    """The points that no other beats: none has a smaller or equal x and a higher y; by rising x."""
     front: List[Point] = []
     for point in sorted(points, key=lambda p: (p.x, -p.y)):
         if not front or point.y > front[-1].y:
@@ -79,7 +79,7 @@ def linear_scale(low: float, high: float, start: float, stop: float) -> Scale:
 
 
 def log_scale(low: float, high: float, start: float, stop: float) -> Scale:
-    """The same for positive values over orders of magnitude."""
+    """A logarithmic scale for positive values between two bounds."""
     span = math.log(high / low) or 1.0
     return Scale(lambda value: start + math.log(value / low) / span * (stop - start), log_ticks(low, high))
 
@@ -109,7 +109,7 @@ def tick_labels(values: Sequence[float]) -> List[str]:
 
 
 def _svg(body: Sequence[str], label: str, size: Optional[Tuple[float, float]] = None) -> str:
-    """As wide as there is room; with a size (width, height), that many pixels."""
+    """The opening of an <svg> as wide as there is room or, with a size (width, height), of that many pixels."""
     width, height = size or (WIDTH, HEIGHT)
     style = f' style="width:{width:.0f}px"' if size else ""
     return (f'<svg viewBox="0 0 {width:g} {height:g}"{style} role="img" aria-label="{html.escape(label)}">'

@@ -177,7 +177,7 @@ def tables(runs: Sequence[Run]) -> str:
 
 
 def draw(path: str, runs: Sequence[Run]) -> None:
-    """Loss and accuracy of all runs over the epochs; dashed: of the averaged weights.
+    """Loss and accuracy of all runs over the epochs; dashed: of the EMA weights.
 
     Raises:
         OSError: the file cannot be written; what was there stays.

@@ -88,10 +88,10 @@ def _tiles(one: JudgedRun) -> List[Tuple[str, str]]:
     tiles = [(number(found.figures[key], ".2f", figures.unit(key)), name) for key, name in figures.names.items()
              if name and key in found.figures]
     if tiles:
-        tiles[0] = tiles[0][0], f"{tiles[0][1]}, test split{', averaged weights' if found.averaged else ''}"
+        tiles[0] = tiles[0][0], f"{tiles[0][1]}, test split{', EMA weights' if found.averaged else ''}"
     tiles += [(f"{number(found.epoch, '.0f')} of {len(run.rows)}", "best epoch"),
               (number(found.figures.get("loss"), ".4f"), "test loss")]
-    prefix, name = (RAW, "raw") if found.averaged else (EMA, "averaged")
+    prefix, name = (RAW, "raw") if found.averaged else (EMA, "EMA")
     values = [value for value in run.values(f"{prefix}_{found.key}") if not math.isnan(value)]
     if values:
         tiles.append((f"{max(values):.2f}{figures.unit(found.key)}", f"best {figures.names[found.key]} of {name} "

@@ -81,7 +81,7 @@ def _layer_norm(lower: _Lowering) -> None:
 
 
 def _instance_norm(lower: _Lowering) -> None:
-    """That of (B, groups, values) without scale and shift, which is how group normalisation is exported."""
+    """Normalisation of (B, groups, values) without scale and shift, which is how group normalisation is exported."""
     _, scale, shift = lower.node.input
     if (lower.arrays[scale] == 1).all() and (lower.arrays[shift] == 0).all():
         _standardise(lower, last=True)
@@ -114,7 +114,7 @@ def _transpose(lower: _Lowering) -> None:
 
 
 def _reshape(lower: _Lowering) -> None:
-    """With every extent a number, once the batch is fixed: from -1 the converter does not infer all of them."""
+    """Write every extent as a number once the batch is fixed: from -1 the converter does not infer all of them."""
     x, target = lower.node.input
     shape = lower.shapes.get(lower.node.output[0], [0])
     if 0 in shape or -1 not in lower.arrays.get(target, ()) or 0 in lower.arrays[target]:

@@ -63,7 +63,7 @@ def _cast(build: Builder, op: Operation) -> str:
 
 
 def _bias_add(build: Builder, op: Operation) -> str:
-    """Along axis 1; the bias of a convolution becomes its third input."""
+    """BiasAdd along axis 1; the bias of a convolution becomes its third input."""
     value, bias = op.inputs[:2]
     rank = len(shape_of(value))
     if rank == 2:
@@ -264,7 +264,7 @@ def _gather(build: Builder, op: Operation) -> str:
 
 
 def _top_k(build: Builder, op: Operation) -> List[str]:
-    """Along the last axis; MindSpore's indices are int32, for ONNX's Gather any integers do."""
+    """TopK along the last axis; MindSpore's indices are int32, for ONNX's Gather any integers do."""
     return build.node("TopK", [op.inputs[0], build.integers(op.inputs[1])], 2, axis=-1,
                       sorted=int(op.attributes.get("sorted", 1)))
 

@@ -138,7 +138,7 @@ def remove_identity(index: Index, node: Node) -> bool:
 
 
 def merge_twice(index: Index, node: Node) -> bool:
-    """The same computation a second time takes the result of the first."""
+    """A computation that stands there twice is done once."""
     if not node.inputs:
         return False
     first = next((other for other in index.users.get(node.inputs[0], [node]) if other.kind == node.kind
@@ -151,7 +151,7 @@ def merge_twice(index: Index, node: Node) -> bool:
 
 
 def merge_reshapes(index: Index, node: Node) -> bool:
-    """Of two Reshapes in a row the second is enough."""
+    """Two Reshapes in a row become the second."""
     inner = index.producer(node.inputs[0], "Reshape") if node.kind == "Reshape" else None
     if inner is None:
         return False

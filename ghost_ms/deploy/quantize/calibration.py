@@ -73,7 +73,7 @@ def _folder(where: str, root: Optional[str]) -> Dataset:
 
 
 def draw(source: Dataset, samples: int, sidecar: Sidecar) -> np.ndarray:
-    """That many images (all where there are fewer), evenly spaced, so that sorted classes all appear; as the exported
-    file takes them, (N, C, H, W) or (N, H, W, C)."""
+    """The given number of images (all where there are fewer), evenly spaced, so that sorted classes all appear; as the
+    exported file takes them, (N, C, H, W) or (N, H, W, C)."""
     places = np.unique(np.linspace(0, source.size - 1, min(samples, source.size)).round().astype(int))
     return read_images(source, places, sidecar)

@@ -1,4 +1,4 @@
-"""From a float file and images to an int8 file, or to a table of its layers."""
+"""The work of `ghost-ms quantize`: an int8 file from a float file and images, or a table of its layers."""
 import contextlib
 import csv
 import dataclasses
@@ -45,7 +45,7 @@ class Options:
         analyse, csv: rank the layers by the error of each; the file for the whole ranking.
         reduce_range: weights of 7 bits.
         agreement: smallest share of images for which both mean the same.
-        evaluate: measure both files on the recipe's test split.
+        evaluate: measure both files on the recipe's evaluation split.
         output: file to write.
     """
 
@@ -241,7 +241,7 @@ def _require_agreement(job: Job, result: Agreement, images: int) -> None:
 
 
 def _measured(job: Job, reference: Callable, run: Callable, batch_size: int) -> List[Judgement]:
-    """Both files on the recipe's test split."""
+    """Both files on the recipe's evaluation split."""
     recipe = calibration.recipe_of(job.options.calibrate, job.options.root)
     source = job.task.fitting(job.test, job.sidecar.spec())
     return [measure(each, job.task, recipe, source, sidecar) for each, sidecar in (

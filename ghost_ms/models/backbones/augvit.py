@@ -135,7 +135,7 @@ MODES: Dict[str, Tuple[Callable, ...]] = {
 
 
 class PatchEmbed(nn.Cell):
-    """Images (B, C, H, W) to one token a patch, (B, H / 16 * W / 16, channels)."""
+    """Images (B, C, H, W) to one token per patch, (B, H / 16 * W / 16, channels)."""
 
     def __init__(self, in_channels: int, channels: int):
         super().__init__()

@@ -13,7 +13,7 @@ TOP = 5
 
 
 class ClassMeasures(NamedTuple):
-    """Of each class that has images or was predicted; shares of 1.
+    """Measures of each class that has images or was predicted; shares of 1.
 
     Args:
         places: int (K,), which classes these are.

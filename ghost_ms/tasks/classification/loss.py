@@ -52,7 +52,7 @@ class WeightedCrossEntropy(nn.Cell):
 
 
 class BinaryCrossEntropy(nn.Cell):
-    """One yes-or-no question a class (arXiv 2110.00476, section 2; DeiT III, arXiv 2204.07118).
+    """One yes-or-no question per class (arXiv 2110.00476, section 2; DeiT III, arXiv 2204.07118).
 
     Args:
         label_smoothing: share of an int label that is spread over all classes.

@@ -66,7 +66,7 @@ def check_sets(config: Config) -> None:
 
 
 class Scores(NamedTuple):
-    """Of one evaluation; shares of 1.
+    """Measures of one evaluation; shares of 1.
 
     Args:
         average_precision: of each class, NaN where it has no image.
@@ -84,7 +84,7 @@ class Scores(NamedTuple):
 
     @property
     def mean_average_precision(self) -> float:
-        """Over the classes that have images."""
+        """Mean average precision over the classes that have images."""
         return _mean(self.average_precision)
 
     @property

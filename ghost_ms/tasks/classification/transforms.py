@@ -1,4 +1,4 @@
-"""From a labelled image to a row of a batch, and what is done to whole batches of labelled images."""
+"""How labelled images become rows of batches, and what is done to whole batches."""
 from typing import Any, Optional, Tuple
 
 import numpy as np
