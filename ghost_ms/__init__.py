@@ -5,7 +5,7 @@ Importing the package is quick and silent: MindSpore itself is loaded on the fir
 from ghost_ms.core import import_order
 
 __version__ = "0.1.0"
-__all__ = ["create_model", "list_models", "load", "model_card"]
+__all__ = ["create_model", "create_segmenter", "list_models", "load", "model_card"]
 
 import_order.guard()
 
@@ -18,5 +18,5 @@ def __getattr__(name):
     if name in __all__:
         from ghost_ms import factory, models
 
-        return getattr(factory if name == "create_model" else models, name)
+        return getattr(factory if name.startswith("create_") else models, name)
     raise AttributeError(f"module 'ghost_ms' has no attribute '{name}'")

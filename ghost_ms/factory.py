@@ -4,6 +4,7 @@ from typing import Optional, Sequence, Tuple, Union
 from ghost_ms.models import build_model, model_card
 from ghost_ms.models.backbone import Backbone
 from ghost_ms.models.registry import build, sized
+from ghost_ms.models.segmenter import Segmenter, build_segmenter, usual_stride
 from ghost_ms.surgery.edits import apply_edits, edits_of
 
 
@@ -54,6 +55,32 @@ def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size:
     net = build(card, sized(card, arguments, input_size))
     file.fill(net, kwargs, classes)
     return net
+
+
+def create_segmenter(name: str, backbone: str, num_classes: int, *, aux: Optional[int] = None,
+                     output_stride: Optional[int] = None, early_taps: bool = False,
+                     pretrained_backbone: Union[bool, str] = False, **kwargs) -> Segmenter:
+    """A semantic segmenter on any backbone whose structure allows it; its head is freshly initialised.
+
+    It takes images (B, C, H, W) to a tuple: logits (B, num_classes, H, W), and the auxiliary ones where there are such.
+
+    Args:
+        name: lraspp, deeplabv3, fcn or semantic_fpn.
+        backbone: a name from `list_models()`.
+        aux: index into the backbone's `feature_info` of the map that an auxiliary FCN head takes (deeplabv3 and fcn);
+            None for no such head.
+        output_stride: of the last map, 8, 16 or 32, by dilation; by default 16, for semantic_fpn 32.
+        early_taps: whether maps before the last are taken after the first block of their stage, as in torchvision's
+            segmenters on MobileNetV3, rather than after its last (MobileNetV3, EfficientNet and GhostNet's family).
+        pretrained_backbone: True for the backbone's released weights, or a path; see `create_model`.
+        kwargs: of the backbone, as `create_model` takes them.
+
+    Raises:
+        ValueError: there is no such segmenter or backbone, or the backbone cannot give the maps; the sentence says why.
+    """
+    stride = output_stride or usual_stride(name, aux)
+    net = create_model(backbone, pretrained=pretrained_backbone, num_classes=0, output_stride=stride, **kwargs)
+    return build_segmenter(name, net, num_classes, aux, early_taps)
 
 
 def at_size(net: Backbone, input_size: Tuple[int, int]) -> Backbone:

@@ -61,7 +61,8 @@ def build_parser() -> Parser:
     parser.add_argument("--batch", type=int, default=1, help="images of a call (default 1)")
     add_input_size(parser, "each network's published size")
     add_kernels(parser)
-    parser.add_argument("--rounds", type=int, default=10, help="timed rounds per network, of about 0.3 s each (default 10)")
+    parser.add_argument("--rounds", type=int, default=10,
+                        help="timed rounds per network, of about 0.3 s each (default 10)")
     parser.add_argument("--profile", action="store_true",
                         help="also print the time of a call by kinds of operators (backends mindspore, train, mindir)")
     parser.add_argument("--output", help="file for the results: .csv has every figure in full, .md is the table")

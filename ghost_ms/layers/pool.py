@@ -40,3 +40,10 @@ class AdaptiveAveragePool(nn.Cell):
         if width != self.size:
             x = ops.matmul(x, _transposed_mean_tensor(width, self.size))
         return x
+
+
+class GlobalMean(nn.Cell):
+    """The mean of every map: (B, C, H, W) -> (B, C, 1, 1)."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keep_dims=True)

@@ -106,6 +106,32 @@ class Backbone(nn.Cell):
         maps = self.forward_stages(x)
         return maps if out_indices is None else tuple(maps[index] for index in out_indices)
 
+    def forward_dense(self, x: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
+        """The maps of `feature_info`, and the map of `dense_features` channels that a segmenter's head takes."""
+        maps = self.forward_stages(x)
+        return maps, maps[-1]
+
+    @property
+    def dense_features(self) -> int:
+        """Channels of the last map of `forward_dense`."""
+        return self.feature_info[-1].channels
+
+    @property
+    def head_cells(self) -> Tuple[str, ...]:
+        """Names of the cells that neither `forward_stages` nor `forward_dense` needs."""
+        return self.layer_parts()[-1]
+
+    def without_head(self) -> "Backbone":
+        """Remove what follows the maps, in place; `forward_stages`, `forward_pyramid` and `forward_dense` remain."""
+        for name in self.head_cells:
+            replace_cell(self, name, nn.Identity())
+        self.rename_parameters()
+        return self
+
+    def torchvision_names(self) -> Tuple[Tuple[str, str], ...]:
+        """(ours, torchvision's) beginnings of names where its segmenters and detectors call them otherwise."""
+        return ()
+
     def layer_parts(self) -> Layers:
         """The layers in the order in which they compute, each as the names of its cells and parameters.
 
@@ -237,6 +263,8 @@ class MobileBackbone(Backbone):
     acts = (("bn1", "act1"),)
     classifier_cells = ("classifier",)
     taps: Tuple[int, ...]
+    #: whether `forward_dense` gives a stage's map after its first block, as torchvision's segmenters take it.
+    early_taps = False
 
     def layer_parts(self) -> Layers:
         last = len(self.blocks) - 1
@@ -254,6 +282,28 @@ class MobileBackbone(Backbone):
 
     def forward_features(self, x: Tensor) -> Tensor:
         return self.blocks(self.act1(self.bn1(self.conv_stem(x))))
+
+    def forward_dense(self, x: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
+        x = self.act1(self.bn1(self.conv_stem(x)))
+        maps = (x,) if -1 in self.taps else ()
+        for index in range(len(self.blocks) - 1):
+            first = True
+            for block in self.blocks[index]:
+                x = block(x)
+                if self.early_taps and first and index in self.taps:
+                    maps += (x,)
+                first = False
+            if not self.early_taps and index in self.taps:
+                maps += (x,)
+        return maps, self.blocks[len(self.blocks) - 1](x)
+
+    @property
+    def dense_features(self) -> int:
+        return self.num_features
+
+    @property
+    def head_cells(self) -> Tuple[str, ...]:
+        return "conv_head", "classifier"
 
     def forward_head(self, x: Tensor) -> Tensor:
         x = self.act2(self.conv_head(x.mean((2, 3), keep_dims=True)))

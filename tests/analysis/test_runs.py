@@ -115,7 +115,8 @@ def test_curves_show_every_column_even_of_a_run_that_began_without_it(tmp_path, 
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: drawn.append(figure))
     old = {key: value for key, value in _row(1, 10.0).items() if key not in ("peak_mb", "data_wait")}
-    draw_curves(str(tmp_path / "curves.png"), [old, _row(2, 20.0, ema_top1=25.0)], create_task("classification").figures)
+    rows = [old, _row(2, 20.0, ema_top1=25.0)]
+    draw_curves(str(tmp_path / "curves.png"), rows, create_task("classification").figures)
     panels = {axes.get_title(): [list(line.get_ydata()) for line in axes.lines] for axes in drawn[0].axes}
     assert panels["speed (images/s)"] == [[100.0, 200.0]] and panels["learning rate"] == [[0.1, 0.1]]
     assert panels["peak memory (MB)"][0][1] == 1002.0 and panels["wait for data (% of the time)"][0][1] == 2.5

@@ -13,7 +13,8 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 def names(kind="eval"):
-    """Names of the stored references: 'eval' (inference) or 'train' (three training steps)."""
+    """Names of the stored references of a folder: 'eval' (inference), 'train' (three training steps), and the same of
+    segmenters, 'segmentation' and 'segmentation_train'."""
     return sorted(path.name[:-len(".json.gz")] for path in (FOLDER / kind).glob("*.json.gz"))
 
 
@@ -52,8 +53,20 @@ def load(name, kind="eval"):
     for entry, shape, origin, *factor in record["state"]:
         if origin == "rule":
             state[entry] = weight(entry, tuple(shape), record["salt"], *factor)
-        elif f"stat/{entry}" in arrays and "logits" in arrays:
-            state[entry] = arrays[f"stat/{entry}"]
+        elif f"stat/{entry}" in arrays and {"logits", "logits/out"} & set(arrays):
+            state[entry] = arrays[f"stat/{entry}"].astype(np.float32)
+        elif origin in ("zeros", "ones"):
+            state[entry] = getattr(np, origin)(shape, np.float32)
         elif f"kept/{entry}" in arrays:
             state[entry] = arrays[f"kept/{entry}"]
     return record, arrays, state
+
+
+def label_map(shape, classes, seed=0, ignore=255):
+    """Int64 (B, H, W): a coarse 7x7 pattern of classes, one cell in ten of it `ignore`."""
+    batch, height, width = shape
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, classes, (batch, 7, 7))
+    coarse[rng.random((batch, 7, 7)) < 0.1] = ignore
+    rows, columns = np.arange(height) * 7 // height, np.arange(width) * 7 // width
+    return coarse[:, rows][:, :, columns]

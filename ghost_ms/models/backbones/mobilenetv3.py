@@ -80,6 +80,24 @@ class MobileNetV3(MobileBackbone):
         self.dropout = nn.Dropout(p=drop_rate)
         self.classifier = nn.Dense(head, num_classes)
 
+    def torchvision_names(self) -> Tuple[Tuple[str, str], ...]:
+        """Blocks are counted through all stages, and their cells by their place."""
+        found, place = [("conv_stem", "0.0"), ("bn1", "0.1")], 0
+        for stage in range(len(self.blocks) - 1):
+            for index, block in enumerate(self.blocks[stage]):
+                place += 1
+                ours, last = f"blocks.{stage}.{index}", len(block.folds) - 1
+                gated = isinstance(block.se, SqueezeExcite)
+                for number, (conv, norm) in enumerate(block.folds):
+                    # The gate stands before the projection.
+                    at = f"{place}.block.{number + (gated and number == last)}"
+                    found += [(f"{ours}.{conv}", f"{at}.0"), (f"{ours}.{norm}", f"{at}.1")]
+                if gated:
+                    found += [(f"{ours}.se.conv_reduce", f"{place}.block.{last}.fc1"),
+                              (f"{ours}.se.conv_expand", f"{place}.block.{last}.fc2")]
+        last = f"blocks.{len(self.blocks) - 1}.0"
+        return tuple(found) + ((f"{last}.conv", f"{place + 1}.0"), (f"{last}.bn1", f"{place + 1}.1"))
+
 
 @register(ModelCard(params=5_483_032, macs=216.59e6, top1=75.784, top5=92.528, source="timm results table",
                     interpolation="bicubic", paper="1905.02244", weights="mobilenetv3_large_100"))

@@ -1,0 +1,1 @@
+"""What stands behind a backbone that does not classify: decoders of segmenters."""
