@@ -40,7 +40,8 @@ def _assert_whole(folder, epochs):
 def test_a_reader_that_goes_away(tmp_path):
     """As `| head -n 1`, with standard error in the same pipe (`2>&1`)."""
     child = _start(tmp_path, "--train.epochs", "2", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert child.stdout.readline().startswith("tiny: ")
+    # The kernels may be compiled first, and that is said.
+    assert any(line.startswith("tiny: ") for line in child.stdout)
     child.stdout.close()
     assert child.wait(120) == 0
     log = _assert_whole(tmp_path, 2)
