@@ -7,7 +7,7 @@ Here that arithmetic runs in float64 and is rounded once.
 
 A cell takes part by having `fuse()`, which returns the cell that replaces it; `fuse_cells` does the rest.
 """
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Iterable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -125,6 +125,16 @@ def replace_cell(parent: nn.Cell, key: str, cell: nn.Cell) -> None:
         parent[list(parent.name_cells()).index(key)] = cell
     else:
         setattr(parent, key, cell)
+
+
+def remove_cells(net: nn.Cell, paths: Iterable[str]) -> None:
+    """Put an Identity in the place of the cells at these paths, such as 'blocks.6'."""
+    for path in paths:
+        *owners, name = path.split(".")
+        owner = net
+        for part in owners:
+            owner = owner.name_cells()[part]
+        replace_cell(owner, name, nn.Identity())
 
 
 class ConvBn(nn.Cell):

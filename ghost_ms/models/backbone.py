@@ -6,7 +6,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from ghost_ms.layers import (SizeGuard, fuse_cells, init_dense, patch_grid, resize_tokens, token_table,
                              tokens_to_map)
-from ghost_ms.layers.reparam import replace_cell
+from ghost_ms.layers.reparam import remove_cells
 
 
 #: Layers in the order in which they compute, each as the names of its cells and parameters.
@@ -121,10 +121,9 @@ class Backbone(nn.Cell):
         """Names of the cells that neither `forward_stages` nor `forward_dense` needs."""
         return self.layer_parts()[-1]
 
-    def without_head(self) -> "Backbone":
-        """Remove what follows the maps, in place; `forward_stages`, `forward_pyramid` and `forward_dense` remain."""
-        for name in self.head_cells:
-            replace_cell(self, name, nn.Identity())
+    def without_head(self, dense: bool = True) -> "Backbone":
+        """Remove in place what follows the maps: `forward_stages` remains and, with `dense`, `forward_dense`."""
+        remove_cells(self, self.head_cells if dense else self.layer_parts()[-1])
         self.rename_parameters()
         return self
 
@@ -199,12 +198,7 @@ class Backbone(nn.Cell):
         if num_classes:
             self.new_classifier(num_classes)
             return
-        for path in self.classifier_cells:
-            *owners, name = path.split(".")
-            owner = self
-            for part in owners:
-                owner = owner.name_cells()[part]
-            replace_cell(owner, name, nn.Identity())
+        remove_cells(self, self.classifier_cells)
         self.compile_cache.clear()
 
     def new_classifier(self, num_classes: int) -> None:
@@ -287,14 +281,11 @@ class MobileBackbone(Backbone):
         x = self.act1(self.bn1(self.conv_stem(x)))
         maps = (x,) if -1 in self.taps else ()
         for index in range(len(self.blocks) - 1):
-            first = True
-            for block in self.blocks[index]:
-                x = block(x)
-                if self.early_taps and first and index in self.taps:
-                    maps += (x,)
-                first = False
-            if not self.early_taps and index in self.taps:
-                maps += (x,)
+            early = x = self.blocks[index][0](x)
+            for place in range(1, len(self.blocks[index])):
+                x = self.blocks[index][place](x)
+            if index in self.taps:
+                maps += (early if self.early_taps else x,)
         return maps, self.blocks[len(self.blocks) - 1](x)
 
     @property

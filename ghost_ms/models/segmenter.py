@@ -18,12 +18,13 @@ class Segmenter(nn.Cell):
     """Images (B, C, H, W) to a tuple of logits (B, num_classes, H, W): the main ones, then auxiliary ones if there are.
 
     Args:
-        backbone: is stripped of its classifier, in place.
+        backbone: is stripped of its head, in place.
+        dense: whether its `forward_dense` is used, and not its pyramid alone.
     """
 
-    def __init__(self, backbone: Backbone):
+    def __init__(self, backbone: Backbone, dense: bool = True):
         super().__init__()
-        self.backbone = backbone.without_head()
+        self.backbone = backbone.without_head(dense)
         self.torch_renames = tuple((f"^backbone[.]{re.escape(ours)}[.]", f"backbone.{theirs}.")
                                    for ours, theirs in backbone.torchvision_names())
 
@@ -85,7 +86,7 @@ class SemanticFPN(Segmenter):
     """Semantic FPN (arXiv 1901.02446) on the maps of strides 4 to 32."""
 
     def __init__(self, backbone: Backbone, num_classes: int):
-        super().__init__(backbone)
+        super().__init__(backbone, dense=False)
         strides = (4, 8, 16, 32)
         self.taps = tuple(self.map_of_stride(stride) for stride in strides)
         self.neck = FPN([backbone.feature_info[tap].channels for tap in self.taps])
@@ -123,6 +124,8 @@ def build_segmenter(name: str, backbone: Backbone, num_classes: int, aux: Option
                     early_taps: bool = False) -> Segmenter:
     """A segmenter on a backbone, which is stripped of its head; see `factory.create_segmenter`."""
     usual_stride(name, aux)
+    if early_taps and name == "semantic_fpn":
+        raise ValueError("semantic_fpn takes the maps at the end of each stage; leave early_taps out")
     if early_taps and not isinstance(backbone, MobileBackbone):
         raise ValueError(f"a {type(backbone).__name__} gives no maps within its stages; leave early_taps out")
     if early_taps:

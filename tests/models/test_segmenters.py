@@ -110,7 +110,8 @@ def test_every_family_segments_or_says_why_not(name, head, without):
     net = create_segmenter(head, name, 5, **arguments)
     logits, = net.set_train(False)(ms.Tensor(np.zeros((1, 3, *size), np.float32)))
     assert logits.shape == (1, 5, *size) and np.isfinite(logits.asnumpy()).all()
-    unused = tuple(f"backbone.{path}." for path in net.backbone.head_cells)
+    gone = net.backbone.head_cells if head == "lraspp" else net.backbone.layer_parts()[-1]
+    unused = tuple(f"backbone.{path}." for path in gone)
     assert not [path for path, _ in net.parameters_and_names() if path.startswith(unused)]
     assert all(parameter.name == path for path, parameter in net.parameters_and_names())
 
@@ -121,6 +122,18 @@ def test_what_is_impossible_is_refused():
             (dict(name="lraspp", backbone="resnet50", aux=3), "lraspp has no auxiliary head; leave aux out"),
             (dict(name="fcn", backbone="resnet50", aux=5), "aux is 5; a ResNet50 has the maps 0 to 4"),
             (dict(name="fcn", backbone="resnet50", early_taps=True), "gives no maps within its stages"),
+            (dict(name="semantic_fpn", backbone="ghostnet_050", early_taps=True), "leave early_taps out"),
             (dict(name="fcn", backbone="wavemlp_t"), "cannot have output_stride 16")):
         with pytest.raises(ValueError, match=words):
             create_segmenter(num_classes=3, **arguments)
+
+
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])
+def test_deeplab_does_not_train_on_one_image(mode):
+    """Its pooled branch has one value per channel then, and the variance of that is none."""
+    ms.set_context(mode=mode)
+    net = create_segmenter("deeplabv3", "mobilenetv3_small_100", 3)
+    one = ms.Tensor(np.zeros((1, 3, 32, 32), np.float32))
+    assert np.isfinite(net.set_train(False)(one)[0].asnumpy()).all()
+    with pytest.raises(ValueError, match="train with two images per step and device or more"):
+        net.set_train()(one)

@@ -36,6 +36,9 @@ class ASPP(nn.Cell):
         maps = ()
         for conv in self.convs[:-1]:
             maps += (conv(x),)
+        if self.training and x.shape[0] == 1:
+            raise ValueError("a batch of one image gives the BatchNorm of DeepLabV3's pooled branch no variance: train "
+                             "with two images per step and device or more")
         mean = self.convs[-1](x)
         return self.project(ops.cat(maps + (ops.broadcast_to(mean, (-1, -1) + x.shape[2:]),), 1))
 
