@@ -177,7 +177,7 @@ def test_names_are_shown_as_they_are_and_control_nothing(tmp_path, monkeypatch):
                  "1", "--run.device", "CPU", "--run.mode", "pynative", "--train.resume", "auto", "--run.dir",
                  str(folder)]) == 0
     shown = "run [/] [red]x[/red] :smile: \\x1b[2J\\x1b]0;title\\x07"
-    assert f"there is no checkpoint under '{tmp_path}/{shown}' to go on from" in terminal.text
+    assert f"there is no checkpoint under '{tmp_path}/{shown}' to resume from" in terminal.text
     assert terminal.text.endswith(f"results in {tmp_path}/{shown}\n")
     assert "\x1b[2J" not in terminal.text and "\x07" not in terminal.text
     assert shown in (folder / "log.txt").read_text() and "\x1b" not in (folder / "log.txt").read_text()
