@@ -59,7 +59,8 @@ def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size:
 
 def create_segmenter(name: str, backbone: str, num_classes: int, *, aux: Optional[int] = None,
                      output_stride: Optional[int] = None, early_taps: bool = False,
-                     pretrained_backbone: Union[bool, str] = False, **kwargs) -> Segmenter:
+                     pretrained_backbone: Union[bool, str] = False,
+                     input_size: Optional[Tuple[int, int]] = None, **kwargs) -> Segmenter:
     """A semantic segmenter on any backbone whose structure allows it; its head is freshly initialised.
 
     It takes images (B, C, H, W) to a tuple: logits (B, num_classes, H, W), and the auxiliary ones where there are such.
@@ -73,14 +74,18 @@ def create_segmenter(name: str, backbone: str, num_classes: int, *, aux: Optiona
         early_taps: whether maps before the last are taken after the first block of their stage, as in torchvision's
             segmenters on MobileNetV3, rather than after its last (MobileNetV3, EfficientNet and GhostNet's family).
         pretrained_backbone: True for the backbone's released weights, or a path; see `create_model`.
+        input_size: (height, width) of the images, for a backbone that is built for one.
         kwargs: of the backbone, as `create_model` takes them.
 
     Raises:
         ValueError: there is no such segmenter or backbone, or the backbone cannot give the maps; the sentence says why.
     """
     stride = output_stride or usual_stride(name, aux)
-    net = create_model(backbone, pretrained=pretrained_backbone, num_classes=0, output_stride=stride, **kwargs)
-    return build_segmenter(name, net, num_classes, aux, early_taps)
+    net = create_model(backbone, pretrained=pretrained_backbone, num_classes=0, input_size=input_size,
+                       output_stride=stride, **kwargs)
+    segmenter = build_segmenter(name, net, num_classes, aux, early_taps)
+    segmenter.card, segmenter.arguments = net.card, {**net.arguments, "num_classes": num_classes}
+    return segmenter
 
 
 def at_size(net: Backbone, input_size: Tuple[int, int]) -> Backbone:

@@ -123,7 +123,7 @@ def network_of(description: ModelSpec, values: Dict[str, ms.Parameter], path: st
         ValueError: there is no such network, or the weights are of another one.
     """
     try:
-        described.check_sizes([description.args, description.edits], values)
+        described.check_sizes([description.args, description.edits, description.head_args], values)
         with no_init_parameters():
             net = description.build().set_train(False)
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:

@@ -64,7 +64,8 @@ def describe(wish: Wish, channels: int, classes: Sequence[str]) -> ModelSpec:
     args = {"num_classes": count, "in_channels": channels, **model.args}
     task = wish.recipe.task
     return ModelSpec(model.name, args, list(classes), preprocessing_of(card, wish.recipe.data, channels),
-                     task=task.name, task_args=task.args, edits=check_edits(model.edits, "model.edits"))
+                     task=task.name, task_args=task.args, edits=check_edits(model.edits, "model.edits"),
+                     head=task.head or "", head_args=task.head_args)
 
 
 def reconcile(own: ModelSpec, path: str, wish: Wish) -> Tuple[ModelSpec, List[str]]:

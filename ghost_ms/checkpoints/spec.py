@@ -6,14 +6,18 @@ from typing import Any, Dict, List, Optional, Union
 
 from mindspore import nn
 
+from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.factory import create_model
+from ghost_ms.factory import create_model, create_segmenter
 from ghost_ms.surgery.edits import apply_edits, check_edits
 from ghost_ms.weights import described
 from ghost_ms.weights.load import open_pretrained
 
 #: What `create_model` takes beside the arguments of a network, and what no file may hand to it through these.
-RESERVED = frozenset(("name", "pretrained", "input_size", "classes"))
+RESERVED = frozenset(("name", "pretrained", "input_size", "classes", "backbone", "pretrained_backbone", "aux",
+                      "early_taps"))
+#: What a head takes beside the arguments of its backbone.
+HEAD_ARGS = ("aux", "early_taps")
 
 
 @dataclasses.dataclass
@@ -29,6 +33,8 @@ class ModelSpec:
         thresholds: of a network that gives an image several labels: of each class the probability from which on it is
             one of them. None for a network that gives one.
         task, task_args: what the network is for, and the arguments of that (see `tasks.registry`).
+        head, head_args: what stands behind the backbone `model`, and its arguments (see `factory.create_segmenter`);
+            empty for a network that is a backbone with its classifier.
     """
 
     model: str
@@ -40,6 +46,8 @@ class ModelSpec:
     task: str = "classification"
     task_args: Dict[str, Any] = dataclasses.field(default_factory=dict)
     edits: List[Dict[str, Dict[str, Any]]] = dataclasses.field(default_factory=list)
+    head: str = ""
+    head_args: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def build(self, pretrained: Union[bool, str] = False) -> nn.Cell:
         """The described network, freshly initialised or with the weights that `create_model` takes.
@@ -54,6 +62,8 @@ class ModelSpec:
         reserved = RESERVED & set(self.args)
         if reserved:
             raise ValueError(f"'{min(reserved)}' is no argument of a network (model.args)")
+        if self.head:
+            return self._with_head(pretrained)
         net = create_model(self.model, input_size=self.preprocessing.input_size, **self.args)
         if not pretrained:
             return apply_edits(net, self.edits)
@@ -66,13 +76,24 @@ class ModelSpec:
         weights.fill(net, self.args, self.classes)
         return apply_edits(net, self.edits[len(had):])
 
+    def _with_head(self, pretrained: Union[bool, str]) -> nn.Cell:
+        """A backbone, with weights where they are asked for, and a fresh head behind it."""
+        if self.edits:
+            raise ValueError("model.edits are made to networks without a head; leave them out")
+        unknown = set(self.head_args) - set(HEAD_ARGS)
+        if unknown:
+            raise ValueError(f"task.head_args holds {printable(min(unknown))!r}; a head takes {' and '.join(HEAD_ARGS)}")
+        return create_segmenter(self.head, self.model, input_size=self.preprocessing.input_size,
+                                pretrained_backbone=pretrained, **self.head_args, **self.args)
+
     def to_json(self) -> str:
         values = dataclasses.asdict(self)
         values["metrics"] = finite_metrics(self.metrics)
         if self.thresholds is None:
             # Earlier versions refuse a field that they do not know, and without thresholds have no need of it.
             del values["thresholds"]
-        for key, default in (("task", "classification"), ("task_args", {}), ("edits", [])):
+        for key, default in (("task", "classification"), ("task_args", {}), ("edits", []), ("head", ""),
+                             ("head_args", {})):
             if values[key] == default:
                 del values[key]
         return json.dumps(values, allow_nan=False)

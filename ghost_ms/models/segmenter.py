@@ -1,12 +1,13 @@
 """Semantic segmenters: a backbone, a head, and the logits enlarged to the size of the images."""
-import re
 from typing import Callable, Dict, Optional, Tuple
 
 from mindspore import Tensor, nn
 
 from ghost_ms.core.text import printable
+from ghost_ms.layers.reparam import remove_cells
 from ghost_ms.layers.resize import resize_bilinear
 from ghost_ms.models.backbone import Backbone, MobileBackbone
+from ghost_ms.models.dense import DenseNetwork
 from ghost_ms.models.heads.deeplabv3 import DeepLabHead
 from ghost_ms.models.heads.fcn import FCNHead
 from ghost_ms.models.heads.lraspp import LRASPPHead
@@ -14,19 +15,11 @@ from ghost_ms.models.heads.semantic_fpn import SemanticFPNHead
 from ghost_ms.models.necks.fpn import FPN
 
 
-class Segmenter(nn.Cell):
+class Segmenter(DenseNetwork):
     """Images (B, C, H, W) to a tuple of logits (B, num_classes, H, W): the main ones, then auxiliary ones if there are.
 
-    Args:
-        backbone: is stripped of its head, in place.
-        dense: whether its `forward_dense` is used, and not its pyramid alone.
+    The deploy form gives the main ones alone.
     """
-
-    def __init__(self, backbone: Backbone, dense: bool = True):
-        super().__init__()
-        self.backbone = backbone.without_head(dense)
-        self.torch_renames = tuple((f"^backbone[.]{re.escape(ours)}[.]", f"backbone.{theirs}.")
-                                   for ours, theirs in backbone.torchvision_names())
 
     def forward_logits(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Images to logits at the head's own size."""
@@ -50,6 +43,8 @@ class Segmenter(nn.Cell):
 class LRASPP(Segmenter):
     """LR-ASPP (arXiv 1905.02244, section 6.4) on the map of stride 8 and the last one."""
 
+    classifier_cells = ("classifier.low_classifier", "classifier.high_classifier")
+
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__(backbone)
         self.low = self.map_of_stride(8)
@@ -72,8 +67,10 @@ class FullyConvolutional(Segmenter):
         super().__init__(backbone)
         self.classifier = head(backbone.dense_features, num_classes)
         self.aux = aux
+        self.classifier_cells = (f"classifier.{len(self.classifier) - 1}",)
         if aux is not None:
             self.aux_classifier = FCNHead(backbone.feature_info[aux].channels, num_classes)
+            self.classifier_cells += (f"aux_classifier.{len(self.aux_classifier) - 1}",)
 
     def forward_logits(self, x: Tensor) -> Tuple[Tensor, ...]:
         maps, last = self.backbone.forward_dense(x)
@@ -81,9 +78,18 @@ class FullyConvolutional(Segmenter):
             return (self.classifier(last),)
         return self.classifier(last), self.aux_classifier(maps[self.aux])
 
+    def reparameterize(self) -> "FullyConvolutional":
+        if self.aux is not None:
+            self.aux = None
+            remove_cells(self, ("aux_classifier",))
+        super().reparameterize()
+        return self
+
 
 class SemanticFPN(Segmenter):
     """Semantic FPN (arXiv 1901.02446) on the maps of strides 4 to 32."""
+
+    classifier_cells = ("classifier.conv_seg",)
 
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__(backbone, dense=False)

@@ -11,15 +11,15 @@ from ghost_ms.core.text import printable
 
 #: Most classes, characters of a name, values in the arguments of a network.
 _MOST_CLASSES, _LONGEST_NAME, _MOST_VALUES = 1_000_000, 1000, 1000
-#: Fields that a description may lack: edits of the network, what it is for, and the arguments of that.
-_OPTIONAL: Dict[str, type] = {"edits": list, "task": str, "task_args": dict}
+#: Fields that a description may lack: edits of the network, what it is for, its head, and the arguments of both.
+_OPTIONAL: Dict[str, type] = {"edits": list, "task": str, "task_args": dict, "head": str, "head_args": dict}
 #: Whole numbers up to here are nothing unusual in the arguments of a network; larger ones have to be in its weights.
 _USUAL = 4096
 
 
 def parse(content: str) -> Dict[str, Any]:
-    """The description in a file as {model, args, classes, preprocessing, metrics}, and thresholds, edits, task and
-    task_args where it has them.
+    """The description in a file as {model, args, classes, preprocessing, metrics}, and thresholds, edits, task,
+    task_args, head and head_args where it has them.
 
     Preprocessing is checked by `data.transforms.Preprocessing`, which is made of it. A metric that is not finite, as
     earlier versions wrote them, is None.
