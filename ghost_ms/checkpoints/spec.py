@@ -87,7 +87,7 @@ class ModelSpec:
                                 pretrained_backbone=pretrained, **self.head_args, **self.args)
 
     def to_json(self) -> str:
-        values = dataclasses.asdict(self)
+        values = {**dataclasses.asdict(self), "preprocessing": self.preprocessing.as_dict()}
         values["metrics"] = finite_metrics(self.metrics)
         if self.thresholds is None:
             # Earlier versions refuse a field that they do not know, and without thresholds have no need of it.

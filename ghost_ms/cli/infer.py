@@ -1,5 +1,7 @@
-"""Classify images with a checkpoint or an exported file."""
-from typing import Sequence
+"""Tell what a checkpoint or an exported file makes of images: classes, or a class for every pixel."""
+import collections
+import os
+from typing import Callable, Counter, Sequence
 
 from ghost_ms.cli.image_paths import complain, gather
 from ghost_ms.cli.parser import QUICKSTART, Parser, add_kernels, add_network
@@ -7,7 +9,7 @@ from ghost_ms.core.text import printable
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; its exit code, 1 where an image could not be classified."""
+    """Run the command; its exit code, 1 where an image could not be used."""
     options = build_parser().parse_args(argv)
     if options.top < 1:
         raise ValueError(f"--top is {options.top}; it is 1 or more")
@@ -32,7 +34,8 @@ def main(argv: Sequence[str]) -> int:
         net, description = resolve(options.model, options.config, options.ckpt, QUICKSTART)
         say(fallback(net, options.kernels))
         predictor = predict.from_network(net, description)
-    found = list(predictor.each(paths, options.top))
+    show = pictures_into(options.pictures, predictor.task) if options.pictures else None
+    found = list(predictor.each(paths, options.top, show=show))
     results = [one for one in found if not isinstance(one, Exception)]
     if options.json:
         print(predict.as_json(results))
@@ -44,6 +47,32 @@ def main(argv: Sequence[str]) -> int:
     for error in complaints + [one for one in found if isinstance(one, Exception)]:
         complain(error)
     return 1 if complaints or len(results) < len(found) else 0
+
+
+def pictures_into(folder: str, task) -> Callable:
+    """A function that writes the pictures of an image into a folder, which is made; images of one name get a number.
+
+    Raises:
+        ValueError: the task has no pictures.
+    """
+    from ghost_ms.core.files import whole_file
+    from ghost_ms.tasks.base import Task
+
+    if type(task).pictures is Task.pictures:
+        raise ValueError(f"--pictures is for networks that give a class to every pixel, and this one is for {task.name}; "
+                         "leave it out")
+    os.makedirs(folder, exist_ok=True)
+    taken: Counter[str] = collections.Counter()
+
+    def write(path: str, pictures) -> None:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        taken[stem] += 1
+        stem += f"-{taken[stem]}" if taken[stem] > 1 else ""
+        for ending, picture in pictures.items():
+            with whole_file(os.path.join(folder, f"{stem}_{ending}.png")) as temporary:
+                picture.save(temporary, format="PNG")
+
+    return write
 
 
 def build_parser() -> Parser:
@@ -59,6 +88,9 @@ def build_parser() -> Parser:
     parser.add_argument("--top", type=int, default=5,
                         help="classes to show for each image (default 5); of a network that was trained to give an "
                              "image several labels, all that reach their thresholds are shown")
+    parser.add_argument("--pictures", metavar="DIR",
+                        help="of a segmenter: write NAME_labels.png, the class of every pixel as an indexed picture, and "
+                             "NAME_overlay.png, its colours over the image with a legend, into this folder")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("-o", "--output", metavar="FILE",

@@ -6,6 +6,10 @@ from ghost_ms.config.checks import Size, at_least_one, height_and_width, one_of,
 from ghost_ms.core.plugins import HINT
 
 DATASETS = ("image_folder", "label_file", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
+#: Those of images with maps of labels.
+MAP_DATASETS = ("image_masks", "voc", "ade20k", "cityscapes", "fashion_canvas")
+#: Those whose classes the user may name.
+NAMED_BY_USER = ("label_file", "image_folder", "image_masks")
 #: Those of packages of users, which `data.datasets.register` adds.
 REGISTERED: Dict[str, Any] = {}
 
@@ -15,16 +19,18 @@ class DataConfig:
     """The data set, and how its images are preprocessed.
 
     Args:
-        dataset: image_folder, label_file, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded.
+        dataset: image_folder, label_file, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded; for
+            segmentation image_masks, voc, ade20k, cityscapes or fashion_canvas.
         root: folder of the data set; synthetic and embedded need none. image_folder holds train/CLASS/IMAGE and
-            val/CLASS/IMAGE (also called validation or valid; where there is none, test or eval).
+            val/CLASS/IMAGE (also called validation or valid; where there is none, test or eval). image_masks holds
+            train/images and train/masks, and the same of val; or images and masks, with data.val_share.
         train_labels: label_file alone: the file that names the training images and their labels, .csv, .tsv, .txt or
             .json; its path and those in it are relative to data.root. Several labels of an image stand with | or ;
             between them.
         val_labels: label_file alone: the same for the images that a training evaluates on.
         test_labels: label_file alone: the same for those that only `ghost-ms eval --split test` looks at.
-        classes: names of the classes in the order of the labels, or a file with one name a line (image_folder and
-            label_file); by default the folders, or the names in data.train_labels, in natural order (1, 2, 10).
+        classes: names of the classes in the order of the labels, or a file with one name per line (image_folder,
+            label_file and image_masks, which needs them); by default the folders, or the names in data.train_labels, in natural order (1, 2, 10).
         val_share: share of the training images of every class that is held out to evaluate on, always the same ones,
             where the data set has no images for that; 0 for none.
         batch_size: images of a training step, on each device.
@@ -76,8 +82,8 @@ class DataConfig:
 
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
-        if self.dataset not in (*DATASETS, *REGISTERED):
-            known = ", ".join((*DATASETS, *REGISTERED))
+        if self.dataset not in (*DATASETS, *MAP_DATASETS, *REGISTERED):
+            known = ", ".join((*DATASETS, *MAP_DATASETS, *REGISTERED))
             raise ValueError(f"data.dataset is '{self.dataset}'; known are {known} ({HINT})")
         one_of("data.sampler", self.sampler, ("shuffle", "balanced"))
         if self.interpolation is not None:
@@ -100,8 +106,8 @@ class DataConfig:
         for key in ("train_labels", "val_labels", "test_labels"):
             if getattr(self, key) is not None and self.dataset != "label_file":
                 raise ValueError(f"data.{key} needs data.dataset label_file, not {self.dataset}")
-        if self.classes is not None and self.dataset not in ("label_file", "image_folder"):
-            raise ValueError(f"data.classes is for label_file and image_folder; {self.dataset} knows its classes")
+        if self.classes is not None and self.dataset not in NAMED_BY_USER:
+            raise ValueError(f"data.classes is for {', '.join(NAMED_BY_USER)}; {self.dataset} knows its classes")
         if isinstance(self.classes, list):
             twice = next((name for name in self.classes if self.classes.count(name) > 1), None)
             if twice is not None or not self.classes or "" in self.classes:

@@ -47,6 +47,7 @@ def check_split(source: Dataset, split: str, config: DataConfig, cache: Optional
         ValueError: more images cannot be read than the training would put up with; names the first ones.
     """
     faults = check_images(source, cache=cache)
+    _check_targets(source)
     if not faults:
         return []
     kind = "training" if split == "train" else "test"
@@ -59,6 +60,18 @@ def check_split(source: Dataset, split: str, config: DataConfig, cache: Optional
         raise ValueError(f"{counted}, more than data.max_corrupt_share ({config.max_corrupt_share}) allows: {named}"
                          f"{more}; remove or replace them, or raise the share")
     return [f"{counted} and will be replaced by others: {named}{more}"]
+
+
+def _check_targets(source: Dataset, workers: int = 16) -> None:
+    """ValueError where what goes with an image does not belong to it; names the first ones."""
+    if source.fault is None:
+        return
+    numbers = list(range(source.size))
+    faults = [fault for fault in in_threads(source.fault, numbers, workers, "checking what goes with the images")
+              if fault is not None]
+    if faults:
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ValueError(f"{'; '.join(faults[:5])}{more}")
 
 
 def check_images(source: Dataset, workers: int = 16, progress: bool = True,
@@ -183,7 +196,8 @@ def _write_cache(path: str, known: Dict[str, List[str]], found: Dict[str, List[s
         print(f"the images will be checked anew at the next start: {error}", file=sys.stderr)
 
 
-def in_threads(function: Callable[[str], Any], items: Sequence[str], workers: int, title: Optional[str]) -> List[Any]:
+def in_threads(function: Callable[[Any], Any], items: Sequence[Any], workers: int,
+               title: Optional[str]) -> List[Any]:
     """`function` of every item, in order; with a title, a bar on a terminal."""
     chunks = [items[start:start + CHUNK] for start in range(0, len(items), CHUNK)]
     results: List[Any] = []

@@ -1,7 +1,7 @@
 """One split of a data set: what its images are called and labelled, and how one is read."""
 import dataclasses
 import os
-from typing import Callable, List, Sequence, Union
+from typing import Callable, List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -22,6 +22,9 @@ class Dataset:
         paths: the files, in the order of the samples; empty for data that lies in memory.
         folder: that the paths begin with.
         notes: sentences to be said once at the start, such as on files that were passed over.
+        target: number of a sample -> what goes with the image where that is more than a label, such as a map of labels,
+            uint8 (H, W); the labels then say nothing. ValueError names a file that is none.
+        fault: number of a sample -> why image and target do not belong together; None where they do.
     """
 
     classes: List[str]
@@ -32,6 +35,8 @@ class Dataset:
     paths: Sequence[str] = ()
     folder: str = ""
     notes: List[str] = dataclasses.field(default_factory=list)
+    target: Optional[Callable[[int], np.ndarray]] = None
+    fault: Optional[Callable[[int], Optional[str]]] = None
 
     @property
     def size(self) -> int:
@@ -58,8 +63,12 @@ class Dataset:
 
     def subset(self, samples: np.ndarray) -> "Dataset":
         """The same data set with these samples alone, int (n,)."""
-        return dataclasses.replace(self, labels=self.labels[samples], read=lambda sample: self.read(samples[sample]),
-                                   paths=[self.paths[sample] for sample in samples] if self.paths else ())
+        def among(function: Optional[Callable]) -> Optional[Callable]:
+            return None if function is None else lambda sample: function(samples[sample])
+
+        return dataclasses.replace(self, labels=self.labels[samples], read=among(self.read),
+                                   paths=[self.paths[sample] for sample in samples] if self.paths else (),
+                                   target=among(self.target), fault=among(self.fault))
 
     def as_sets(self) -> "Dataset":
         """The same images, each with a set of labels, of one where it had one."""

@@ -144,10 +144,10 @@ def _parts(config: DataConfig, order: Optional[Sequence[str]], own: Optional[Seq
         return _Parts({name: functools.partial(REGISTERED[config.dataset], config, name) for name in SPLITS[:2]},
                       lambda split: ValueError(f"{config.dataset} has no {split} split"), "its own 'val'")
     if config.dataset == "embedded":
-        return _two(_embedded)
+        return _two(embedded)
     if config.dataset == "synthetic":
         return _two(functools.partial(_synthetic, config))
-    root = _root(config)
+    root = data_root(config)
     if config.dataset == "image_folder":
         return _folder_parts(root, config, order)
     if config.dataset == "label_file":
@@ -162,7 +162,8 @@ def _two(read: Callable[[str], Dataset]) -> _Parts:
     return _Parts({split: functools.partial(read, split) for split in ("train", "test")}, ValueError)
 
 
-def _root(config: DataConfig) -> pathlib.Path:
+def data_root(config: DataConfig) -> pathlib.Path:
+    """The folder of a recipe's data set; ValueError where the recipe names none, FileNotFoundError where it is none."""
     if config.root is None:
         raise ValueError(f"data.root is not set: give the folder of the {config.dataset} data set (--data.root DIR); "
                          "--config configs/quickstart.yaml needs none")
@@ -240,7 +241,7 @@ def _arrays(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> D
     return Dataset(list(classes), labels.astype(np.int32), images.shape[-1], False, images.__getitem__)
 
 
-def _embedded(split: str) -> Dataset:
+def embedded(split: str) -> Dataset:
     """8,000 images of Fashion-MNIST that come with the package: 700 per class to train, 100 per class to test."""
     with np.load(pathlib.Path(__file__).parent / "embedded" / "fashion_mnist_8k.npz") as arrays:
         return _arrays(arrays[f"{split}_images"][..., None], arrays[f"{split}_labels"], FASHION)

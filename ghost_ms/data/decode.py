@@ -142,7 +142,7 @@ def to_pillow(image: Union[Image.Image, np.ndarray, bytes], channels: int, orien
         # A TIFF of Pillow's is turned by loading it, and then says so.
         image.load()
         turn = TRANSPOSES.get(exif_orientation(image.info.get("exif")))
-        image = image if turn is None else image.transpose(turn)
+        image = image if turn is None else _upright(image, turn)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8:
             raise Unreadable(f"its pixels are {image.dtype}, not uint8")
@@ -189,7 +189,14 @@ def decode(content: bytes, channels: int, orient: bool = False) -> Union[Image.I
     if not orient:
         return picture
     turn = TRANSPOSES.get(exif_orientation(image.info.get("exif")) if head is None else head.orientation)
-    return picture if turn is None else picture.transpose(turn)
+    return picture if turn is None else _upright(picture, turn)
+
+
+def _upright(picture: Image.Image, turn: Image.Transpose) -> Image.Image:
+    """The picture turned, and no longer saying that it has to be."""
+    picture = picture.transpose(turn)
+    picture.info.pop("exif", None)
+    return picture
 
 
 def open_image(content: bytes) -> Image.Image:

@@ -117,6 +117,35 @@ def move_labels(move: Affine, labels: np.ndarray, size: Tuple[int, int], fill: i
                                         fillcolor=fill))
 
 
+class Frame(NamedTuple):
+    """Where an image lies in a frame that it was brought into without changing its shape.
+
+    Args:
+        inner: (width, height) that it has there.
+        left, top: of its upper left corner.
+    """
+
+    inner: Tuple[int, int]
+    left: int
+    top: int
+
+    @classmethod
+    def around(cls, image: Sequence[int], frame: Sequence[int], centre: bool = True) -> "Frame":
+        """Of an image of (width, height) in a frame of (width, height), in its middle or its upper left corner."""
+        scale = min(frame[0] / image[0], frame[1] / image[1])
+        inner = max(1, round(image[0] * scale)), max(1, round(image[1] * scale))
+        left, top = ((frame[0] - inner[0]) // 2, (frame[1] - inner[1]) // 2) if centre else (0, 0)
+        return cls(inner, left, top)
+
+    def moves(self, image: Sequence[int]) -> Moves:
+        """The maps from an image of (width, height) to the frame."""
+        return [resized(image, self.inner), shifted(self.left, self.top)]
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """The image's part of an array (..., height, width) of the frame."""
+        return array[..., self.top:self.top + self.inner[1], self.left:self.left + self.inner[0]]
+
+
 def letterbox(image: Image.Image, size: Tuple[int, int], resample: int = Image.Resampling.BILINEAR,
               fill: Tuple[int, ...] = (114, 114, 114), centre: bool = True) -> Tuple[Image.Image, Affine]:
     """An image brought into a frame without changing its shape, and the map that did it.
@@ -127,9 +156,7 @@ def letterbox(image: Image.Image, size: Tuple[int, int], resample: int = Image.R
         fill: colour of the border, a value for each channel.
         centre: put the image into the middle of the frame; otherwise into its upper left corner.
     """
-    scale = min(size[0] / image.width, size[1] / image.height)
-    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    left, top = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2) if centre else (0, 0)
+    place = Frame.around(image.size, size, centre)
     frame = Image.new(image.mode, size, fill[0] if image.mode == "L" else fill)
-    frame.paste(image.resize(inner, resample), (left, top))
-    return frame, compose([resized(image.size, inner), shifted(left, top)])
+    frame.paste(image.resize(place.inner, resample), (place.left, place.top))
+    return frame, compose(place.moves(image.size))

@@ -2,7 +2,7 @@
 import dataclasses
 import math
 import numbers
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -32,6 +32,8 @@ class Preprocessing:
         crop_ratio: the image is resized until it covers `input_size / crop_ratio`, then its centre is cropped.
         interpolation: 'bilinear' or 'bicubic', antialiased.
         orient: whether a file's EXIF orientation is honoured; what was written before there was this field is without.
+        fit: 'crop', as above; or 'letterbox': the whole image keeps its shape and is put into the middle of the input,
+            with the mean colour around it; `crop_ratio` is then 1.
 
     Raises:
         ValueError: a value that cannot be; half a sentence that names it.
@@ -44,6 +46,7 @@ class Preprocessing:
     crop_ratio: float
     interpolation: str
     orient: bool = False
+    fit: str = "crop"
 
     def __post_init__(self):
         def require(possible: bool, field: str, wanted: str) -> None:
@@ -65,6 +68,8 @@ class Preprocessing:
         require(isinstance(self.interpolation, str) and self.interpolation in FILTERS, "interpolation",
                 " or ".join(FILTERS))
         require(isinstance(self.orient, bool), "orient", "true or false")
+        require(self.fit == "crop" or self.fit == "letterbox" and self.crop_ratio == 1, "fit",
+                "crop, or letterbox with crop_ratio 1")
 
     @classmethod
     def from_dict(cls, values: Any) -> "Preprocessing":
@@ -84,6 +89,19 @@ class Preprocessing:
                 raise ValueError(f"preprocessing lacks {key}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
+    def as_dict(self) -> Dict[str, Any]:
+        """Plain values for `from_dict`. Earlier versions refuse a field that they do not know, and images that are
+        cropped have no need of `fit`."""
+        values = dataclasses.asdict(self)
+        if self.fit == "crop":
+            del values["fit"]
+        return values
+
+    @property
+    def colour(self) -> Tuple[int, ...]:
+        """The mean as a colour, a value from 0 to 255 for each channel."""
+        return tuple(min(255, max(0, round(255 * mean))) for mean in self.mean)
+
     def __call__(self, image: Union[Image.Image, np.ndarray, bytes]) -> np.ndarray:
         """An encoded file's bytes, a Pillow image, or uint8 (H, W, C) to float32 (channels, height, width)."""
         return normalize(np.asarray(self.picture(image)), self.mean, self.std)
@@ -94,7 +112,7 @@ class Preprocessing:
         return self.resize(to_pillow(image, self.channels, self.orient))
 
     def resize(self, image: Image.Image, moves: Optional[geometry.Moves] = None) -> Image.Image:
-        """The resized central crop, still a picture.
+        """The resized central crop, or the whole in a frame, still a picture.
 
         Args:
             moves: where the maps of what moved its pixels are left (see `data.geometry`).
@@ -102,6 +120,11 @@ class Preprocessing:
         height, width = self.input_size
         if image.size == (width, height) and self.crop_ratio == 1:
             return image
+        if self.fit == "letterbox":
+            framed, move = geometry.letterbox(image, (width, height), FILTERS[self.interpolation], self.colour)
+            if moves is not None:
+                moves.append(move)
+            return framed
         cover_h, cover_w = int(height / self.crop_ratio), int(width / self.crop_ratio)
         # As torchvision's Resize: the side that binds becomes exact, the other one is rounded down.
         if image.width * cover_h >= image.height * cover_w:
@@ -134,11 +157,14 @@ def _centre(size: Tuple[int, int], resized: Tuple[int, int], kept: Tuple[int, in
             *(min(old, (start + part) * old / new) for start, part, old, new in zip(starts, kept, size, resized)))
 
 
-def preprocessing_of(card: ModelCard, data: DataConfig, channels: int) -> Preprocessing:
+def preprocessing_of(card: ModelCard, data: DataConfig, channels: int, whole: bool = False) -> Preprocessing:
     """The card's preprocessing, overridden by what the recipe sets.
 
+    Args:
+        whole: whether the network sees whole images, since it says where something is, and not a crop.
+
     Raises:
-        ValueError: `mean` or `std` of the recipe does not have one value per channel.
+        ValueError: `mean` or `std` of the recipe does not have one value per channel; or it crops whole images.
     """
     def per_channel(key: str, published: Sequence[float], given) -> Tuple[float, ...]:
         if given is None:
@@ -147,13 +173,16 @@ def preprocessing_of(card: ModelCard, data: DataConfig, channels: int) -> Prepro
             raise ValueError(f"data.{key} has {len(given)} values and the images have {channels} channels")
         return tuple(given)
 
-    crop_ratio = data.crop_ratio or card.crop_ratio
+    if whole and data.crop_ratio not in (None, 1):
+        raise ValueError(f"data.crop_ratio is {data.crop_ratio}, and a network with a head such as task.head sees whole "
+                         "images; leave it out")
+    crop_ratio = 1.0 if whole else data.crop_ratio or card.crop_ratio
     if not 0 < crop_ratio <= 1:
         raise ValueError(f"data.crop_ratio must lie above 0 and at most be 1, not {crop_ratio}")
     return Preprocessing(tuple(data.input_size or card.input_size), channels,
                          per_channel("mean", card.mean, data.mean), per_channel("std", card.std, data.std),
                          crop_ratio, data.interpolation or card.interpolation,
-                         data.orient is not False)
+                         data.orient is not False, "letterbox" if whole else "crop")
 
 
 def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -178,8 +207,7 @@ class TrainingTransform:
         self.spec, self.augment, self.encoded = spec, augment, encoded
         chosen = augment.interpolation or spec.interpolation
         self.filters = tuple(FILTERS.values()) if chosen == "random" else (FILTERS[chosen],)
-        fill = tuple(min(255, round(255 * mean)) for mean in spec.mean)
-        self.policy = parse_auto_augment(augment.auto_augment, Canvas(fill, self.filters)) \
+        self.policy = parse_auto_augment(augment.auto_augment, Canvas(spec.colour, self.filters)) \
             if augment.auto_augment else None
         jitter = augment.color_jitter
         self.jitter = (jitter,) * 3 if isinstance(jitter, (int, float)) else tuple(jitter)

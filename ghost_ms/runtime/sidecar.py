@@ -1,5 +1,4 @@
 """The JSON file beside an exported network: what a program must know to use it."""
-import dataclasses
 import json
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
@@ -211,7 +210,9 @@ def _parts(content: Any) -> Sidecar:
     if thresholds is not None and form.softmax:
         raise ValueError("it has thresholds for several labels of an image, and a softmax, which gives one")
     return Sidecar(spec, classes, form, batch_size, thresholds, content["model"],
-                   {"num_classes": given["shape"][-1]}, task, task_args)
+                   # Of a map of classes, which has no axis of them, those that are named.
+                   {"num_classes": len(classes) if given["name"] == "labels" else given["shape"][1]
+                    if len(given["shape"]) > 1 else 1}, task, task_args)
 
 
 def _ends(content: Dict[str, Any], key: str, axes: Optional[int], most: int) -> List[Dict[str, Any]]:
@@ -243,7 +244,7 @@ def _content(path: str, description: ModelSpec, batch_size: int, form: ExportSig
         "outputs": [{"name": output.name, "shape": [batch_size or -1, *output.shape], "dtype": output.dtype}
                     for output in outputs],
         "normalisation": IN_GRAPH if form.in_graph else OUTSIDE,
-        "preprocessing": dataclasses.asdict(spec), "classes": description.classes,
+        "preprocessing": spec.as_dict(), "classes": description.classes,
         **({} if description.thresholds is None else {"thresholds": description.thresholds}),
         **({} if description.task == CLASSIFICATION else {
             "task": description.task, "task_args": description.task_args}),

@@ -4,6 +4,7 @@ from typing import NamedTuple, Tuple, Union
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+from PIL import Image
 
 from ghost_ms.data.transforms import Preprocessing
 
@@ -50,7 +51,7 @@ class ExportSignature(NamedTuple):
         image = (*spec.input_size, spec.channels) if self.in_graph else (spec.channels, *spec.input_size)
         return (batch_size or -1, *image)
 
-    def prepare(self, image: Union[bytes, np.ndarray], spec: Preprocessing) -> np.ndarray:
+    def prepare(self, image: Union[bytes, np.ndarray, Image.Image], spec: Preprocessing) -> np.ndarray:
         """A file's bytes or uint8 (H, W, C) as one image of a file's input: float32 (C, H, W), normalised; or, for a
         file that normalises itself, uint8 (H, W, C). ValueError for what is no image."""
         if not self.in_graph:

@@ -4,10 +4,11 @@ A task opens labelled data, turns samples into batches of fixed shapes, says wha
 makes a result of the network's raw outputs. Adding a task is adding a folder beside this file and a row in `registry`.
 """
 import types
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn
+from PIL import Image
 
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig
@@ -19,6 +20,24 @@ from ghost_ms.runtime.signature import Output
 
 #: What a network gives: one array, or several in a fixed order.
 Outputs = Sequence[np.ndarray]
+
+
+class Asked(NamedTuple):
+    """What is asked of a network about an image.
+
+    Args:
+        whose: half a sentence for an error: 'for 'cat.jpg' the network'.
+        top: most predictions of an image.
+        probabilities: whether its outputs are behind a softmax.
+        size: (width, height) of the image, upright.
+        arrays: whether the result may hold arrays beside plain values.
+    """
+
+    whose: str
+    top: int
+    probabilities: bool
+    size: Tuple[int, int]
+    arrays: bool = False
 
 
 class NotFinite(ValueError):
@@ -214,22 +233,28 @@ class Task:
         """
         raise NotImplementedError
 
-    def result(self, outputs: Outputs, spec: ModelSpec, whose: str, top: int, probabilities: bool) -> Dict[str, Any]:
-        """What is to be said of one image, plain values.
+    def result(self, outputs: Outputs, spec: ModelSpec, asked: Asked) -> Dict[str, Any]:
+        """What is to be said of one image, plain values and what `Asked.arrays` allows.
 
         Args:
             outputs: of it, without the batch.
-            whose: half a sentence for an error: 'for 'cat.jpg' the network'.
-            top: most predictions of an image.
-            probabilities: whether they are behind a softmax.
 
         Raises:
             ValueError: outputs that are no finite numbers, or none of this network's.
         """
         raise NotImplementedError
 
+    def pictures(self, outputs: Outputs, spec: ModelSpec, asked: Asked, image: Image.Image) -> Dict[str, Image.Image]:
+        """Pictures of a result, by what the names of their files end with; none where the task has none.
+
+        Args:
+            outputs: of the image, without the batch.
+            image: upright.
+        """
+        return {}
+
     def typed(self, result: Mapping[str, Any]) -> Any:
-        """A result as an object with attributes, as programs like it."""
+        """A result, with arrays, as an object with attributes, as programs like it."""
         return types.SimpleNamespace(**result)
 
     def same(self, found: Outputs, expected: Outputs) -> Optional[np.ndarray]:

@@ -1,10 +1,11 @@
 """A network or an exported file, of any task, that tells what it makes of image files."""
 import json
 import os
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mindspore import Tensor, nn
+from PIL import Image
 
 from ghost_ms.checkpoints.checkpoint import restore
 from ghost_ms.checkpoints.run_folder import checkpoint_of_run
@@ -13,16 +14,17 @@ from ghost_ms.core import device
 from ghost_ms.core.files import write_text
 from ghost_ms.core.tables import require_ending, write_csv
 from ghost_ms.core.text import printable
-from ghost_ms.data.decode import read_image_file
+from ghost_ms.data.decode import read_image_file, to_pillow
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime.files import run_file
 from ghost_ms.runtime.sidecar import Sidecar, check_file, read_sidecar
-from ghost_ms.runtime.signature import ExportSignature
-from ghost_ms.tasks.base import Task, as_outputs
+from ghost_ms.tasks.base import Asked, Task, as_outputs
 from ghost_ms.tasks.registry import create_task
 
 #: Images of a call where that is free; of a small network, twice as many a second as one at a time.
 BATCH = 16
+#: Takes the path of an image and its pictures, by what the names of their files end with.
+Show = Callable[[str, Dict[str, Image.Image]], None]
 
 
 def from_network(net: nn.Cell, spec: ModelSpec) -> "Predictor":
@@ -105,49 +107,61 @@ class Predictor:
         """
         several = images if isinstance(images, (list, tuple)) else [images]
         found = []
-        for one in self.each([os.fspath(one) if isinstance(one, os.PathLike) else one for one in several], top):
+        paths = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in several]
+        for one in self.each(paths, top, arrays=True):
             if isinstance(one, Exception):
                 raise one
             found.append(self.task.typed(one))
         return found
 
-    def each(self, paths: Sequence[Union[str, np.ndarray]], top: int) -> Iterator[Union[Dict[str, Any], Exception]]:
+    def each(self, paths: Sequence[Union[str, np.ndarray]], top: int, arrays: bool = False,
+             show: Optional[Show] = None) -> Iterator[Union[Dict[str, Any], Exception]]:
         """Yields for every image in order its result or, where it cannot be read, the error.
 
         Every call takes equally many images, so that a network is compiled once: missing ones are filled up by
         repeating the last.
+
+        Args:
+            arrays: whether results may hold arrays.
+            show: is given each path and its pictures by name, as the task makes them.
         """
         size = self.sidecar.batch_size or min(BATCH, len(paths))
         for start in range(0, len(paths), size):
             chunk = paths[start:start + size]
             read = [self._read(path) for path in chunk]
-            images = [image for image in read if not isinstance(image, Exception)]
+            images = [one.pixels for one in read if isinstance(one, _Read)]
             outputs: Iterator[Sequence[np.ndarray]] = iter(())
             if images:
                 outputs = zip(*as_outputs(self.run(np.stack(images + images[-1:] * (size - len(images))))))
-            for path, image in zip(chunk, read):
-                yield image if isinstance(image, Exception) else self._told(path, next(outputs), top)
+            for one in read:
+                if isinstance(one, Exception):
+                    yield one
+                    continue
+                asked = Asked(f"for '{printable(one.path)}' the network", top, self.sidecar.form.softmax, one.size,
+                              arrays)
+                yield self._told(one.path, next(outputs), asked, show)
 
-    def _read(self, path: Union[str, np.ndarray]) -> Union[np.ndarray, Exception]:
+    def _read(self, path: Union[str, np.ndarray]) -> Union["_Read", Exception]:
+        spec = self.sidecar.preprocessing
         try:
-            if not isinstance(path, str):
-                return self.sidecar.form.prepare(path, self.sidecar.preprocessing)
-            return pixels_of(path, self.sidecar.preprocessing, self.sidecar.form)
+            picture = opened(path, spec) if isinstance(path, str) else to_pillow(path, spec.channels, spec.orient)
+            return _Read(path if isinstance(path, str) else "an array", self.sidecar.form.prepare(picture, spec),
+                         picture.size)
         except (ValueError, OSError) as error:
             return error
 
-    def _told(self, path: Union[str, np.ndarray], outputs: Sequence[np.ndarray],
-              top: int) -> Union[Dict[str, Any], Exception]:
+    def _told(self, path: str, outputs: Sequence[np.ndarray], asked: Asked,
+              show: Optional[Show]) -> Union[Dict[str, Any], Exception]:
         """Outputs that say nothing of one image can be good ones of another."""
         try:
-            return self._result(path, outputs, top)
-        except ValueError as error:
+            result = {"image": path, **self.task.result(outputs, self.spec, asked)}
+            if show is not None:
+                # Read once more: the pictures of a whole call could be gigabytes.
+                picture = opened(path, self.sidecar.preprocessing)
+                show(path, self.task.pictures(outputs, self.spec, asked, picture))
+            return result
+        except (ValueError, OSError) as error:
             return error
-
-    def _result(self, path: Union[str, np.ndarray], outputs: Sequence[np.ndarray], top: int) -> Dict[str, Any]:
-        path = path if isinstance(path, str) else "an array"
-        whose = f"for '{printable(path)}' the network"
-        return {"image": path, **self.task.result(outputs, self.spec, whose, top, self.sidecar.form.softmax)}
 
     def as_table(self, results: Sequence[Mapping[str, Any]]) -> str:
         """The results for a reader: a block for each image."""
@@ -155,10 +169,18 @@ class Predictor:
                          for line in (printable(result["image"]), *(f"  {one}" for one in self.task.lines(result))))
 
 
-def pixels_of(path: str, preprocessing: Preprocessing, form: ExportSignature) -> np.ndarray:
-    """An image file as one image of a network's input; ValueError names one that is no image."""
+class _Read(NamedTuple):
+    """An image as the network takes it, and its (width, height)."""
+
+    path: str
+    pixels: np.ndarray
+    size: Tuple[int, int]
+
+
+def opened(path: str, preprocessing: Preprocessing) -> Image.Image:
+    """An image file, upright, with a network's channels; ValueError names one that is no image."""
     try:
-        return form.prepare(read_image_file(path), preprocessing)
+        return to_pillow(read_image_file(path), preprocessing.channels, preprocessing.orient)
     except ValueError as error:
         raise ValueError(f"'{printable(path)}' is {error}") from None
 

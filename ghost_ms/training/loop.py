@@ -320,7 +320,8 @@ def _summary(row: Dict[str, float], epochs: int, best: bool, figures: Figures) -
     key = figures.decisive(row)
     said = "outputs on the test split not finite"
     if f"{RAW}_{key}" in row:
-        said = f"test loss {row['test_loss']:.4f}, {figures.text({key: row[f'{RAW}_{key}']})}"
+        loss = f"test loss {row[f'{RAW}_loss']:.4f}, " if f"{RAW}_loss" in row else ""
+        said = loss + figures.text({key: row[f"{RAW}_{key}"]})
     means = f" ({row[f'{EMA}_{key}']:.2f}{figures.unit(key)} with EMA weights)" if f"{EMA}_{key}" in row else ""
     skipped = f", {row['skipped']:.0f} updates skipped so far" if row["skipped"] else ""
     return (f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4f}, {said}{means}, "

@@ -52,7 +52,7 @@ def _seen(way, path, spec):
         (images, _), = training_batches(open_source(config.data, "train"), config, spec, 0)
         return images.asnumpy()[0]
     if way == "raw inference":
-        return predict.pixels_of(path, spec, ExportSignature(True))
+        return ExportSignature(True).prepare(predict.opened(path, spec), spec)
     if way == "explanation":
         return np.asarray(explain.read_seen(path, spec))
     if way == "report":
@@ -62,7 +62,7 @@ def _seen(way, path, spec):
         (images, _), = evaluation_batches(open_source(config.data, "val"), config, spec)
         image = images[0]
     elif way == "inference":
-        image = predict.pixels_of(path, spec, ExportSignature())
+        image = ExportSignature().prepare(predict.opened(path, spec), spec)
     else:
         image = files.read_images(calibration.open_images(folder), [0], Sidecar(spec, [], ExportSignature(), 1))[0]
     return np.round(image * 255).astype(np.uint8).transpose(1, 2, 0)

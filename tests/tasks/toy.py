@@ -135,7 +135,7 @@ class Regression(Task):
             raise ValueError("--softmax is for classes")
         return (Output("number", (1,)),)
 
-    def result(self, outputs, spec, whose, top, probabilities):
+    def result(self, outputs, spec, asked):
         return {"number": float(outputs[0][0])}
 
     def lines(self, result):

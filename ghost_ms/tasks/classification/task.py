@@ -4,7 +4,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 
 from ghost_ms.checkpoints.spec import ModelSpec
-from ghost_ms.config import Config, DataConfig
+from ghost_ms.config import DATASETS, Config, DataConfig
+from ghost_ms.config.data import MAP_DATASETS
 from ghost_ms.core import scores
 from ghost_ms.core.figures import Figures
 from ghost_ms.core.text import printable
@@ -12,7 +13,7 @@ from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime.signature import Output
-from ghost_ms.tasks.base import Outputs, Task
+from ghost_ms.tasks.base import Asked, Outputs, Task
 from ghost_ms.tasks.classification import measures, multilabel
 from ghost_ms.tasks.classification.class_weights import class_weights
 from ghost_ms.tasks.classification.evaluate import SetEvaluator, TopEvaluator
@@ -45,6 +46,9 @@ class Classification(Task):
         super().__init__(args)
 
     def open(self, data: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Dataset:
+        if data.dataset in MAP_DATASETS:
+            raise ValueError(f"data.dataset {data.dataset} has maps of labels, which task.name segmentation learns; "
+                             f"classification takes {', '.join(DATASETS)}")
         return open_source(data, split, classes)
 
     def training(self, config: Config, dataset: Dataset, preprocessing: Preprocessing) -> TrainingTransforms:
@@ -104,24 +108,24 @@ class Classification(Task):
                              "logistic function of a logit, a class counts")
         return (Output("probabilities" if softmax else "logits", (spec.args["num_classes"],)),)
 
-    def result(self, outputs: Outputs, spec: ModelSpec, whose: str, top: int, probabilities: bool) -> Dict[str, Any]:
+    def result(self, outputs: Outputs, spec: ModelSpec, asked: Asked) -> Dict[str, Any]:
         """{predictions: [{class, index, probability}, ...]}: the `top` most probable classes, best first; of a network
         that gives an image several labels, all of those, perhaps none."""
         output, = outputs
-        classes = spec.classes
+        classes, whose = spec.classes, asked.whose
         if spec.thresholds is not None:
             shares = multilabel.probabilities(scores.require_finite(output, whose))
             if shares.ndim != 1 or len(shares) < len(classes):
                 raise ValueError(f"{whose} gives outputs of the shape {shares.shape}, and {len(classes)} classes are "
                                  "named: they do not belong together")
             return {"predictions": multilabel.labels_of(shares, classes, spec.thresholds)}
-        found = scores.probabilities(output, not probabilities, whose)
+        found = scores.probabilities(output, not asked.probabilities, whose)
         if found.shape != (max(found.size, len(classes)),):
             raise ValueError(f"the network gives outputs of the shape {found.shape}, and {len(classes)} classes are "
                              "named: they do not belong together")
         return {"predictions": [
             {"class": scores.name_of(classes, index), "index": int(index), "probability": float(found[index])}
-            for index in scores.order(found)[:top]]}
+            for index in scores.order(found)[:asked.top]]}
 
     def typed(self, result: Mapping[str, Any]) -> Classified:
         return typed(result)

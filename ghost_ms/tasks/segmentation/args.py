@@ -1,0 +1,49 @@
+"""What a recipe says of segmentation beside the sections that all tasks have."""
+import dataclasses
+from typing import Any, List, Mapping, Optional
+
+from ghost_ms.core.text import printable
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationArgs:
+    """`task.args` of segmentation.
+
+    Args:
+        scale: smallest and largest factor that a training image is enlarged by, drawn evenly; at 1 its short side is
+            as long as the network input's.
+        max_class_share: a training crop of which one class covers more than this share is drawn anew, up to ten times;
+            1 takes every crop (PSPNet and mmsegmentation: 0.75).
+        aux_weight: weight of the loss of an auxiliary head.
+        flip: whether an evaluation adds the logits of the mirrored image.
+    """
+
+    scale: List[float] = dataclasses.field(default_factory=lambda: [0.5, 2.0])
+    max_class_share: float = 0.75
+    aux_weight: float = 0.5
+    flip: bool = False
+
+    @classmethod
+    def of(cls, values: Optional[Mapping[str, Any]]) -> "SegmentationArgs":
+        """From plain values; ValueError for a name that is not known, or a value that cannot be."""
+        values, known = dict(values or {}), [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"task.args holds {printable(name)!r}; segmentation takes {', '.join(known)}")
+        args = cls(**values)
+
+        def require(possible: bool, name: str, wanted: str) -> None:
+            if not possible:
+                raise ValueError(f"task.args.{name} is {printable(getattr(args, name))[:100]}; it has to be {wanted}")
+
+        require(isinstance(args.scale, (list, tuple)) and len(args.scale) == 2 and all(map(_number, args.scale))
+                and 0.05 <= args.scale[0] <= args.scale[1] <= 20, "scale", "two rising numbers from 0.05 to 20")
+        require(_number(args.max_class_share) and 0 < args.max_class_share <= 1, "max_class_share",
+                "above 0 and at most 1")
+        require(_number(args.aux_weight) and 0 <= args.aux_weight <= 100, "aux_weight", "from 0 to 100")
+        require(isinstance(args.flip, bool), "flip", "true or false")
+        return args
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
