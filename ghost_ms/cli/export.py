@@ -24,6 +24,8 @@ def build_parser() -> Parser:
     parser.add_argument("--batch_size", type=int, default=1, help="images of a call; 0 leaves it open (default 1)")
     add_input_size(parser, "what the network was trained for")
     parser.add_argument("--softmax", action="store_true", help="append a softmax: the file gives probabilities")
+    parser.add_argument("--argmax", action="store_true",
+                        help="of a segmenter: the file gives the class of every pixel, not logits")
     parser.add_argument("--preprocess", choices=["outside", "in-graph"], default="outside",
                         help="in-graph: the file takes uint8 images (N, height, width, channels) and normalises them "
                              "itself (default outside)")

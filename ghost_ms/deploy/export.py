@@ -89,7 +89,8 @@ def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, fo
     images = form.example(description.preprocessing, batch_size or 2)
     counts = (1, 2) if batch_size == 0 else (batch_size,)
     deployed = _between_ends(net, description, form)
-    expected = [scores.require_finite(one) for one in _eager(deployed, images)]
+    # An auxiliary head of the network is not in the file.
+    expected = [scores.require_finite(one) for one in _eager(deployed, images)[:len(outputs)]]
     deployed = deploy_form(net, description, form)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
@@ -114,7 +115,7 @@ def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, fo
 
 def outputs_of(description: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
     """The outputs of a file of this network; ValueError where they cannot be as the form wants them."""
-    return create_task(description.task, description.task_args).outputs(description, form.softmax)
+    return create_task(description.task, description.task_args).outputs(description, form)
 
 
 def _float_probe(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> tuple:

@@ -27,7 +27,7 @@ class Options:
         output: file to write.
         batch_size: images of a call; 0 leaves it open.
         input_size: (height, width), or None for what the network was trained for.
-        softmax: append one.
+        softmax, argmax: append one.
         preprocess: 'in-graph' for a file that takes bytes, or 'outside'.
         dry_run: only count the operators.
     """
@@ -40,6 +40,7 @@ class Options:
     batch_size: int = 1
     input_size: Optional[Tuple[int, int]] = None
     softmax: bool = False
+    argmax: bool = False
     preprocess: str = "outside"
     dry_run: bool = False
 
@@ -60,8 +61,8 @@ def run_export(options: Options, fallback: str) -> int:
     device.setup("Ascend" if options.format == "AIR" else "CPU")
     net, description = resolve(options.model, options.config, options.ckpt, fallback, options.input_size,
                                random_weights=True)
-    form = ExportSignature(options.preprocess == "in-graph", options.softmax)
-    export.outputs_of(description, form)  # Refuses a softmax that has no meaning.
+    form = ExportSignature(options.preprocess == "in-graph", options.softmax, options.argmax)
+    export.outputs_of(description, form)  # Refuses what has no meaning.
     if options.dry_run:
         print(operator_table(export.count_operators(net, description, options.batch_size, form)))
         return 0

@@ -24,14 +24,19 @@ class Comparison(NamedTuple):
         relative: to the largest output.
         moved: relative change of the network's own output by rounding, 0 where it was not needed.
         same: whether the difference is within the tolerance, or within MARGIN times `moved`.
+        whole: whether the output is whole numbers, such as classes; both differences are then the share of those that
+            differ.
     """
 
     difference: float
     relative: float
     moved: float
     same: bool
+    whole: bool = False
 
     def __str__(self) -> str:
+        if self.whole:
+            return f"{100 * self.relative:.3g} % of the classes differ"
         text = f"max difference {self.difference:.1e} ({self.relative:.1e} of the largest output"
         return text + (f"; the network's own changes by {self.moved:.1e} when its input does in the last bit, since it "
                        "chooses between equals)" if self.moved and self.same else ")")
@@ -50,11 +55,12 @@ def compare(output: Given, expected: Given, run: Callable[[np.ndarray], Given], 
         images: float images for `run`.
     """
     found = [_difference(one, other) for one, other in zip(_several(output), _several(expected))]
+    whole = all(np.issubdtype(one.dtype, np.integer) for one in _several(expected))
     difference, relative = max(found, key=lambda pair: (np.isnan(pair[1]), pair[1]))
     if relative <= tolerance:
-        return Comparison(difference, relative, 0.0, True)
+        return Comparison(difference, relative, 0.0, True, whole)
     moved = sensitivity(run, images)
-    return Comparison(difference, relative, moved, relative <= MARGIN * moved)
+    return Comparison(difference, relative, moved, relative <= MARGIN * moved, whole)
 
 
 def _several(given: Given) -> Sequence[np.ndarray]:
@@ -62,7 +68,9 @@ def _several(given: Given) -> Sequence[np.ndarray]:
 
 
 def _difference(output: np.ndarray, expected: np.ndarray) -> Tuple[float, float]:
-    """(largest difference, the same relative to the largest value)."""
+    """(largest difference, the same relative to the largest value); of whole numbers twice the share that differs."""
+    if np.issubdtype(expected.dtype, np.integer):
+        return (float(np.mean(output != expected)),) * 2
     # np.max, unlike max, does not pass over a difference that is no number.
     difference = float(np.max(np.abs(output - expected)))
     return difference, difference / max(float(np.abs(expected).max()), 1e-12)

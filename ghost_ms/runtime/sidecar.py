@@ -197,7 +197,7 @@ def _parts(content: Any) -> Sidecar:
     taken, = _ends(content, "inputs", 4, 1)
     outputs = _ends(content, "outputs", None, MOST_OUTPUTS)
     given = outputs[0]
-    form = ExportSignature(normalisation == IN_GRAPH, given["name"] == "probabilities")
+    form = ExportSignature(normalisation == IN_GRAPH, given["name"] == "probabilities", given["name"] == "labels")
     batch_size = max(taken["shape"][0], 0)
     if tuple(taken["shape"]) != form.input_shape(spec, batch_size):
         raise ValueError(f"the input's shape {taken['shape']} is not that of its preprocessing")
@@ -211,7 +211,7 @@ def _parts(content: Any) -> Sidecar:
         raise ValueError("it has thresholds for several labels of an image, and a softmax, which gives one")
     return Sidecar(spec, classes, form, batch_size, thresholds, content["model"],
                    # Of a map of classes, which has no axis of them, those that are named.
-                   {"num_classes": len(classes) if given["name"] == "labels" else given["shape"][1]
+                   {"num_classes": len(classes) if form.argmax else given["shape"][1]
                     if len(given["shape"]) > 1 else 1}, task, task_args)
 
 

@@ -28,10 +28,12 @@ class ExportSignature(NamedTuple):
         in_graph: images are uint8 (B, H, W, C) as they are decoded, and the file normalises; otherwise they are
             float32 (B, C, H, W), normalised before.
         softmax: the output is probabilities, not logits.
+        argmax: the output is the class of every pixel, int32 (B, H, W), not logits.
     """
 
     in_graph: bool = False
     softmax: bool = False
+    argmax: bool = False
 
     @property
     def input_name(self) -> str:
@@ -67,9 +69,10 @@ class ExportSignature(NamedTuple):
 
 
 class DeployedNetwork(nn.Cell):
-    """A network between its normalisation and its softmax, as far as the form has these in the graph.
+    """A network between its normalisation and its softmax or argmax, as far as the form has these in the graph.
 
-    (B, H, W, C) uint8 or (B, C, H, W) float32 -> what the network gives; the softmax is for logits (B, classes).
+    (B, H, W, C) uint8 or (B, C, H, W) float32 -> what the network gives; the softmax is for logits (B, classes), the
+    argmax for those of every pixel, (B, classes, H, W), of which the first are taken where there are several.
     """
 
     def __init__(self, net: nn.Cell, spec: Preprocessing, form: ExportSignature):
@@ -86,4 +89,6 @@ class DeployedNetwork(nn.Cell):
         if self.form.in_graph:
             image = (ops.cast(image, ms.float32).transpose(0, 3, 1, 2) - self.mean) * self.scale
         raw = self.network(image)
+        if self.form.argmax:
+            return ops.cast(raw[0].argmax(1), ms.int32)
         return self.softmax(raw) if self.form.softmax else raw

@@ -16,7 +16,7 @@ from ghost_ms.core.figures import Figures
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.loader import Transforms
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.runtime.signature import Output
+from ghost_ms.runtime.signature import ExportSignature, Output
 
 #: What a network gives: one array, or several in a fixed order.
 Outputs = Sequence[np.ndarray]
@@ -222,14 +222,14 @@ class Task:
 
     # --- using ---
 
-    def outputs(self, spec: ModelSpec, softmax: bool = False) -> Tuple[Output, ...]:
+    def outputs(self, spec: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
         """The outputs of an exported file, in their order.
 
         Args:
-            softmax: whether a softmax is asked for behind the network.
+            form: what the file is to take and give.
 
         Raises:
-            ValueError: it has no meaning for this network.
+            ValueError: a form that has no meaning for this network.
         """
         raise NotImplementedError
 

@@ -30,9 +30,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 BOOT = str(ROOT / "ghost_ms" / "data" / "embedded" / "ankle_boot.png")
 
 
-def _model(nodes, output=(2, 3, 8), **constants):
+def _model(nodes, output=(2, 3, 8), taken=(2, 3, 8), **constants):
     ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
-            for name, shape in (("image", (2, 3, 8)), ("logits", output))]
+            for name, shape in (("image", taken), ("logits", output))]
     weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "test", *ends, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
@@ -107,6 +107,25 @@ def test_groups_with_a_few_channels_on_one_side_become_depthwise(outputs, inputs
     assert kinds.count("Conv") == (outputs * inputs if written_out else 1) and ("Gather" in kinds) == written_out
     images = draw.standard_normal((2, 3, 8)).astype(np.float32)
     np.testing.assert_allclose(_run(lowered, images), _run(model, images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel, dilation, size, kept", [
+    ((1, 5), 2, (3, 3), (1, 3)), ((5, 1), 2, (3, 3), (3, 1)), ((5, 5), 2, (2, 6), (1, 5)), ((1, 5), 3, (4, 4), (1, 3)),
+    ((3, 3), 2, (1, 1), (1, 1)), ((1, 5), 2, (6, 6), None), ((3, 3), 1, (3, 3), None)])
+def test_taps_that_meet_nothing_but_padding_are_left_out(kernel, dilation, size, kept):
+    """Lite computes a depthwise 1x5 of dilation 2 on a map 3 wide wrongly."""
+    draw, channels = np.random.default_rng(0), 4
+    pads = [dilation * (extent // 2) for extent in kernel] * 2
+    weight = draw.standard_normal((channels, 1, *kernel)).astype(np.float32)
+    shape = (2, channels, *size)
+    conv = helper.make_node("Conv", ["image", "weight", "bias"], ["logits"], "n", group=channels, strides=[1, 1],
+                            pads=pads, dilations=[dilation] * 2, kernel_shape=list(kernel))
+    model = _model([conv], shape, shape, weight=weight, bias=draw.standard_normal(channels).astype(np.float32))
+    lowered = lower_for_lite(model)
+    found, = lowered.graph.node
+    assert tuple(helper.get_node_attr_value(found, "kernel_shape")) == (kept or kernel)
+    images = draw.standard_normal(shape).astype(np.float32)
+    np.testing.assert_allclose(_run(lowered, images), _run(model, images), rtol=1e-6, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

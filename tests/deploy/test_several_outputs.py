@@ -29,7 +29,7 @@ class TwoHeads(Tiny):
 class MapsAndLogits(Task):
     name = "maps_and_logits"
 
-    def outputs(self, spec, softmax=False):
+    def outputs(self, spec, form):
         return Output("maps", (8, 4, 4)), Output("logits", (spec.args["num_classes"],))
 
 

@@ -130,8 +130,8 @@ class Regression(Task):
         rows = [(numbers, np.asarray(run(images))[:len(numbers), 0]) for images, numbers in batches]
         return Judged(*(np.concatenate(column) for column in zip(*rows)))
 
-    def outputs(self, spec, softmax=False):
-        if softmax:
+    def outputs(self, spec, form):
+        if form.softmax:
             raise ValueError("--softmax is for classes")
         return (Output("number", (1,)),)
 

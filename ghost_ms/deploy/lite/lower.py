@@ -2,10 +2,11 @@
 
 It has no HardSwish and gives wrong numbers for LayerNormalization; its Gelu is the tanh approximation of what the
 networks were trained with. It does not load an InstanceNormalization of three axes, and loses the layout of an image
-whose height and width change places before a convolution. Some grouped convolutions are slow in it. Everything else of
+whose height and width change places before a convolution, and computes depthwise convolutions wrongly of which a tap
+meets nothing but padding. Some grouped convolutions are slow in it. Everything else of
 an exported file it takes as it is.
 """
-from typing import Callable, Dict, List, Set
+from typing import Any, Callable, Dict, List, Set
 
 import numpy as np
 
@@ -131,6 +132,8 @@ def _conv(lower: _Lowering) -> None:
     kernel = lower.arrays.get(weight, np.empty((0, 0)))
     groups = values["group"].i if "group" in values else 1
     outputs, inputs = len(kernel) // groups, kernel.shape[1]
+    if (outputs, inputs) == (1, 1) and groups > 1 and _without_idle_taps(lower, kernel, values):
+        return
     if groups == 1 or (outputs, inputs) not in ((1, 2), (2, 1), (3, 1)) or not set(bias) <= set(lower.arrays):
         lower.nodes.append(lower.node)
         return
@@ -153,6 +156,35 @@ def _conv(lower: _Lowering) -> None:
                  for index in range(outputs)]
         order = np.arange(len(kernel)).reshape(outputs, groups).T.ravel()
         channels(lower.add("Concat", *parts, axis=1), order, last=True)
+
+
+def _without_idle_taps(lower: _Lowering, kernel: np.ndarray, values: Dict[str, Any]) -> bool:
+    """A dilated depthwise convolution without the taps that meet nothing but padding, such as GhostNetV2's 1x5 with
+    dilation 2 on a map 3 wide, which Lite computes wrongly; whether there are such."""
+    x, _, *bias = lower.node.input
+    extents = lower.shapes.get(x, [0] * 4)[2:]
+    strides, dilations, pads = (list(values[name].ints) if name in values else default for name, default in (
+        ("strides", [1, 1]), ("dilations", [1, 1]), ("pads", [0] * 4)))
+    if 0 in extents or strides != [1, 1]:
+        return False
+    idle = []
+    for axis in range(2):
+        size, step, before = kernel.shape[2 + axis], dilations[axis], pads[axis]
+        left = sum(tap * step - before <= -extents[axis] for tap in range(size))
+        right = sum(tap * step - before >= extents[axis] for tap in range(size))
+        # A map that grows or shrinks is left alone.
+        if pads[axis] + pads[2 + axis] != (size - 1) * step or left + right >= size:
+            return False
+        idle.append((left, right))
+    if not any(map(any, idle)):
+        return False
+    (top, bottom), (left, right) = idle
+    cut = kernel[:, :, top:kernel.shape[2] - bottom, left:kernel.shape[3] - right]
+    lower.add("Conv", x, lower.constant(cut), *bias, last=True, group=len(kernel), kernel_shape=list(cut.shape[2:]),
+              strides=strides, dilations=dilations,
+              pads=[pads[0] - top * dilations[0], pads[1] - left * dilations[1], pads[2] - bottom * dilations[0],
+                    pads[3] - right * dilations[1]])
+    return True
 
 
 LOWERINGS: Dict[str, Callable[[_Lowering], None]] = {
@@ -210,7 +242,7 @@ def lower_for_lite(model, int8: bool = False):
                          "FILE.ms` gives it int8 weights")
     arrays = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
     shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
-              for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+              for value in (*onnx.shape_inference.infer_shapes(model).graph.value_info, *model.graph.input)}
     images = {node.input[0] for node in model.graph.node if node.op_type == "Conv"}
     nodes: List = []
     lowerings = {**LOWERINGS, **FOR_INT8} if int8 else LOWERINGS

@@ -269,6 +269,11 @@ def _top_k(build: Builder, op: Operation) -> List[str]:
                       sorted=int(op.attributes.get("sorted", 1)))
 
 
+def _arg_max(build: Builder, op: Operation) -> str:
+    """Arguments: value, axis."""
+    return build.node("ArgMax", [op.inputs[0]], axis=op.inputs[1], keepdims=0)
+
+
 def _cum_sum(build: Builder, op: Operation) -> str:
     value, axis, exclusive, reverse = op.inputs
     return build.node("CumSum", [value, np.asarray(axis, np.int64)], exclusive=int(exclusive), reverse=int(reverse))
@@ -281,15 +286,29 @@ def _zeros_like(build: Builder, op: Operation) -> str:
     return build.node("Mul", [op.inputs[0], np.zeros((), op.outputs[0].dtype)])
 
 
-def _broadcast_to(build: Builder, op: Operation) -> str:
-    """An open first extent is taken for the batch, that of the graph's input; running the file shows if it is not."""
+def _output_shape(build: Builder, op: Operation) -> str:
+    """Name of the output's extents. An open first one is taken for the batch, that of the graph's input; running the
+    file shows if it is not."""
     first, *rest = op.outputs[0].shape
     if min(rest, default=1) < 0:
         raise unsupported(op, "an extent other than the first is open")
     if first > 0:
-        return build.node("Expand", [op.inputs[0], build.integers(first, *rest)])
+        return build.integers(first, *rest)
     batch = build.node("Shape", [build.inputs[0]], start=0, end=1)
-    return build.node("Expand", [op.inputs[0], build.node("Concat", [batch, build.integers(*rest)], axis=0)])
+    return build.node("Concat", [batch, build.integers(*rest)], axis=0)
+
+
+def _broadcast_to(build: Builder, op: Operation) -> str:
+    return build.node("Expand", [op.inputs[0], _output_shape(build, op)])
+
+
+def _resize(build: Builder, op: Operation) -> str:
+    """Arguments: value, size, whether corners are aligned, whether pixels have their centres at halves."""
+    if tuple(op.inputs[2:4]) != (False, True):
+        raise unsupported(op, "only half-pixel centres without aligned corners are written")
+    # Neither a region nor scales are given: the size decides.
+    return build.node("Resize", [op.inputs[0], "", "", _output_shape(build, op)], mode="linear",
+                      coordinate_transformation_mode="half_pixel")
 
 
 def _tile(build: Builder, op: Operation) -> str:
@@ -316,7 +335,8 @@ OPERATORS: Dict[str, Translator] = {
     "MeanExt": _reduce("ReduceMean"), "ReduceMax": _reduce("ReduceMax"), "ReduceMin": _reduce("ReduceMin"),
     "Reshape": _reshape, "Flatten": _reshape, "ExpandDims": _reshape, "Squeeze": _reshape, "Transpose": _transpose,
     "Concat": _concat, "Split": _split, "StridedSlice": _slice, "Slice": _slice_sizes, "Gather": _gather,
-    "TopK": _top_k, "CumSum": _cum_sum, "ZerosLike": _zeros_like, "BroadcastTo": _broadcast_to, "Tile": _tile,
+    "TopK": _top_k, "CumSum": _cum_sum, "Argmax": _arg_max, "ZerosLike": _zeros_like, "BroadcastTo": _broadcast_to, "Tile": _tile,
+    "ResizeBilinearV2": _resize,
 }
 #: Primitives whose shape is taken from the output; only their first argument is needed.
-RESHAPES = frozenset(name for name, function in OPERATORS.items() if function in (_reshape, _broadcast_to))
+RESHAPES = frozenset(name for name, function in OPERATORS.items() if function in (_reshape, _broadcast_to, _resize))

@@ -40,9 +40,20 @@ def to_onnx(mindir: str, inputs: Sequence[str], outputs: Sequence[str]):
         build.bind(tensor, name)
     for op in operations:
         _translate(build, op)
-    build.outputs = _own_outputs(build, [build.name(tensor) for tensor in graph.outputs])
+    build.outputs = _own_outputs(build, [_typed(build, tensor) for tensor in graph.outputs])
     simplify(build)
     return _model(build, graph, inputs, outputs)
+
+
+def _typed(build: Builder, tensor: Tensor) -> str:
+    """Name of an output with the type that the network gives it: inside, integers are int64 throughout."""
+    from onnx import TensorProto
+
+    name = build.name(tensor)
+    if tensor.dtype is not np.int32:
+        return name
+    build.scope = ""
+    return build.node("Cast", [name], shape=build.shapes.get(name), to=TensorProto.INT32)
 
 
 def _own_outputs(build: Builder, names: List[str]) -> List[str]:

@@ -12,7 +12,7 @@ from ghost_ms.core.text import printable
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.datasets import open_source
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.runtime.signature import Output
+from ghost_ms.runtime.signature import ExportSignature, Output
 from ghost_ms.tasks.base import Asked, Outputs, Task
 from ghost_ms.tasks.classification import measures, multilabel
 from ghost_ms.tasks.classification.class_weights import class_weights
@@ -101,12 +101,15 @@ class Classification(Task):
             return judge_sets(run, batches, dataset.classes, spec.thresholds, dataset.name)
         return judge(run, batches, dataset.classes, probabilities, dataset.name)
 
-    def outputs(self, spec: ModelSpec, softmax: bool = False) -> Tuple[Output, ...]:
-        if softmax and spec.thresholds is not None:
+    def outputs(self, spec: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
+        if form.argmax:
+            raise ValueError("--argmax is for segmentation; a classifier's file gives logits, or with --softmax "
+                             "probabilities")
+        if form.softmax and spec.thresholds is not None:
             raise ValueError(f"--softmax makes the classes exclude each other, and this {spec.model} was trained to "
                              "give an image several labels; leave it out: the sidecar says from which probability, the "
                              "logistic function of a logit, a class counts")
-        return (Output("probabilities" if softmax else "logits", (spec.args["num_classes"],)),)
+        return (Output("probabilities" if form.softmax else "logits", (spec.args["num_classes"],)),)
 
     def result(self, outputs: Outputs, spec: ModelSpec, asked: Asked) -> Dict[str, Any]:
         """{predictions: [{class, index, probability}, ...]}: the `top` most probable classes, best first; of a network

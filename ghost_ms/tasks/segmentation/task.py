@@ -12,7 +12,7 @@ from ghost_ms.data import canvas, label_maps
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.geometry import IGNORE
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.runtime.signature import Output
+from ghost_ms.runtime.signature import ExportSignature, Output
 from ghost_ms.tasks.base import Asked, Outputs, Task, as_outputs
 from ghost_ms.tasks.segmentation import measures, results
 from ghost_ms.tasks.segmentation.args import SegmentationArgs
@@ -91,9 +91,11 @@ class Segmentation(Task):
 
         return measures.judge(both if self.own.flip else first, batches, dataset.classes, dataset.name)
 
-    def outputs(self, spec: ModelSpec, softmax: bool = False) -> Tuple[Output, ...]:
-        if softmax:
-            raise ValueError("--softmax is for classification; the largest logit of a pixel is its class as it is")
+    def outputs(self, spec: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
+        if form.softmax:
+            raise ValueError("--softmax is for classification; --argmax makes the file give the class of every pixel")
+        if form.argmax:
+            return (Output("labels", tuple(spec.preprocessing.input_size), "int32"),)
         return (Output("logits", (spec.args["num_classes"], *spec.preprocessing.input_size)),)
 
     def _labels(self, outputs: Outputs, spec: ModelSpec, asked: Asked) -> np.ndarray:
