@@ -62,9 +62,9 @@ def describe(wish: Wish, channels: int, classes: Sequence[str]) -> ModelSpec:
     if count < len(classes):
         raise ValueError(f"model.num_classes is {count}, but the data has {len(classes)} classes")
     args, task = {"num_classes": count, "in_channels": channels, **model.args}, wish.recipe.task
-    return ModelSpec(model.name, args, list(classes), preprocessing_of(card, wish.recipe.data, channels, bool(task.head)),
-                     task=task.name, task_args=task.args, edits=check_edits(model.edits, "model.edits"),
-                     head=task.head or "", head_args=task.head_args)
+    preprocessing = preprocessing_of(card, wish.recipe.data, channels, bool(task.head))
+    return ModelSpec(model.name, args, list(classes), preprocessing, task=task.name, task_args=task.args,
+                     edits=check_edits(model.edits, "model.edits"), head=task.head or "", head_args=task.head_args)
 
 
 def reconcile(own: ModelSpec, path: str, wish: Wish) -> Tuple[ModelSpec, List[str]]:

@@ -82,7 +82,8 @@ class ModelSpec:
             raise ValueError("model.edits are made to networks without a head; leave them out")
         unknown = set(self.head_args) - set(HEAD_ARGS)
         if unknown:
-            raise ValueError(f"task.head_args holds {printable(min(unknown))!r}; a head takes {' and '.join(HEAD_ARGS)}")
+            raise ValueError(f"task.head_args holds {printable(min(unknown))!r}; a head takes "
+                             f"{' and '.join(HEAD_ARGS)}")
         return create_segmenter(self.head, self.model, input_size=self.preprocessing.input_size,
                                 pretrained_backbone=pretrained, **self.head_args, **self.args)
 

@@ -59,8 +59,8 @@ def pictures_into(folder: str, task) -> Callable:
     from ghost_ms.tasks.base import Task
 
     if type(task).pictures is Task.pictures:
-        raise ValueError(f"--pictures is for networks that give a class to every pixel, and this one is for {task.name}; "
-                         "leave it out")
+        raise ValueError(f"--pictures is for networks that give a class to every pixel, and this one is for "
+                         f"{task.name}; leave it out")
     os.makedirs(folder, exist_ok=True)
     taken: Counter[str] = collections.Counter()
 
@@ -89,8 +89,8 @@ def build_parser() -> Parser:
                         help="classes to show for each image (default 5); of a network that was trained to give an "
                              "image several labels, all that reach their thresholds are shown")
     parser.add_argument("--pictures", metavar="DIR",
-                        help="of a segmenter: write NAME_labels.png, the class of every pixel as an indexed picture, and "
-                             "NAME_overlay.png, its colours over the image with a legend, into this folder")
+                        help="of a segmenter: write NAME_labels.png, the class of every pixel as an indexed picture, "
+                             "and NAME_overlay.png, its colours over the image with a legend, into this folder")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("-o", "--output", metavar="FILE",

@@ -30,7 +30,8 @@ class DataConfig:
         val_labels: label_file alone: the same for the images that a training evaluates on.
         test_labels: label_file alone: the same for those that only `ghost-ms eval --split test` looks at.
         classes: names of the classes in the order of the labels, or a file with one name per line (image_folder,
-            label_file and image_masks, which needs them); by default the folders, or the names in data.train_labels, in natural order (1, 2, 10).
+            label_file and image_masks, which needs them); by default the folders, or the names in
+            data.train_labels, in natural order (1, 2, 10).
         val_share: share of the training images of every class that is held out to evaluate on, always the same ones,
             where the data set has no images for that; 0 for none.
         batch_size: images of a training step, on each device.

@@ -2,8 +2,9 @@
 
 The images are made by rule, not photographed. Each is a canvas of 96x96 pixels with a smooth random background and
 noise; one in twelve is empty, the others hold one to five garments of 16 to 44 pixels that overlap little. A garment's
-mask is where its own pixel is brighter than 24 of 255. The images to train and to evaluate with are made of the garments
-that Fashion-MNIST trains and tests with, so that no garment is in both. An image is a function of its split and number.
+mask is where its own pixel is brighter than 24 of 255. The images to train and to evaluate with are made of the
+garments that Fashion-MNIST trains and tests with, so that no garment is in both. An image is a function of its split
+and its number.
 """
 import functools
 import json
@@ -80,7 +81,7 @@ def compose(split: str, number: int) -> Scene:
 def _garments(split: str) -> Tuple[np.ndarray, np.ndarray]:
     """Images (N, 28, 28) and kinds (N,) that a split is made of."""
     source = embedded("train" if split == "train" else "test")
-    return np.stack([source.read(sample)[..., 0] for sample in range(source.size)]), source.labels
+    return np.stack([np.asarray(source.read(sample))[..., 0] for sample in range(source.size)]), source.labels
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:

@@ -4,6 +4,7 @@ A map is an image of the same size whose pixels are the numbers of classes: inde
 marks pixels that no loss and no metric counts.
 """
 import csv
+import dataclasses
 import io
 import os
 import pathlib
@@ -14,6 +15,7 @@ import numpy as np
 from ghost_ms.config import DataConfig
 from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable, some
+from ghost_ms.data import canvas
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.datasets import MOST_NAMES_BYTES, SPLITS, class_list, data_root
 from ghost_ms.data.decode import open_image, read_image_file, to_pillow
@@ -32,6 +34,9 @@ CITYSCAPES = {"road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13,
               "truck": 27, "bus": 28, "train": 31, "motorcycle": 32, "bicycle": 33}
 #: Classes of ADE20K's scene parsing benchmark.
 ADE20K_CLASSES = 150
+#: The data set that is made, not read.
+CANVAS = "fashion_canvas"
+OWN_IMAGES = ("data.val_share is {:g}, but the data set has images to evaluate on of its own; leave out one of both")
 #: Names of folders, the first being the one that is told.
 FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test",)}
 
@@ -78,19 +83,35 @@ def open_label_maps(config: DataConfig, split: str, classes: Optional[Sequence[s
         ValueError, FileNotFoundError: the folder is missing or holds no such data set or split, a file has no partner,
             or a class is not among `classes`.
     """
-    layout = LAYOUTS[config.dataset](data_root(config), config)
-    if config.val_share and split != "test":
-        if "val" in layout.pairs:
-            raise ValueError(f"data.val_share is {config.val_share:g}, but the data set has images to evaluate on of "
-                             "its own; leave out one of both")
-        whole = _dataset(layout, "train", config)
-        source = dict(zip(SPLITS, hold_out(whole, config.val_share)))[split]
-    else:
-        own_test = split == "val" and "val" not in layout.pairs and "test" in layout.pairs
-        source = _dataset(layout, "test" if own_test else split, config)
+    source = _canvas(config, split) if config.dataset == CANVAS else _of_files(config, split)
     if classes is not None and list(classes) != source.classes:
         source = reordered(source, classes)
     return source if split != "train" or config.train_share == 1 else train_share(source, config.train_share)
+
+
+def splits_of(config: DataConfig) -> List[str]:
+    """The splits that a recipe's data set has, without one that would be another once more; errors as
+    `open_label_maps`."""
+    if config.dataset == CANVAS:
+        return list(canvas.SIZES)
+    there = {*LAYOUTS[config.dataset](data_root(config), config).pairs, *(["val"] if config.val_share else [])}
+    return [split for split in SPLITS if split in there]
+
+
+def _canvas(config: DataConfig, split: str) -> Dataset:
+    if config.val_share:
+        raise ValueError(OWN_IMAGES.format(config.val_share))
+    return canvas.open_canvas(split)
+
+
+def _of_files(config: DataConfig, split: str) -> Dataset:
+    layout = LAYOUTS[config.dataset](data_root(config), config)
+    if config.val_share and split != "test":
+        if "val" in layout.pairs:
+            raise ValueError(OWN_IMAGES.format(config.val_share))
+        return dict(zip(SPLITS, hold_out(_dataset(layout, "train", config), config.val_share)))[split]
+    own_test = split == "val" and "val" not in layout.pairs and "test" in layout.pairs
+    return _dataset(layout, "test" if own_test else split, config)
 
 
 def reordered(source: Dataset, classes: Sequence[str]) -> Dataset:
@@ -99,16 +120,16 @@ def reordered(source: Dataset, classes: Sequence[str]) -> Dataset:
     table = np.full(256, IGNORE, np.uint8)
     table[:len(places)] = places
     target = source.target
-    changed = Dataset(list(classes), source.labels, source.channels, source.encoded, source.read, source.paths,
-                      source.folder, [*source.notes, *notes], lambda sample: table[target(sample)], source.fault)
-    return changed
+    return dataclasses.replace(source, classes=list(classes), notes=[*source.notes, *notes],
+                               target=lambda sample: table[target(sample)])
 
 
 def _dataset(layout: Layout, split: str, config: DataConfig) -> Dataset:
     if split not in layout.pairs:
         there = ", ".join(layout.pairs) or "none"
         hint = "; data.val_share 0.2 holds a part of the training images out to evaluate on" if split == "val" else ""
-        raise FileNotFoundError(f"{printable(config.root)} has no split {split} of {config.dataset}, only {there}{hint}")
+        raise FileNotFoundError(f"{printable(config.root)} has no split {split} of {config.dataset}, only {there}"
+                                f"{hint}")
     found, table, classes = layout.pairs[split](), layout.table, len(layout.classes)
 
     def target(sample: int) -> np.ndarray:
@@ -123,8 +144,9 @@ def _dataset(layout: Layout, split: str, config: DataConfig) -> Dataset:
         except (ValueError, OSError) as error:
             return str(error)
         if labels.shape != size[::-1]:
-            return (f"the map '{printable(found.masks[sample])}' is {labels.shape[1]}x{labels.shape[0]} pixels, and its "
-                    f"image '{printable(found.images[sample])}' {size[0]}x{size[1]}: width and height have to agree")
+            return (f"the map '{printable(found.masks[sample])}' is {labels.shape[1]}x{labels.shape[0]} pixels, and "
+                    f"its image '{printable(found.images[sample])}' {size[0]}x{size[1]}: width and height have to "
+                    "agree")
         return None
 
     return Dataset(list(layout.classes), np.zeros(len(found.images), np.int32), 3, True,
@@ -153,8 +175,8 @@ def read_map(path: str, table: Optional[np.ndarray] = None) -> np.ndarray:
     try:
         image = open_image(read_image_file(path))
         if image.mode not in ("P", "L", "1"):
-            raise ValueError(f"its pixels are colours or numbers of more than 8 bits ({image.mode}), not the numbers of "
-                             "classes; write it as an indexed PNG (a palette) or as grey with 8 bits")
+            raise ValueError(f"its pixels are colours or numbers of more than 8 bits ({image.mode}), not the numbers "
+                             "of classes; write it as an indexed PNG (a palette) or as grey with 8 bits")
         labels = np.asarray(image).astype(np.uint8)
     except ValueError as error:
         raise ValueError(f"the map '{printable(path)}' cannot be used: {error}") from None
@@ -208,19 +230,21 @@ def by_stem(images: pathlib.Path, masks: pathlib.Path) -> Pairs:
     """
     if not masks.is_dir():
         raise FileNotFoundError(f"there is no folder '{printable(masks)}' with the maps of '{printable(images)}'")
-    sides, notes = [], []
+    sides: List[Dict[str, str]] = []
+    notes: List[str] = []
     for folder in (images, masks):
-        found, stems = find_images(folder), {}
+        found = find_images(folder)
+        stems: Dict[str, str] = {}
         for path in found.paths:
             stem = os.path.splitext(os.path.relpath(path, folder))[0]
             if stem in stems:
-                raise ValueError(f"'{printable(path)}' and '{printable(stems[stem])}' have one name but for the ending; "
-                                 "keep one of them")
+                raise ValueError(f"'{printable(path)}' and '{printable(stems[stem])}' have one name but for the "
+                                 "ending; keep one of them")
             stems[stem] = path
         line = passed_over_line(found.passed_over, folder)
         notes += [line] if line else []
         sides.append(stems)
-    return _partnered(*sides, str(images), str(masks), notes)
+    return _partnered(sides[0], sides[1], str(images), str(masks), notes)
 
 
 def _partnered(images: Dict[str, str], masks: Dict[str, str], there: str, maps: str, notes: Sequence[str]) -> Pairs:

@@ -174,8 +174,8 @@ def preprocessing_of(card: ModelCard, data: DataConfig, channels: int, whole: bo
         return tuple(given)
 
     if whole and data.crop_ratio not in (None, 1):
-        raise ValueError(f"data.crop_ratio is {data.crop_ratio}, and a network with a head such as task.head sees whole "
-                         "images; leave it out")
+        raise ValueError(f"data.crop_ratio is {data.crop_ratio}, and a network with a head (task.head) sees "
+                         "whole images; leave it out")
     crop_ratio = 1.0 if whole else data.crop_ratio or card.crop_ratio
     if not 0 < crop_ratio <= 1:
         raise ValueError(f"data.crop_ratio must lie above 0 and at most be 1, not {crop_ratio}")

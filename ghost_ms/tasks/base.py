@@ -157,6 +157,10 @@ class Task:
         """
         raise NotImplementedError
 
+    def splits(self, data: DataConfig) -> List[str]:
+        """The splits that the data has, without one that would be another once more."""
+        return ["train", "val"]
+
     def training(self, config: Config, dataset: Dataset, preprocessing: Preprocessing) -> Transforms:
         """What turns a sample into a row of a training batch; its random numbers come from the given generator."""
         raise NotImplementedError

@@ -93,14 +93,14 @@ def test_check_names_every_fault(root, capsys):
     assert main(["data", "check", "--data.root", str(root)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "train: nothing is wrong with 14 images",
-        "val: nothing is wrong with 2 images", "0 of 16 images cannot be read"]
+        "val: nothing is wrong with 2 images", "0 of 16 images cannot be used"]
     (root / "val" / "bee" / "empty.png").write_bytes(b"")
     (root / "train" / "bee" / "\x1b[2J.jpg").write_text("no image")
     assert main(["data", "check", "--data.root", str(root)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[0].startswith(f"train: {root}/train/bee/\\x1b[2J.jpg: not a readable image: ")
     assert lines[1] == f"val: {root}/val/bee/empty.png: not a readable image: the file is empty"
-    assert lines[2] == "2 of 18 images cannot be read"
+    assert lines[2] == "2 of 18 images cannot be used"
 
 
 def test_a_fault_in_the_middle_is_found_by_decoding(root, capsys):

@@ -9,7 +9,6 @@ import numpy as np
 from ghost_ms.config import Config
 from ghost_ms.core.files import whole_file
 from ghost_ms.data.dataset import Dataset
-from ghost_ms.data.datasets import splits_of
 from ghost_ms.data.loader import TrainingBatches, evaluation_batches
 from ghost_ms.data.transforms import Preprocessing, preprocessing_of
 from ghost_ms.models import model_card
@@ -37,9 +36,10 @@ def panels(config: Config, count: int) -> List[Panel]:
     """
     found = []
     task = create_task(config.task.name, config.task.args)
-    for split in [split for split in splits_of(config.data) if split != "test"]:
+    for split in [split for split in task.splits(config.data) if split != "test"]:
         source = task.open(config.data, split)
-        spec = preprocessing_of(model_card(config.model.name), config.data, config.model.in_channels or source.channels)
+        spec = preprocessing_of(model_card(config.model.name), config.data, config.model.in_channels or source.channels,
+                                bool(config.task.head))
         make = _trained if split == "train" else _evaluated
         found.append(make(task, config, source, spec, min(count, source.size)))
     return found

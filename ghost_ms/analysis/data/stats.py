@@ -7,8 +7,10 @@ from typing import Any, Counter, Dict, List, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from ghost_ms.config import DataConfig
+from ghost_ms.config.data import MAP_DATASETS
 from ghost_ms.core.tables import as_text
 from ghost_ms.core.text import printable
+from ghost_ms.data import label_maps
 from ghost_ms.data.check import fault_of, in_threads, read_ends
 from ghost_ms.data.datasets import open_source, splits_of
 from ghost_ms.data.decode import decode, jpeg_head, open_image, read_image_file
@@ -33,6 +35,8 @@ class Facts(NamedTuple):
 
 def open_all(config: DataConfig) -> Dict[str, Dataset]:
     """Every split that a recipe's data set has; errors as `open_source`."""
+    if config.dataset in MAP_DATASETS:
+        return {split: label_maps.open_label_maps(config, split) for split in label_maps.splits_of(config)}
     return {split: open_source(config, split) for split in splits_of(config)}
 
 
@@ -172,6 +176,9 @@ def twin_lines(sources: Dict[str, Dataset], groups: Sequence[Sequence[Place]]) -
 def report(config: DataConfig) -> str:
     """All statistics of a data set, as text."""
     sources = open_all(config)
+    if config.dataset in MAP_DATASETS:
+        lines = [pixel_table(sources), *(split_line(split, source) for split, source in sources.items())]
+        return "\n".join([*lines, *dict.fromkeys(note for source in sources.values() for note in source.notes)])
     lines = [class_table(sources), *(split_line(split, source) for split, source in sources.items())]
     lines += [balance_line(sources["train"])] if "train" in sources else []
     lines += list(dict.fromkeys(note for source in sources.values() for note in source.notes))
@@ -181,14 +188,32 @@ def report(config: DataConfig) -> str:
     return "\n".join(filter(None, lines))
 
 
+def pixel_table(sources: Dict[str, Dataset]) -> str:
+    """The share of each class of the pixels that count, and in how many images it is, by split."""
+    rows = [["class", *(f"{split}: {what}" for split in sources for what in ("pixels (%)", "images"))]]
+    columns: List[List[str]] = []
+    for source in sources.values():
+        maps = in_threads(source.target, list(range(source.size)), THREADS, "counting pixels")
+        counts = np.array([np.bincount(labels.ravel(), minlength=256)[:len(source.classes)] for labels in maps])
+        total = max(int(counts.sum()), 1)
+        columns += [[f"{100 * count / total:.2f}" for count in counts.sum(0)], [str(n) for n in (counts > 0).sum(0)]]
+    names = next(iter(sources.values())).classes
+    return as_text(rows + [[printable(name), *cells] for name, *cells in zip(names, *columns)])
+
+
 def faults(source: Dataset, full: bool = False) -> List[Tuple[str, str]]:
-    """[(name, reason)] of the images that cannot be read; nothing for data in memory.
+    """[(name, reason)] of the images that cannot be read, or whose maps do not belong to them; nothing for data in
+    memory.
 
     Args:
         full: decode every image; otherwise its beginning and its end are looked at.
     """
     reasons = in_threads(_decoded if full else fault_of, source.paths, THREADS, "checking the images")
-    return [(source.name(sample), reason) for sample, reason in enumerate(reasons) if reason is not None]
+    found = [(source.name(sample), reason) for sample, reason in enumerate(reasons) if reason is not None]
+    unread = {name for name, _ in found}
+    others = in_threads(source.fault, list(range(source.size)), THREADS, None) if source.fault else []
+    return found + [(source.name(sample), reason) for sample, reason in enumerate(others)
+                    if reason is not None and source.name(sample) not in unread]
 
 
 def _decoded(path: str) -> Optional[str]:

@@ -335,7 +335,8 @@ OPERATORS: Dict[str, Translator] = {
     "MeanExt": _reduce("ReduceMean"), "ReduceMax": _reduce("ReduceMax"), "ReduceMin": _reduce("ReduceMin"),
     "Reshape": _reshape, "Flatten": _reshape, "ExpandDims": _reshape, "Squeeze": _reshape, "Transpose": _transpose,
     "Concat": _concat, "Split": _split, "StridedSlice": _slice, "Slice": _slice_sizes, "Gather": _gather,
-    "TopK": _top_k, "CumSum": _cum_sum, "Argmax": _arg_max, "ZerosLike": _zeros_like, "BroadcastTo": _broadcast_to, "Tile": _tile,
+    "TopK": _top_k, "CumSum": _cum_sum, "Argmax": _arg_max, "ZerosLike": _zeros_like,
+    "BroadcastTo": _broadcast_to, "Tile": _tile,
     "ResizeBilinearV2": _resize,
 }
 #: Primitives whose shape is taken from the output; only their first argument is needed.

@@ -10,7 +10,7 @@ from ghost_ms.core import scores
 from ghost_ms.core.figures import Figures
 from ghost_ms.core.text import printable
 from ghost_ms.data.dataset import Dataset
-from ghost_ms.data.datasets import open_source
+from ghost_ms.data.datasets import open_source, splits_of
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime.signature import ExportSignature, Output
 from ghost_ms.tasks.base import Asked, Outputs, Task
@@ -50,6 +50,9 @@ class Classification(Task):
             raise ValueError(f"data.dataset {data.dataset} has maps of labels, which task.name segmentation learns; "
                              f"classification takes {', '.join(DATASETS)}")
         return open_source(data, split, classes)
+
+    def splits(self, data: DataConfig) -> List[str]:
+        return splits_of(data)
 
     def training(self, config: Config, dataset: Dataset, preprocessing: Preprocessing) -> TrainingTransforms:
         return TrainingTransforms(config, dataset, preprocessing)

@@ -98,8 +98,8 @@ class MapEvaluator:
         images, wrong, *counts = total([self.images, len(self.bad), *self.matrix.ravel().tolist()])
         if wrong:
             named = f" ({some([self.name(index) for index in self.bad], NAMED)})" if self.bad else ""
-            raise NotFinite(f"the network's outputs for {int(wrong)} of {int(images)} test images are not finite{named}: "
-                            "its weights or BatchNorm statistics have diverged, or mixed precision overflows")
+            raise NotFinite(f"the network's outputs for {int(wrong)} of {int(images)} test images are not finite"
+                            f"{named}: its weights or BatchNorm statistics have diverged, or mixed precision overflows")
         scores = Scores(np.array(counts).reshape(self.matrix.shape).astype(np.int64))
         return {**scores.as_percent(), "images": int(images)}
 
@@ -183,7 +183,8 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterator[Tuple[np.nd
     Raises:
         ValueError: there is no image, or outputs that are no finite numbers or of another shape.
     """
-    matrix, each = np.zeros((len(classes), len(classes) + 1), np.int64), []
+    matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
+    each: List[Tuple[float, float]] = []
     for images, labels in batches:
         output = run(images)[:len(labels)]
         if output.ndim not in (3, 4) or output.shape[-2:] != labels.shape[-2:] or len(output) < len(labels):
@@ -192,9 +193,9 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterator[Tuple[np.nd
         if output.ndim == 4 and output.shape[1] < len(classes):
             raise ValueError(f"the network tells {output.shape[1]} classes apart, and the data has {len(classes)}")
         if not np.isfinite(output).all():
-            raise ValueError(f"the network's output for {printable(name(len(each)))} or one after it is not finite (NaN "
-                             "or infinite), so nothing can be measured: its weights are damaged, or its numbers are too "
-                             "small a type")
+            raise ValueError(f"the network's output for {printable(name(len(each)))} or one after it is not finite "
+                             "(NaN or infinite), so nothing can be measured: its weights are damaged, or its numbers "
+                             "are too small a type")
         for predicted, truth in zip(predicted_labels(output), labels):
             own = confusion(predicted, truth, len(classes))
             matrix += own

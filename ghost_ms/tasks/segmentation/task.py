@@ -6,9 +6,10 @@ from PIL import Image
 
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig
+from ghost_ms.config.data import MAP_DATASETS
 from ghost_ms.core.figures import Figures
 from ghost_ms.core.text import printable
-from ghost_ms.data import canvas, label_maps
+from ghost_ms.data import label_maps
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.geometry import IGNORE
 from ghost_ms.data.transforms import Preprocessing
@@ -33,13 +34,13 @@ class Segmentation(Task):
         self.own = SegmentationArgs.of(args)
 
     def open(self, data: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Dataset:
-        if data.dataset == "fashion_canvas":
-            found = canvas.open_canvas(split)
-            return found if classes in (None, found.classes) else label_maps.reordered(found, classes)
-        if data.dataset not in label_maps.LAYOUTS:
+        if data.dataset not in MAP_DATASETS:
             raise ValueError(f"data.dataset is {data.dataset}, which has no maps of labels; segmentation takes "
-                             f"{', '.join(label_maps.LAYOUTS)} or fashion_canvas")
+                             f"{', '.join(MAP_DATASETS)}")
         return label_maps.open_label_maps(data, split, classes)
+
+    def splits(self, data: DataConfig) -> List[str]:
+        return label_maps.splits_of(data)
 
     def training(self, config: Config, dataset: Dataset, preprocessing: Preprocessing) -> TrainingTransforms:
         return TrainingTransforms(config, self.own, dataset, preprocessing)

@@ -32,8 +32,8 @@ class TrainingTransforms:
     count.
 
     An image is enlarged by a random factor, cropped to the input's size, mirrored, and its colours are changed
-    (`augment.color_jitter`). Where the enlarged image is smaller than the crop, the mean colour surrounds it and 255 its
-    map.
+    (`augment.color_jitter`). Where the enlarged image is smaller than the crop, the mean colour surrounds it, and
+    255 its map.
     """
 
     targets = ("labels",)

@@ -1,0 +1,181 @@
+"""A segmenter goes through every command."""
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ghost_ms
+from ghost_ms.cli import main
+from ghost_ms.runtime.sidecar import read_sidecar
+from tests.same import assert_same_runs
+from tests.tasks.segmentation import dense
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known():
+    with dense.registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Bright squares on a dark ground, and where they are."""
+    folder, draw = tmp_path_factory.mktemp("squares"), np.random.default_rng(0)
+    for split, count in (("train", 24), ("val", 7)):
+        for kind in ("images", "masks"):
+            (folder / split / kind).mkdir(parents=True)
+        for number in range(count):
+            labels = np.zeros((40, 56), np.uint8)
+            top, left = draw.integers(0, 20), draw.integers(0, 30)
+            labels[top:top + 18, left:left + 24] = 1
+            image = np.where(labels[..., None] == 1, 220, 40) + draw.integers(-20, 21, (40, 56, 3))
+            Image.fromarray(image.astype(np.uint8)).save(folder / split / "images" / f"{number}.png")
+            Image.fromarray(labels).save(folder / split / "masks" / f"{number}.png")
+    return folder
+
+
+def _words(run, data, *more):
+    return ["train", "--task.name", "segmentation", "--task.head", "lraspp", "--task.args", "{scale: [0.8, 1.3]}",
+            "--model.name", "tiny_dense", "--data.dataset", "image_masks", "--data.root", str(data),
+            "--data.classes", "[ground, square]", "--data.batch_size", "8", "--data.eval_batch_size", "3",
+            "--data.workers", "1", "--data.input_size", "48", "--optimizer.name", "adamw", "--optimizer.lr", "0.03",
+            "--ema.decay", "0.8", "--train.epochs", "6", "--run.device", "CPU", "--run.dir", str(run), *more]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data):
+    run = tmp_path_factory.mktemp("seg") / "run"
+    assert main(_words(run, data)) == 0
+    return run
+
+
+def _rows(run):
+    with open(run / "metrics.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_it_learns_and_tells_its_figures(run):
+    rows = _rows(run)
+    assert {"train_pixel_accuracy", "test_miou", "ema_miou", "test_pixel_accuracy"} <= set(rows[0])
+    assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
+    assert max(max(row["test_miou"], row["ema_miou"]) for row in rows) > 70
+
+
+def test_it_resumes_to_the_bit(run, data, tmp_path):
+    from ghost_ms import config
+    from ghost_ms.training.callbacks import Callback
+    from ghost_ms.training.fit import fit
+    from ghost_ms.training.interrupt import Stopped
+
+    class Stop(Callback):
+        def on_step(self, training, loss):
+            if training.progress.epoch == 3 and training.progress.step == 2:
+                training.stop("enough")
+
+    recipe, _ = config.parse(config.build_parser("train", ""), _words(tmp_path / "run", data)[1:])
+    with pytest.raises(Stopped):
+        fit(recipe, [Stop()])
+    assert main(_words(tmp_path / "run", data, "--train.resume", "auto")) == 0
+    assert_same_runs(run, tmp_path / "run")
+
+
+def test_a_checkpoint_is_measured_with_classes_and_a_matrix(run, tmp_path, capsys):
+    best = str(run / "checkpoints" / "best.ckpt")
+    assert main(["eval", "--ckpt", best, "--per_class", "--confusion", "-o", str(tmp_path / "found.json")]) == 0
+    said, facts = capsys.readouterr().out, json.loads((tmp_path / "found.json").read_text())
+    best_row = max(max(row["test_miou"], row["ema_miou"]) for row in _rows(run))
+    assert facts["miou"] == pytest.approx(best_row, abs=1e-4) and f"mIoU {facts['miou']:.2f} %" in said
+    assert "of each row's pixels" in said and "mean of the classes that occur" in said
+    matrix = np.array(facts["confusion"]["pixels"])
+    assert 100 * np.trace(matrix) / matrix.sum() == pytest.approx(facts["pixel_accuracy"])
+    assert len(facts["predictions"]) == 7 and facts["predictions"][0]["image"].endswith("0.png")
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    """(path, its map): as the training's, of another size and shape."""
+    labels = np.zeros((90, 70), np.uint8)
+    labels[30:70, 20:60] = 1
+    path = tmp_path_factory.mktemp("picture") / "one.png"
+    Image.fromarray(np.repeat(np.where(labels == 1, 220, 40).astype(np.uint8)[..., None], 3, 2)).save(path)
+    return path, labels
+
+
+def test_pictures_and_shares(run, picture, tmp_path, capsys):
+    path, labels = picture
+    best = str(run / "checkpoints" / "best.ckpt")
+    assert main(["infer", "--ckpt", best, str(path), "--json", "--pictures", str(tmp_path)]) == 0
+    found, = json.loads(capsys.readouterr().out)
+    shares = {one["class"]: one["share"] for one in found["classes"]}
+    assert (found["width"], found["height"]) == (70, 90) and sum(shares.values()) == pytest.approx(1)
+    drawn = Image.open(tmp_path / "one_labels.png")
+    assert drawn.mode == "P" and drawn.size == (70, 90)
+    assert (np.asarray(drawn) == labels).mean() > 0.8
+    assert (np.asarray(drawn) == 1).mean() == pytest.approx(shares["square"])
+    overlay = np.asarray(Image.open(tmp_path / "one_overlay.png"))
+    assert overlay.shape[0] == 90 + 16 * len(shares) and overlay.shape[1] == 160
+    # As programs like it.
+    typed, = ghost_ms.load(best).predict(str(path))
+    assert np.array_equal(typed.labels, np.asarray(drawn)) and typed.shares == shares
+
+
+@pytest.mark.parametrize("kind, form", [("MINDIR", []), ("ONNX", []), ("MINDIR", ["--argmax"]),
+                                        ("ONNX", ["--argmax", "--preprocess", "in-graph"]),
+                                        ("ONNX", ["--batch_size", "0"])])
+def test_files_give_the_same(kind, form, run, picture, tmp_path, capsys):
+    best, file = str(run / "checkpoints" / "best.ckpt"), str(tmp_path / f"net.{kind.lower()}")
+    assert main(["export", "--ckpt", best, "--format", kind, "--output", file, *form]) == 0
+    sidecar = read_sidecar(file)
+    assert sidecar.task == "segmentation" and sidecar.preprocessing.fit == "letterbox"
+    assert sidecar.classes == ["ground", "square"] and sidecar.spec().args["num_classes"] == 2
+    output, = json.loads((tmp_path / "net.json").read_text())["outputs"]
+    assert output["name"] == ("labels" if "--argmax" in form else "logits") and output["shape"][-2:] == [48, 48]
+    assert output["dtype"] == ("int32" if "--argmax" in form else "float32")
+    capsys.readouterr()
+    shares = []
+    for source in (["--ckpt", best], ["--file", file]):
+        assert main(["infer", *source, str(picture[0]), "--json"]) == 0
+        found, = json.loads(capsys.readouterr().out)
+        shares.append({one["class"]: one["share"] for one in found["classes"]})
+    # Classes are enlarged by the nearest pixel, logits bilinearly.
+    assert shares[1] == pytest.approx(shares[0], abs=0.05 if "--argmax" in form else 1e-6)
+    for source in (["--ckpt", best], ["--file", file, "--config", str(run / "config.yaml")]):
+        assert main(["eval", *source]) == 0
+        shares.append(capsys.readouterr().out.split("mIoU")[1])
+    assert shares[2].split(" on ")[0] == shares[3].split(" on ")[0]
+
+
+@pytest.mark.parametrize("more, words", [
+    (["--task.head", "unet"], "there is no segmenter 'unet'; known are lraspp"),
+    (["--task.head", "null"], "task.head is not set"),
+    (["--task.head_args", "{aux: 0}"], "lraspp has no auxiliary head"),
+    (["--task.head_args", "{rates: 3}"], "task.head_args holds 'rates'; a head takes aux and early_taps"),
+    (["--model.name", "vig_ti"], "stride"),
+    (["--data.classes", "[ground]"], "holds the value '1', but there are 1 classes"),
+    (["--augment.mixup", "0.2"], "mix the labels of images, which has no meaning for segmentation"),
+    (["--data.crop_ratio", "0.9"], "sees whole images"),
+    (["--data.dataset", "embedded", "--data.classes", "null"], "has no maps of labels; segmentation takes image_masks"),
+    (["--task.name", "classification"], "has maps of labels, which task.name segmentation learns")])
+def test_what_cannot_be_is_refused_in_a_sentence(more, words, data, tmp_path, capsys):
+    extra = ["--task.args", "{}"] if "--task.name" in more else []
+    assert main(_words(tmp_path / "run", data, *more, *extra)) != 0
+    assert re.search(words, capsys.readouterr().err)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_pictures_and_forms_of_other_tasks_are_refused(run, picture, tmp_path, capsys):
+    best = str(run / "checkpoints" / "best.ckpt")
+    assert main(["export", "--ckpt", best, "--softmax"]) != 0
+    assert "--softmax is for classification" in capsys.readouterr().err
+    assert main(["train", "--model.name", "tiny_dense", "--data.dataset", "synthetic", "--data.synthetic_size", "8",
+                 "--data.input_size", "32", "--data.batch_size", "4", "--train.epochs", "1", "--run.device", "CPU",
+                 "--run.dir", str(tmp_path / "run")]) == 0
+    best = str(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    assert main(["export", "--ckpt", best, "--argmax"]) != 0
+    assert main(["infer", "--ckpt", best, str(picture[0]), "--pictures", str(tmp_path / "pictures")]) != 0
+    said = capsys.readouterr().err
+    assert "--argmax is for segmentation" in said and "--pictures is for networks that give a class to every" in said
+    assert not (tmp_path / "pictures").exists()
