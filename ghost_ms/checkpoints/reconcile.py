@@ -61,7 +61,11 @@ def describe(wish: Wish, channels: int, classes: Sequence[str]) -> ModelSpec:
     count = model.num_classes or len(classes)
     if count < len(classes):
         raise ValueError(f"model.num_classes is {count}, but the data has {len(classes)} classes")
-    args, task = {"num_classes": count, "in_channels": channels, **model.args}, wish.recipe.task
+    task = wish.recipe.task
+    if card.task not in ("classification", task.name):
+        # A name such as lraspp_mobilenet_v3_large says what it is for.
+        task = dataclasses.replace(task, name=card.task)
+    args = {"num_classes": count, "in_channels": channels, **model.args}
     preprocessing = preprocessing_of(card, wish.recipe.data, channels, bool(task.head))
     return ModelSpec(model.name, args, list(classes), preprocessing, task=task.name, task_args=task.args,
                      edits=check_edits(model.edits, "model.edits"), head=task.head or "", head_args=task.head_args)

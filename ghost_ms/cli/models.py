@@ -2,7 +2,7 @@
 import sys
 from typing import Sequence
 
-from ghost_ms.cli.parser import Parser, matching
+from ghost_ms.cli.parser import TASKS, Parser, matching
 from ghost_ms.core.text import printable
 
 
@@ -14,7 +14,8 @@ def main(argv: Sequence[str]) -> int:
     options = build_parser().parse_args(argv)
     if options.plot:
         tables.require_ending(options.plot, "--plot", (".png",))
-    names = table.arrange(matching(options.pattern), options.sort, options.family)
+    found = matching(options.pattern, tasks=[options.task] if options.task else TASKS)
+    names = table.arrange(found, options.sort, options.family)
     if options.plot:
         from ghost_ms.analysis.measure.plots import draw_accuracy_macs
 
@@ -37,6 +38,9 @@ def build_parser() -> Parser:
     parser = Parser("ghost-ms models", description=__doc__)
     parser.add_argument("pattern", nargs="?", default="*",
                         help="part of a name, or a shell pattern such as 'ghostnet*'")
+    parser.add_argument("--task", choices=TASKS,
+                        help="what the networks are for; by default classifiers, each of which is also a backbone, or "
+                             "where none matches what does")
     parser.add_argument("--family", help="only this family, such as ghostnetv2")
     parser.add_argument("--sort", choices=table.ORDERS, default="name",
                         help="ascending order (default name); what lacks the figure comes last")

@@ -1,6 +1,6 @@
 """What the parsers of all commands share."""
 import argparse
-from typing import List
+from typing import List, Sequence
 
 #: Folder of the run that serves where the user names no network.
 QUICKSTART = "runs/quickstart"
@@ -50,13 +50,20 @@ def add_kernels(parser: argparse.ArgumentParser) -> None:
                              "with MindSpore's own")
 
 
-def matching(pattern: str, parts: bool = True) -> List[str]:
-    """Names of the networks that a shell pattern or, with `parts`, a part of a name means; ValueError for none."""
+#: What registered networks are for.
+TASKS = ("classification", "segmentation")
+
+
+def matching(pattern: str, parts: bool = True, tasks: Sequence[str] = TASKS) -> List[str]:
+    """Names of the networks that a shell pattern or, with `parts`, a part of a name means; ValueError for none.
+
+    Args:
+        tasks: the networks of the first in which there is one are taken.
+    """
     from ghost_ms.models import list_models
 
-    names = list_models(pattern)
-    if not names and parts and not set("*?[") & set(pattern):
-        names = list_models(f"*{pattern}*")
+    patterns = [pattern, *([f"*{pattern}*"] if parts and not set("*?[") & set(pattern) else [])]
+    names = next(filter(None, (list_models(one, task) for one in patterns for task in tasks)), [])
     if not names:
         raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
     return names

@@ -166,6 +166,8 @@ def preprocessing_of(card: ModelCard, data: DataConfig, channels: int, whole: bo
     Raises:
         ValueError: `mean` or `std` of the recipe does not have one value per channel; or it crops whole images.
     """
+    whole = whole or card.task != "classification"
+
     def per_channel(key: str, published: Sequence[float], given) -> Tuple[float, ...]:
         if given is None:
             return tuple(published) if channels == len(published) else (float(np.mean(published)),) * channels
@@ -174,8 +176,8 @@ def preprocessing_of(card: ModelCard, data: DataConfig, channels: int, whole: bo
         return tuple(given)
 
     if whole and data.crop_ratio not in (None, 1):
-        raise ValueError(f"data.crop_ratio is {data.crop_ratio}, and a network with a head (task.head) sees "
-                         "whole images; leave it out")
+        raise ValueError(f"data.crop_ratio is {data.crop_ratio}, and a network that says where something "
+                         "is sees whole images; leave it out")
     crop_ratio = 1.0 if whole else data.crop_ratio or card.crop_ratio
     if not 0 < crop_ratio <= 1:
         raise ValueError(f"data.crop_ratio must lie above 0 and at most be 1, not {crop_ratio}")

@@ -5,7 +5,8 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from ghost_ms.layers.reparam import fuse_cells
+from ghost_ms.layers.conv import conv2d
+from ghost_ms.layers.reparam import fuse_cells, replace_cell
 from ghost_ms.models.backbone import Backbone, FeatureInfo, Layers
 
 #: What the names of a backbone's parameters begin with.
@@ -70,6 +71,18 @@ class DenseNetwork(nn.Cell):
         if not name.startswith(PREFIX):
             return value
         return self.backbone.adapt_torch_weight(name[len(PREFIX):], value)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the convolutions that decide the classes by fresh ones; ValueError for no class."""
+        if num_classes < 1:
+            raise ValueError(f"a {type(self).__name__} has one class or more, not {num_classes}")
+        for path in self.classifier_cells:
+            *owners, name = path.split(".")
+            owner = self
+            for part in owners:
+                owner = owner.name_cells()[part]
+            replace_cell(owner, name, conv2d(owner.name_cells()[name].in_channels, num_classes, bias=True))
+        self.rename_parameters()
 
     def reparameterize(self) -> "DenseNetwork":
         """Fuse training-time branches in place, as `Backbone.reparameterize`."""

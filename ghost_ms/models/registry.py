@@ -41,6 +41,7 @@ class ModelCard:
         tags: other released weights of the same network: tag -> fields of this card that they have otherwise
             (`weights` among them). `NAME.TAG` is the network with these; `ghost-ms models` lists NAME alone.
         tag: which of them this card is of; empty for the network's own.
+        task: what it is for; of a segmenter `miou` is published, in percent, and not `top1`.
     """
 
     params: int
@@ -65,6 +66,8 @@ class ModelCard:
     family: str = ""
     tags: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     tag: str = ""
+    task: str = "classification"
+    miou: Optional[float] = None
 
     @property
     def imagenet_top1(self) -> Optional[float]:
@@ -156,9 +159,9 @@ def describe(name: str) -> str:
     return (_CONSTRUCTORS[model_card(name).name].__doc__ or "").strip().split("\n")[0]
 
 
-def list_models(pattern: str = "*") -> List[str]:
-    """Names of the registered variants that match a shell pattern, sorted."""
-    return sorted(fnmatch.filter(_CARDS, pattern))
+def list_models(pattern: str = "*", task: str = "classification") -> List[str]:
+    """Names of the registered variants for a task that match a shell pattern, sorted."""
+    return sorted(name for name in fnmatch.filter(_CARDS, pattern) if _CARDS[name].task == task)
 
 
 def build_model(name: str, *, input_size: Optional[Tuple[int, int]] = None, **kwargs):
@@ -190,6 +193,11 @@ def sized(card: ModelCard, arguments: Dict[str, Any], input_size: Optional[Tuple
 
 def build(card: ModelCard, arguments: Dict[str, Any]):
     """A freshly initialised network of these arguments."""
+    if card.task != "classification":
+        # It hands its backbone what all have.
+        net = _CONSTRUCTORS[card.name](**arguments)
+        net.card, net.arguments = card, dict(arguments)
+        return net
     own = {key: value for key, value in arguments.items() if key not in COMMON}
     headless = own.get("num_classes") == 0
     if headless:

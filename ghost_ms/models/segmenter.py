@@ -136,6 +136,8 @@ def build_segmenter(name: str, backbone: Backbone, num_classes: int, aux: Option
         raise ValueError(f"a {type(backbone).__name__} gives no maps within its stages; leave early_taps out")
     if early_taps:
         backbone.early_taps = True
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}; a segmenter has one class or more")
     taps = len(backbone.feature_info)
     if aux is not None and not 0 <= aux < taps:
         raise ValueError(f"aux is {aux}; a {type(backbone).__name__} has the maps 0 to {taps - 1}")

@@ -195,6 +195,10 @@ class Task:
         """The loss of a recipe."""
         raise NotImplementedError
 
+    def example_targets(self, spec: ModelSpec, batch: int) -> Outputs:
+        """Targets as a training batch has them, of no meaning: for timing a step."""
+        raise NotImplementedError
+
     def training_figures(self, sums: Mapping[str, float], images: int, dataset: Dataset) -> Dict[str, float]:
         """Columns of metrics.csv from the sums of an epoch over so many images; their names begin with 'train_'."""
         return {}

@@ -3,10 +3,12 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import nn, ops
+from safetensors.numpy import save_file
 
-from ghost_ms import create_segmenter
+from ghost_ms import create_model, create_segmenter
 from ghost_ms.models import list_models, model_card
-from ghost_ms.weights.convert import load_torch_state, torch_names
+from ghost_ms.surgery.fold_norms import to_deploy_form
+from ghost_ms.weights.convert import load_torch_state, torch_names, torch_state
 from tests import golden
 
 MOBILE = dict(backbone="mobilenetv3_large_100", norm_eps=1e-3, norm_momentum=0.99, early_taps=True)
@@ -24,6 +26,46 @@ for _name in sorted(list_models(), key=lambda name: model_card(name).macs):
 
 def built(name, classes=6):
     return create_segmenter(num_classes=classes, **BUILT[name])
+
+
+@pytest.mark.parametrize("name", sorted(BUILT))
+def test_they_are_registered_under_torchvisions_names(name):
+    """With its parameters and names; the deploy form gives the main logits alone."""
+    card, net = model_card(name), create_model(name, num_classes=21)
+    assert sum(p.size for p in net.trainable_params()) == card.params
+    assert name in list_models(task="segmentation") and name not in list_models()
+    other = built(name, 21)
+    assert {key: p.shape for key, p in net.parameters_dict().items()} == {
+        key: p.shape for key, p in other.parameters_dict().items()}
+    record, _, state = golden.load(name, "segmentation")
+    net = create_model(name, num_classes=6)
+    fill(net, record, state)
+    images = ms.Tensor(golden.image((1, *record["input"][1:]), record["image_seed"]))
+    full = net.set_train(False)(images)
+    assert len(full) == (1 if name.startswith("lraspp") else 2)
+    deployed = to_deploy_form(net)(images)
+    assert len(deployed) == 1 and not any("aux" in key for key in net.parameters_dict())
+    difference = np.abs(deployed[0].asnumpy() - full[0].asnumpy()).max()
+    assert difference < 1e-3 * np.abs(full[0].asnumpy()).max()
+
+
+def test_released_weights_load_by_name_and_other_classes_start_fresh(tmp_path, caplog):
+    name = "deeplabv3_mobilenet_v3_large"
+    net = create_model(name)
+    path = str(tmp_path / "net.safetensors")
+    save_file({key: np.ascontiguousarray(value) for key, value in torch_state(net).items()}, path)
+    same = create_model(name, pretrained=path)
+    for key, parameter in net.parameters_dict().items():
+        np.testing.assert_array_equal(parameter.asnumpy(), same.parameters_dict()[key].asnumpy())
+    caplog.clear()
+    fresh = create_model(name, pretrained=path, num_classes=3)
+    assert "the classifier is fresh (the file's has another class count)" in caplog.text
+    assert fresh.classifier[4].weight.shape[0] == fresh.aux_classifier[4].weight.shape[0] == 3
+    np.testing.assert_array_equal(fresh.classifier[1].weight.asnumpy(), net.classifier[1].weight.asnumpy())
+    without = create_model(name, aux_loss=False)
+    assert len(without.set_train(False)(ms.Tensor(np.zeros((1, 3, 33, 33), np.float32)))) == 1
+    with pytest.raises(ValueError, match="one class or more"):
+        create_model(name, num_classes=0)
 
 
 def fill(net, record, state):

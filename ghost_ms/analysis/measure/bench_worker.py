@@ -4,6 +4,7 @@ Speaks lines of JSON (`core.talk`). First comes the task (model, backend, batch,
 what preparing took. Each further line {"calls": n} is answered by the milliseconds of n calls, {"profile": n} by the
 operators' (`operator_times`). At the end of the input the process tells its peak memory and ends.
 """
+import dataclasses
 import json
 import os
 import resource
@@ -96,12 +97,13 @@ def mindspore(task: dict, _: str) -> tuple:
 
     from ghost_ms.kernels.swap import accelerate
     from ghost_ms.surgery.fold_norms import to_deploy_form
+    from ghost_ms.tasks.base import as_outputs
 
     net, images, build = _network(task)
     net, images = to_deploy_form(net), ms.Tensor(images)
     accelerate(net, task["kernels"])
     size = sum(p.nbytes for p in net.get_parameters()) / 1e6
-    return prepare(lambda: net(images).asnumpy(), build_s=build, size_mb=size)
+    return prepare(lambda: as_outputs(net(images)), build_s=build, size_mb=size)
 
 
 def train(task: dict, _: str) -> tuple:
@@ -114,23 +116,25 @@ def train(task: dict, _: str) -> tuple:
 
     from ghost_ms.checkpoints.reconcile import wish_of
     from ghost_ms.checkpoints.resolve import by_name
-    from ghost_ms.config import DataConfig
+    from ghost_ms.data.dataset import Dataset
     from ghost_ms.tasks.registry import create_task
     from ghost_ms.training.build import create_step
 
     net, _, build = _network(task)
     wish = wish_of(None, "", model__name=task["model"])
     description = by_name(wish)
-    size, classes = sum(p.nbytes for p in net.get_parameters()) / 1e6, description.args["num_classes"]
+    description.preprocessing = dataclasses.replace(description.preprocessing, input_size=tuple(task["input_size"]))
+    size = sum(p.nbytes for p in net.get_parameters()) / 1e6
     # A rate of 0, since hundreds of steps on one batch of noise would diverge; the work is the same.
-    task_kind = create_task("classification")
-    criterion = task_kind.criterion(wish.recipe, task_kind.open(DataConfig("synthetic"), "train"), description)
+    pixels = np.random.default_rng(0).integers(0, 256, (task["batch"], *task["input_size"], 3), np.uint8)
+    kind = create_task(description.task)
+    dataset = Dataset(description.classes, np.zeros(1, np.int32), 3, False, lambda sample: pixels[sample])
+    criterion = kind.criterion(wish.recipe, dataset, description)
     step = create_step(net, wish.recipe, [0.0] * STEPS, description, criterion,
                        kernels=task["kernels"]).set_train()
-    pixels = np.random.default_rng(0).integers(0, 256, (task["batch"], *task["input_size"], 3), np.uint8)
     images = ms.Tensor(pixels)
-    labels = ms.Tensor([index % classes for index in range(task["batch"])], ms.int32)
-    return prepare(lambda: step(images, labels)[0].asnumpy(), build_s=build, size_mb=size)
+    targets = [ms.Tensor(target) for target in kind.example_targets(description, task["batch"])]
+    return prepare(lambda: step(images, *targets)[0].asnumpy(), build_s=build, size_mb=size)
 
 
 def _exported(task: dict, folder: str, kind: str) -> Tuple[str, dict]:

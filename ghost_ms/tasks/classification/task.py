@@ -67,7 +67,12 @@ class Classification(Task):
         return [caption(label, dataset.classes, smoothing) for label in targets[0]]
 
     def prepare(self, spec: ModelSpec, config: Config, dataset: Dataset) -> ModelSpec:
-        """Errors: the recipe takes an image to have one label, and those of the data may have several."""
+        """Errors: the recipe takes an image to have one label, and those of the data may have several; or the network
+        is for another task."""
+        if spec.task != self.name or spec.head:
+            raise ValueError(f"model.name {spec.model} is a network for {spec.task}; set task.name {spec.task}"
+                             if not spec.head else f"task.head is {spec.head}, and task.name is {self.name}, which "
+                             "takes no head; leave it out, or set task.name segmentation")
         if dataset.multi_label:
             multilabel.check_sets(config)
             spec.thresholds = [multilabel.DEFAULT_THRESHOLD] * len(dataset.classes)
@@ -82,6 +87,9 @@ class Classification(Task):
         weights = class_weights(config.loss, dataset, spec.args["num_classes"])
         return LabelCriterion(create_loss(config.loss, weights),
                               [dataset.multi_label, None if weights is None else weights.tolist()])
+
+    def example_targets(self, spec: ModelSpec, batch: int) -> Outputs:
+        return [np.arange(batch, dtype=np.int32) % spec.args["num_classes"]]
 
     def training_figures(self, sums: Mapping[str, float], images: int, dataset: Dataset) -> Dict[str, float]:
         return {} if dataset.multi_label else {"train_top1": 100 * sums["correct"] / images}

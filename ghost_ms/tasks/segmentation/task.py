@@ -13,6 +13,7 @@ from ghost_ms.data import label_maps
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.geometry import IGNORE
 from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.models import model_card
 from ghost_ms.runtime.signature import ExportSignature, Output
 from ghost_ms.tasks.base import Asked, Outputs, Task, as_outputs
 from ghost_ms.tasks.segmentation import measures, results
@@ -60,8 +61,12 @@ class Segmentation(Task):
         return [caption(labels) for labels in targets[0]]
 
     def prepare(self, spec: ModelSpec, config: Config, dataset: Dataset) -> ModelSpec:
-        """Errors: the recipe names no head, or more classes than a map can hold."""
-        if not spec.head:
+        """Errors: the recipe names no head, or one too many, or more classes than a map can hold."""
+        own = model_card(spec.model).task == self.name
+        if own and spec.head:
+            raise ValueError(f"task.head is {spec.head}, but model.name {spec.model} has its head already; leave it "
+                             "out, or name a backbone")
+        if not own and not spec.head:
             raise ValueError("task.head is not set: what gives a class to every pixel of the backbone's maps, lraspp, "
                              "deeplabv3, fcn or semantic_fpn")
         if spec.args["num_classes"] > IGNORE:
@@ -70,6 +75,11 @@ class Segmentation(Task):
 
     def criterion(self, config: Config, dataset: Dataset, spec: ModelSpec) -> PixelCriterion:
         return PixelCriterion(create_loss(config.loss, spec.classes), self.own.aux_weight)
+
+    def example_targets(self, spec: ModelSpec, batch: int) -> Outputs:
+        height, width = spec.preprocessing.input_size
+        pixels = np.arange(batch * height * width) % spec.args["num_classes"]
+        return [pixels.reshape(batch, height, width).astype(np.int32)]
 
     def training_figures(self, sums: Mapping[str, float], images: int, dataset: Dataset) -> Dict[str, float]:
         return {"train_pixel_accuracy": 100 * sums["accuracy"] / images}

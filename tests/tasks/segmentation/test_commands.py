@@ -166,6 +166,29 @@ def test_what_cannot_be_is_refused_in_a_sentence(more, words, data, tmp_path, ca
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_registered_segmenters_are_listed_and_timed(capsys):
+    assert main(["models", "lraspp*"]) == 0 and "lraspp_mobilenet_v3_large" in capsys.readouterr().out
+    assert main(["models", "--task", "segmentation"]) == 0
+    assert capsys.readouterr().out.count("resnet50") == 2
+    assert main(["models", "lraspp*", "--task", "classification"]) != 0
+    assert main(["bench", "lraspp*", "--backend", "train", "--input_size", "64", "--rounds", "1"]) == 0
+    assert re.search(r"lraspp_mobilenet_v3_large +train +1x3x64x64 +3.22", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--model.name", "lraspp_mobilenet_v3_large"], "has its head already; leave it out"),
+    (["--model.name", "lraspp_mobilenet_v3_large", "--task.name", "classification", "--task.head", "null"],
+     "is a network for segmentation; set task.name segmentation"),
+    (["--task.name", "classification", "--data.dataset", "synthetic", "--data.classes", "null"],
+     "takes no head; leave it out, or set task.name segmentation")])
+def test_networks_and_heads_of_other_tasks(words, said, data, tmp_path, capsys):
+    extra = ["--task.args", "{}"] if "--task.name" in words else []
+    if "classification" in words and "synthetic" not in words:
+        extra += ["--data.dataset", "synthetic", "--data.classes", "null"]
+    assert main(_words(tmp_path / "run", data, *words, *extra)) != 0
+    assert said in capsys.readouterr().err
+
+
 def test_pictures_and_forms_of_other_tasks_are_refused(run, picture, tmp_path, capsys):
     best = str(run / "checkpoints" / "best.ckpt")
     assert main(["export", "--ckpt", best, "--softmax"]) != 0
