@@ -9,6 +9,7 @@ from mindspore import nn
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.factory import create_model, create_segmenter
+from ghost_ms.models import model_card
 from ghost_ms.surgery.edits import apply_edits, check_edits
 from ghost_ms.weights import described
 from ghost_ms.weights.load import open_pretrained
@@ -77,15 +78,26 @@ class ModelSpec:
         return apply_edits(net, self.edits[len(had):])
 
     def _with_head(self, pretrained: Union[bool, str]) -> nn.Cell:
-        """A backbone, with weights where they are asked for, and a fresh head behind it."""
+        """A backbone with a head behind it. Weights that are asked for are those of the whole where a file says so,
+        and its classifier starts fresh where its classes are others; or else of the backbone, with a fresh head."""
         if self.edits:
             raise ValueError("model.edits are made to networks without a head; leave them out")
         unknown = set(self.head_args) - set(HEAD_ARGS)
         if unknown:
             raise ValueError(f"task.head_args holds {printable(min(unknown))!r}; a head takes "
                              f"{' and '.join(HEAD_ARGS)}")
-        return create_segmenter(self.head, self.model, input_size=self.preprocessing.input_size,
-                                pretrained_backbone=pretrained, **self.head_args, **self.args)
+        whole = None
+        if not isinstance(pretrained, bool):
+            file = open_pretrained(model_card(self.model), pretrained)
+            if file.head not in ("", self.head):
+                raise ValueError(f"'{printable(pretrained)}' is of a network with the head {printable(file.head)}, and "
+                                 f"task.head is {self.head}: name the same, or a file of the backbone alone")
+            whole = file if file.head else None
+        net = create_segmenter(self.head, self.model, input_size=self.preprocessing.input_size,
+                               pretrained_backbone=pretrained if whole is None else False, **self.head_args, **self.args)
+        if whole is not None:
+            whole.fill(net, self.args, self.classes)
+        return net
 
     def to_json(self) -> str:
         values = {**dataclasses.asdict(self), "preprocessing": self.preprocessing.as_dict()}

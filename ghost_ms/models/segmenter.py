@@ -130,6 +130,8 @@ def build_segmenter(name: str, backbone: Backbone, num_classes: int, aux: Option
                     early_taps: bool = False) -> Segmenter:
     """A segmenter on a backbone, which is stripped of its head; see `factory.create_segmenter`."""
     usual_stride(name, aux)
+    if not isinstance(early_taps, bool):
+        raise ValueError(f"early_taps is {printable(early_taps)[:100]}; it is true or false")
     if early_taps and name == "semantic_fpn":
         raise ValueError("semantic_fpn takes the maps at the end of each stage; leave early_taps out")
     if early_taps and not isinstance(backbone, MobileBackbone):
@@ -139,6 +141,6 @@ def build_segmenter(name: str, backbone: Backbone, num_classes: int, aux: Option
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}; a segmenter has one class or more")
     taps = len(backbone.feature_info)
-    if aux is not None and not 0 <= aux < taps:
-        raise ValueError(f"aux is {aux}; a {type(backbone).__name__} has the maps 0 to {taps - 1}")
+    if aux is not None and (type(aux) is not int or not 0 <= aux < taps):
+        raise ValueError(f"aux is {printable(aux)[:100]}; a {type(backbone).__name__} has the maps 0 to {taps - 1}")
     return SEGMENTERS[name][0](backbone, num_classes, aux)

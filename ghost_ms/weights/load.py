@@ -232,6 +232,11 @@ class Pretrained:
         """What was done to the file's network after it was built, as far as it says so."""
         return check_edits((self.file.described or {}).get("edits", []), f"'{printable(self.file.path)}'")
 
+    @property
+    def head(self) -> str:
+        """What stands behind the backbone of the file's network; empty where it says nothing of one."""
+        return (self.file.described or {}).get("head", "")
+
     def settle(self, card: ModelCard, given: Mapping[str, Any],
                input_size: Optional[Tuple[int, int]]) -> Tuple[Dict[str, Any], Optional[Tuple[int, int]]]:
         """(arguments to build the network with, its input size): the caller's, else those that the file states.
@@ -280,6 +285,9 @@ def settle(file: WeightFile, card: ModelCard, given: Mapping[str, Any],
         agreement.check_model(described, card.name)
         rows = max((value.shape[0] for value in file.tensors.values() if value.ndim), default=0)
         agreement.check_size(described, rows, card.input_size)
+        if described.get("head"):
+            raise ValueError(f"its network has the head {printable(described['head'])[:100]} behind a backbone; it is used "
+                             "by --ckpt, and by model.pretrained with the same task.head")
         if described.get("edits"):
             raise ValueError(f"its network was edited after it was built ({printable(described['edits'])[:200]}); it "
                              "is rebuilt by --ckpt, and by model.pretrained with the same model.edits")

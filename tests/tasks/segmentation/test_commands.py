@@ -104,6 +104,26 @@ def picture(tmp_path_factory):
     return path, labels
 
 
+def test_a_segmenter_is_fine_tuned_to_other_classes(run, data, tmp_path, capsys, caplog):
+    """Its head comes along, but for what decides the classes."""
+    from ghost_ms.checkpoints.checkpoint import read_checkpoint, restore
+
+    best, words = str(run / "checkpoints" / "best.ckpt"), ["--train.epochs", "1", "--optimizer.lr", "0"]
+    assert main(_words(tmp_path / "same", data, "--model.pretrained", best, *words)) == 0
+    assert _rows(tmp_path / "same")[0]["test_miou"] > 60 and "fresh" not in caplog.text
+    assert main(_words(tmp_path / "other", data, "--model.pretrained", best, "--data.classes", "[ground, square, dot]",
+                       *words)) == 0
+    assert "the classifier is fresh" in caplog.text
+    values, other = read_checkpoint(best)[0], restore(str(tmp_path / "other" / "checkpoints" / "best.ckpt"))[0]
+    assert other.classifier.high_classifier.weight.shape[0] == 3
+    for name in ("backbone.stem.0.weight", "classifier.cbr.0.weight"):
+        np.testing.assert_array_equal(values[name].asnumpy(), other.parameters_dict()[name].asnumpy())
+    assert main(_words(tmp_path / "no", data, "--model.pretrained", best, "--task.head", "fcn", *words)) != 0
+    assert "is of a network with the head lraspp, and task.head is fcn" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="its network has the head lraspp behind a backbone"):
+        ghost_ms.create_model("tiny_dense", pretrained=best)
+
+
 def test_pictures_and_shares(run, picture, tmp_path, capsys):
     path, labels = picture
     best = str(run / "checkpoints" / "best.ckpt")
@@ -152,6 +172,8 @@ def test_files_give_the_same(kind, form, run, picture, tmp_path, capsys):
     (["--task.head", "unet"], "there is no segmenter 'unet'; known are lraspp"),
     (["--task.head", "null"], "task.head is not set"),
     (["--task.head_args", "{aux: 0}"], "lraspp has no auxiliary head"),
+    (["--task.head", "fcn", "--task.head_args", "{aux: two}"], "aux is two; a TinyDense has the maps 0 to 1"),
+    (["--task.head_args", "{early_taps: 7}"], "early_taps is 7; it is true or false"),
     (["--task.head_args", "{rates: 3}"], "task.head_args holds 'rates'; a head takes aux and early_taps"),
     (["--model.name", "vig_ti"], "stride"),
     (["--data.classes", "[ground]"], "holds the value '1', but there are 1 classes"),
