@@ -94,7 +94,8 @@ class ModelSpec:
                                  f"task.head is {self.head}: name the same, or a file of the backbone alone")
             whole = file if file.head else None
         net = create_segmenter(self.head, self.model, input_size=self.preprocessing.input_size,
-                               pretrained_backbone=pretrained if whole is None else False, **self.head_args, **self.args)
+                               pretrained_backbone=pretrained if whole is None else False, **self.head_args,
+                               **self.args)
         if whole is not None:
             whole.fill(net, self.args, self.classes)
         return net

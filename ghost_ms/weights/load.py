@@ -286,8 +286,8 @@ def settle(file: WeightFile, card: ModelCard, given: Mapping[str, Any],
         rows = max((value.shape[0] for value in file.tensors.values() if value.ndim), default=0)
         agreement.check_size(described, rows, card.input_size)
         if described.get("head"):
-            raise ValueError(f"its network has the head {printable(described['head'])[:100]} behind a backbone; it is used "
-                             "by --ckpt, and by model.pretrained with the same task.head")
+            raise ValueError(f"its network has the head {printable(described['head'])[:100]} behind a backbone; it is "
+                             "used by --ckpt, and by model.pretrained with the same task.head")
         if described.get("edits"):
             raise ValueError(f"its network was edited after it was built ({printable(described['edits'])[:200]}); it "
                              "is rebuilt by --ckpt, and by model.pretrained with the same model.edits")
