@@ -134,7 +134,8 @@ class Task:
         name: that recipes and checkpoints call it by.
         figures: what its evaluations measure.
         mixes: whether images of a batch may be mixed (mixup, cutmix).
-        logits: whether the network's one output is class logits (B, classes), which can be distilled.
+        logits: whether the network's first output is class logits, (B, classes) or (B, classes, H, W), which can be
+            distilled.
         agreement: what two forms of a network that agree on an image give, such as 'same class'; see `same`.
     """
 

@@ -42,6 +42,9 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
     if config.distill.teacher is not None and not features and not logits:
         raise ValueError(f"distill.method {config.distill.method} compares class logits, which a network for "
                          f"{config.task.name} does not give; take features")
+    if features and not hasattr(net, "forward_last"):
+        raise ValueError(f"distill.method features compares the last maps of classifiers, and a network for "
+                         f"{config.task.name} is none; take soft or hard")
     freeze(net, config.model.freeze)
     if config.precision.sync_batchnorm:
         synchronize_batch_norm(net)

@@ -79,7 +79,7 @@ class Teacher(nn.Cell):
         return images
 
     def construct(self, images: Tensor) -> Tensor:
-        return self.in_order(ops.stop_gradient(self.net(self.images(images)).astype(ms.float32)))
+        return self.in_order(ops.stop_gradient(first(self.net(self.images(images))).astype(ms.float32)))
 
     def in_order(self, logits: Tensor) -> Tensor:
         """The teacher's logits in the order of the student's classes."""
@@ -93,7 +93,8 @@ class Teacher(nn.Cell):
 class Distillation(nn.Cell):
     """The teacher's part of the loss.
 
-    soft: T^2 KL(softmax(t / T) || softmax(s / T)), mean over the images (arXiv 1503.02531). hard: cross-entropy with
+    soft: T^2 KL(softmax(t / T) || softmax(s / T)), mean over the images or, of logits (B, classes, H, W), over all
+    their pixels (arXiv 1503.02531). hard: cross-entropy with
     the teacher's largest logit as the label (arXiv 2012.12877, equation 3). features: mean squared difference of the
     last feature maps, the student's through a 1x1 convolution where the widths differ, the teacher's resized to the
     student's (arXiv 1412.6550).
@@ -131,7 +132,9 @@ class Distillation(nn.Cell):
         return self.teacher.features(images) if self.method == "features" else self.teacher(images)
 
     def construct(self, wanted: Tensor, logits: Tensor, features: Tensor, label_loss: Tensor) -> Tensor:
-        """The whole loss of `targets`; `features` is the student's last map for features, else anything."""
+        """The whole loss of `targets`; of several outputs the first are the logits; `features` is the student's last
+        map for features, else anything."""
+        logits = first(logits)
         if self.method == "features":
             loss = self.feature_loss(features.astype(ms.float32), wanted)
         elif self.method == "hard":
@@ -154,6 +157,11 @@ class Distillation(nn.Cell):
         return ((features - wanted) ** 2).mean()
 
 
+def first(given: Any) -> Tensor:
+    """The output of a network, or the first of several, which are its main logits."""
+    return given[0] if isinstance(given, (tuple, list)) else given
+
+
 def load_teacher(config: DistillConfig, student: ModelSpec) -> Teacher:
     """The teacher of a recipe: a registered network, or a checkpoint or an exported file of this project.
 
@@ -172,6 +180,9 @@ def load_teacher(config: DistillConfig, student: ModelSpec) -> Teacher:
                          "distill.weights are for a teacher given by name")
     known = _exported(path) if path.endswith(".mindir") else _checkpoint(path) if path.endswith(".ckpt") else \
         _registered(config, student)
+    if known.task != student.task:
+        raise ValueError(f"distill.teacher '{path}' is a network for {known.task}, and the student is for "
+                         f"{student.task}")
     own, places = known.preprocessing, None
     if config.method != "features":
         places = _places(path, known, student)
@@ -185,12 +196,13 @@ def load_teacher(config: DistillConfig, student: ModelSpec) -> Teacher:
 
 
 class _Known(NamedTuple):
-    """A teacher's network, preprocessing, number of logits, and the names of its classes."""
+    """A teacher's network, preprocessing, number of logits, the names of its classes, and what it is for."""
 
     net: nn.Cell
     preprocessing: Preprocessing
     count: int
     classes: List[str]
+    task: str = "classification"
 
 
 def _places(path: str, known: _Known, student: ModelSpec) -> Optional[List[int]]:
@@ -220,7 +232,7 @@ def _registered(config: DistillConfig, student: ModelSpec) -> _Known:
     net = create_model(config.teacher, input_size=config.input_size or card.input_size, **args)
     _fill(net, config)
     own = preprocessing_of(card, DataConfig(), args["in_channels"])
-    return _Known(net, own, args["num_classes"], class_names(card, args["num_classes"]))
+    return _Known(net, own, args["num_classes"], class_names(card, args["num_classes"]), card.task)
 
 
 def _described(config: DistillConfig, described: Dict[str, Any]) -> _Known:
@@ -232,7 +244,7 @@ def _described(config: DistillConfig, described: Dict[str, Any]) -> _Known:
     args = {**described["args"], **config.args}
     net = create_model(config.teacher, input_size=config.input_size or own.input_size, **args)
     _fill(net, config)
-    return _Known(net, own, args["num_classes"], described["classes"])
+    return _Known(net, own, args["num_classes"], described["classes"], described.get("task", "classification"))
 
 
 def _fill(net: nn.Cell, config: DistillConfig) -> None:
@@ -245,7 +257,8 @@ def _fill(net: nn.Cell, config: DistillConfig) -> None:
 
 def _checkpoint(path: str) -> _Known:
     net, description = restore(path)
-    return _Known(net, description.preprocessing, description.args["num_classes"], description.classes)
+    return _Known(net, description.preprocessing, description.args["num_classes"], description.classes,
+                  description.task)
 
 
 def _exported(path: str) -> _Known:
@@ -256,6 +269,6 @@ def _exported(path: str) -> _Known:
 
     sidecar = read_sidecar(path)
     if sidecar.form != ExportSignature():
-        raise ValueError(f"distill.teacher is '{path}', which was exported with --softmax or --preprocess in-graph; a "
-                         "teacher takes normalised images and gives logits")
-    return _Known(load_mindir(path), sidecar.preprocessing, len(sidecar.classes), sidecar.classes)
+        raise ValueError(f"distill.teacher is '{path}', which was exported with --softmax, --argmax or --preprocess "
+                         "in-graph; a teacher takes normalised images and gives logits")
+    return _Known(load_mindir(path), sidecar.preprocessing, len(sidecar.classes), sidecar.classes, sidecar.task)

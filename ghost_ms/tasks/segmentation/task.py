@@ -28,6 +28,7 @@ class Segmentation(Task):
     name = "segmentation"
     figures = Figures({"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean class accuracy"},
                       ("miou",))
+    logits = True
     agreement = "99 % of the pixels of the same class"
 
     def __init__(self, args: Optional[Mapping[str, Any]] = None):

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from mindspore import Tensor
 from PIL import Image
 
 import ghost_ms
@@ -122,6 +123,33 @@ def test_a_segmenter_is_fine_tuned_to_other_classes(run, data, tmp_path, capsys,
     assert "is of a network with the head lraspp, and task.head is fcn" in capsys.readouterr().err
     with pytest.raises(ValueError, match="its network has the head lraspp behind a backbone"):
         ghost_ms.create_model("tiny_dense", pretrained=best)
+
+
+def test_a_segmenter_teaches_another(run, data, tmp_path, capsys):
+    best = str(run / "checkpoints" / "best.ckpt")
+    taught = ["--distill.teacher", best, "--distill.label_weight", "0"]
+    assert main(_words(tmp_path / "taught", data, *taught)) == 0
+    rows = _rows(tmp_path / "taught")
+    assert max(max(row["test_miou"], row["ema_miou"]) for row in rows) > 60
+    assert main(_words(tmp_path / "no", data, *taught, "--distill.method", "features")) != 0
+    assert "a network for segmentation is none; take soft or hard" in capsys.readouterr().err
+    assert main(_words(tmp_path / "no", data, "--task.name", "classification", "--task.head", "null", "--task.args",
+                       "{}", "--data.dataset", "synthetic", "--data.synthetic_classes", "2", "--data.classes", "null",
+                       *taught)) != 0
+    assert "is a network for segmentation, and the student is for classification" in capsys.readouterr().err
+
+
+def test_the_loss_of_a_teacher_is_the_mean_over_pixels():
+    from ghost_ms.config import DistillConfig
+    from ghost_ms.training.distillation import Distillation
+
+    draw = np.random.default_rng(0)
+    student, teacher = (draw.standard_normal((2, 3, 4, 5)).astype(np.float32) for _ in range(2))
+    distillation = Distillation(None, DistillConfig(teacher="t", temperature=2.0, weight=1.0, label_weight=0.0), None)
+    found = distillation(Tensor(teacher), (Tensor(student), Tensor(student)), None, Tensor(np.float32(9)))
+    logs = [half / 2 - np.log(np.exp(half / 2).sum(1, keepdims=True)) for half in (student, teacher)]
+    expected = 4 * (np.exp(logs[1]) * (logs[1] - logs[0])).sum(1).mean()
+    np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-5)
 
 
 def test_pictures_and_shares(run, picture, tmp_path, capsys):
