@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "input.h"
 #include "network.h"
 #include "sidecar.h"
 
@@ -24,12 +25,10 @@ class Classifier {
   /// std::runtime_error where it cannot be read or run.
   std::vector<Prediction> classify(const std::string& image_path, std::size_t top);
 
-  /// Milliseconds of each of some calls on the image that was classified last, ascending; reading and resizing the
-  /// image are no part of a call.
-  std::vector<double> time(int calls);
+  /// As `time_calls`, on the image that was classified last.
+  std::vector<double> time(int calls) { return time_calls(network_, calls); }
 
  private:
-  void load(const Image& image);
   std::string name_of(std::size_t index) const;
 
   Sidecar sidecar_;

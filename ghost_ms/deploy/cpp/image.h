@@ -51,4 +51,8 @@ struct Decoded {
 Decoded decode_jpeg(const Bytes& content);
 Decoded decode_png(const Bytes& content);
 
+/// Writes classes, row after row, as a PNG with VOC's palette; std::runtime_error where that fails, and then nothing is
+/// left of the file.
+void write_labels(const std::string& path, const std::vector<std::uint8_t>& labels, int width, int height);
+
 }  // namespace ghost_ms

@@ -81,6 +81,13 @@ std::vector<float> Network::output() const {
   return {values, values + output.ElementNum()};
 }
 
+std::vector<std::int32_t> Network::labels() const {
+  const auto output = model_->GetOutputs().front();
+  if (output.DataType() != mindspore::DataType::kNumberTypeInt32) fail("its output is not int32");
+  const auto* values = static_cast<const std::int32_t*>(output.Data().get());
+  return {values, values + output.ElementNum()};
+}
+
 void Network::fail(const std::string& reason) const {
   throw std::runtime_error("MindSpore Lite cannot run '" + path_ + "': " + reason);
 }

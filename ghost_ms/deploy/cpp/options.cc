@@ -27,20 +27,10 @@ Target target_of(const std::string& name) {
 
 }  // namespace
 
-const char* const kUsage =
-    "usage: ghost_ms_classify [options] MODEL IMAGE...\n\n"
-    "Classifies JPEG and PNG images with a network that `ghost-ms lite convert` wrote.\n\n"
-    "  MODEL            converted .ms or .mindir, with its sidecar (.json) beside it\n"
-    "  --top N          classes to show for each image (default 5)\n"
-    "  --json           print JSON instead of a table\n"
-    "  --bench N        also time N calls of the network for each image\n"
-    "  --threads N      threads of the runtime (default 2)\n"
-    "  --target TARGET  cpu (default), or ascend with a MindSpore Lite for Atlas\n"
-    "  -h, --help       print this\n";
-
-Options parse_options(int argc, char** argv) {
-  static const option known[] = {
-      {"top", required_argument, nullptr, 't'},     {"json", no_argument, nullptr, 'j'},
+Options parse_options(const Command& command, int argc, char** argv) {
+  const int own = command.own == "top" ? 't' : 'p';
+  const option known[] = {
+      {command.own.c_str(), required_argument, nullptr, own}, {"json", no_argument, nullptr, 'j'},
       {"bench", required_argument, nullptr, 'b'},   {"threads", required_argument, nullptr, 'n'},
       {"target", required_argument, nullptr, 'd'},  {"help", no_argument, nullptr, 'h'},
       {nullptr, 0, nullptr, 0},
@@ -50,6 +40,7 @@ Options parse_options(int argc, char** argv) {
   for (int code = 0; (code = getopt_long(argc, argv, "h", known, nullptr)) != -1;) {
     switch (code) {
       case 't': options.top = positive("top", optarg); break;
+      case 'p': options.pictures = optarg; break;
       case 'b': options.bench = positive("bench", optarg); break;
       case 'n': options.threads = positive("threads", optarg); break;
       case 'd': options.target = target_of(optarg); break;

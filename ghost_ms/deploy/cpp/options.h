@@ -12,6 +12,7 @@ struct Options {
   std::string model;
   std::vector<std::string> images;
   int top = 5;
+  std::string pictures;  ///< folder; empty for none
   int threads = 2;
   int bench = 0;  ///< calls to time; 0 for none
   bool json = false;
@@ -19,9 +20,14 @@ struct Options {
   Target target = Target::kCpu;
 };
 
-extern const char* const kUsage;
+/// A program: its name, its help, and the option that it alone has.
+struct Command {
+  const char* name;
+  const char* usage;
+  std::string own;
+};
 
 /// Reads the arguments of `main`; std::runtime_error where they are wrong.
-Options parse_options(int argc, char** argv);
+Options parse_options(const Command& command, int argc, char** argv);
 
 }  // namespace ghost_ms

@@ -2,7 +2,11 @@
 #include <png.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <csetjmp>
+#include <cstdio>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -82,7 +86,69 @@ class Decoder {
   png_infop info_;
 };
 
+class Encoder {
+ public:
+  Encoder()
+      : png_(png_create_write_struct(PNG_LIBPNG_VER_STRING, &message_, on_error, on_warning)),
+        info_(png_ == nullptr ? nullptr : png_create_info_struct(png_)) {}
+  ~Encoder() { png_destroy_write_struct(&png_, &info_); }
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  /// False after an error; as of `Decoder::read`.
+  bool write(std::FILE* file, const std::uint8_t* labels, int width, int height) {
+    if (info_ == nullptr || setjmp(png_jmpbuf(png_)) != 0) return false;
+    png_init_io(png_, file);
+    png_set_IHDR(png_, info_, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), 8,
+                 PNG_COLOR_TYPE_PALETTE, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_PLTE(png_, info_, palette_.data(), static_cast<int>(palette_.size()));
+    png_write_info(png_, info_);
+    for (int y = 0; y < height; ++y) {
+      png_write_row(png_, labels + static_cast<std::size_t>(width) * static_cast<std::size_t>(y));
+    }
+    png_write_end(png_, nullptr);
+    return true;
+  }
+
+  const std::string& message() const { return message_; }
+
+ private:
+  /// VOC's: the bits of a label, three at a time from the lowest, are the colours' from the highest.
+  static std::array<png_color, 256> voc_palette() {
+    std::array<png_color, 256> colours{};
+    for (unsigned label = 0; label < colours.size(); ++label) {
+      unsigned channels[3] = {0, 0, 0};
+      for (unsigned bit = 0; bit < 8; ++bit) {
+        for (unsigned channel = 0; channel < 3; ++channel) {
+          channels[channel] |= (label >> (3 * bit + channel) & 1U) << (7 - bit);
+        }
+      }
+      colours[label] = {static_cast<png_byte>(channels[0]), static_cast<png_byte>(channels[1]),
+                        static_cast<png_byte>(channels[2])};
+    }
+    return colours;
+  }
+
+  std::string message_ = "out of memory";
+  std::array<png_color, 256> palette_ = voc_palette();
+  png_structp png_;
+  png_infop info_;
+};
+
 }  // namespace
+
+void write_labels(const std::string& path, const std::vector<std::uint8_t>& labels, int width, int height) {
+  const std::string temporary = path + ".part";
+  std::FILE* file = std::fopen(temporary.c_str(), "wb");
+  if (file == nullptr) throw std::runtime_error("cannot write '" + path + "': " + std::strerror(errno));
+  Encoder encoder;
+  const bool written = encoder.write(file, labels.data(), width, height);
+  const bool closed = std::fclose(file) == 0;
+  if (!written || !closed || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    std::remove(temporary.c_str());
+    throw std::runtime_error("cannot write '" + path + "': " + (written ? std::strerror(errno) : encoder.message()));
+  }
+}
 
 Decoded decode_png(const Bytes& content) {
   Decoder decoder;

@@ -20,6 +20,32 @@ double quantile(const std::vector<double>& sorted, double share) {
   return sorted[below] + (position - std::floor(position)) * (sorted[above] - sorted[below]);
 }
 
+std::string latency_line(const std::vector<double>& milliseconds) {
+  if (milliseconds.empty()) return {};
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(2) << "  median " << quantile(milliseconds, 0.5) << " ms, quartiles "
+       << quantile(milliseconds, 0.25) << " - " << quantile(milliseconds, 0.75) << " ms, of " << milliseconds.size()
+       << " calls\n";
+  return text.str();
+}
+
+std::string share_line(double share, const std::string& name) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(2) << "  " << std::setw(6) << 100 * share << " %  " << printable(name) << '\n';
+  return text.str();
+}
+
+void add_latency(Json& entry, const std::vector<double>& milliseconds) {
+  if (milliseconds.empty()) return;
+  entry["latency_ms"] = {{"median", quantile(milliseconds, 0.5)},
+                         {"low", quantile(milliseconds, 0.25)},
+                         {"high", quantile(milliseconds, 0.75)},
+                         {"calls", milliseconds.size()}};
+}
+
+/// A path need not be UTF-8; JSON is ASCII then, with a mark in place of what is not.
+std::string dumped(const Json& list) { return list.dump(1, ' ', true, Json::error_handler_t::replace) + '\n'; }
+
 }  // namespace
 
 std::string printable(const std::string& text) {
@@ -40,20 +66,24 @@ std::string printable(const std::string& text) {
 }
 
 std::string as_table(const std::vector<Result>& results) {
-  std::ostringstream text;
-  text << std::fixed << std::setprecision(2);
+  std::string text;
   for (const auto& [image, predictions, milliseconds] : results) {
-    text << printable(image) << '\n';
-    for (const auto& prediction : predictions) {
-      text << "  " << std::setw(6) << 100 * prediction.probability << " %  " << printable(prediction.name) << '\n';
-    }
-    if (predictions.empty()) text << "  no class reaches its threshold\n";
-    if (!milliseconds.empty()) {
-      text << "  median " << quantile(milliseconds, 0.5) << " ms, quartiles " << quantile(milliseconds, 0.25) << " - "
-           << quantile(milliseconds, 0.75) << " ms, of " << milliseconds.size() << " calls\n";
-    }
+    text += printable(image) + '\n';
+    for (const auto& prediction : predictions) text += share_line(prediction.probability, prediction.name);
+    if (predictions.empty()) text += "  no class reaches its threshold\n";
+    text += latency_line(milliseconds);
   }
-  return text.str();
+  return text;
+}
+
+std::string as_table(const std::vector<SegmentResult>& results) {
+  std::string text;
+  for (const auto& result : results) {
+    text += printable(result.image) + '\n';
+    for (const auto& one : result.shares) text += share_line(one.share, one.name);
+    text += latency_line(result.milliseconds);
+  }
+  return text;
 }
 
 std::string as_json(const std::vector<Result>& results) {
@@ -63,16 +93,23 @@ std::string as_json(const std::vector<Result>& results) {
     for (const auto& [name, index, probability] : predictions) {
       entry["predictions"].push_back({{"class", name}, {"index", index}, {"probability", probability}});
     }
-    if (!milliseconds.empty()) {
-      entry["latency_ms"] = {{"median", quantile(milliseconds, 0.5)},
-                             {"low", quantile(milliseconds, 0.25)},
-                             {"high", quantile(milliseconds, 0.75)},
-                             {"calls", milliseconds.size()}};
-    }
+    add_latency(entry, milliseconds);
     list.push_back(std::move(entry));
   }
-  // A path need not be UTF-8; JSON is ASCII then, with a mark in place of what is not.
-  return list.dump(1, ' ', true, Json::error_handler_t::replace) + '\n';
+  return dumped(list);
+}
+
+std::string as_json(const std::vector<SegmentResult>& results) {
+  Json list = Json::array();
+  for (const auto& result : results) {
+    Json entry{{"image", result.image}, {"width", result.width}, {"height", result.height}, {"classes", Json::array()}};
+    for (const auto& [name, index, share] : result.shares) {
+      entry["classes"].push_back({{"class", name}, {"index", index}, {"share", share}});
+    }
+    add_latency(entry, result.milliseconds);
+    list.push_back(std::move(entry));
+  }
+  return dumped(list);
 }
 
 }  // namespace ghost_ms

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "classifier.h"
+#include "segmenter.h"
 
 namespace ghost_ms {
 
@@ -14,13 +15,23 @@ struct Result {
   std::vector<double> milliseconds;  ///< of timed calls, ascending; empty where none was timed
 };
 
+struct SegmentResult {
+  std::string image;
+  int width;
+  int height;
+  std::vector<Share> shares;
+  std::vector<double> milliseconds;  ///< as in `Result`
+};
+
 /// The text with its control characters, which could steer a terminal, spelled out as \x1b.
 std::string printable(const std::string& text);
 
-/// A block an image, a line a class.
+/// A block per image, a line per class.
 std::string as_table(const std::vector<Result>& results);
+std::string as_table(const std::vector<SegmentResult>& results);
 
 /// The same list as `ghost-ms lite run --json`, with "latency_ms" where calls were timed.
 std::string as_json(const std::vector<Result>& results);
+std::string as_json(const std::vector<SegmentResult>& results);
 
 }  // namespace ghost_ms

@@ -1,6 +1,7 @@
 #include "sidecar.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -27,9 +28,11 @@ Interpolation interpolation_of(const std::string& name) {
   return name == "bilinear" ? Interpolation::kBilinear : Interpolation::kBicubic;
 }
 
-Sidecar parse(const Json& content) {
-  require(content.value("task", std::string("classification")) == "classification",
-          "its task is another one, and this program classifies");
+Sidecar parse(const Json& content, Task task) {
+  const bool classifies = task == Task::kClassification;
+  require(content.value("task", std::string("classification")) == (classifies ? "classification" : "segmentation"),
+          classifies ? "its task is another one, and this program classifies"
+                     : "its task is another one, and this program segments");
   const Json& preprocessing = content.at("preprocessing");
   Sidecar sidecar{};
   sidecar.batch_size = std::max(1, content.at("inputs").at(0).at("shape").at(0).get<int>());
@@ -37,12 +40,19 @@ Sidecar parse(const Json& content) {
   sidecar.width = preprocessing.at("input_size").at(1).get<int>();
   sidecar.channels = preprocessing.at("channels").get<int>();
   sidecar.mean = preprocessing.at("mean").get<std::vector<float>>();
+  for (const double mean : preprocessing.at("mean").get<std::vector<double>>()) {
+    sidecar.colour.push_back(static_cast<std::uint8_t>(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0)));
+  }
   sidecar.std = preprocessing.at("std").get<std::vector<float>>();
   sidecar.crop_ratio = preprocessing.at("crop_ratio").get<double>();
   sidecar.interpolation = interpolation_of(preprocessing.at("interpolation").get<std::string>());
   sidecar.orient = preprocessing.value("orient", false);
+  const auto fit = preprocessing.value("fit", std::string("crop"));
+  require(fit == (classifies ? "crop" : "letterbox"), "fit is not the one of its task");
+  sidecar.letterbox = fit == "letterbox";
   sidecar.normalised_in_graph = content.at("normalisation").get<std::string>() == "in-graph";
   sidecar.gives_probabilities = content.at("outputs").at(0).at("name").get<std::string>() == "probabilities";
+  sidecar.gives_labels = content.at("outputs").at(0).at("name").get<std::string>() == "labels";
   sidecar.classes = content.at("classes").get<std::vector<std::string>>();
   if (content.contains("thresholds")) {
     sidecar.thresholds = content.at("thresholds").get<std::vector<double>>();
@@ -83,7 +93,7 @@ void check_sum(const std::string& model_path, const std::string& path, const Jso
 
 }  // namespace
 
-Sidecar read_sidecar(const std::string& model_path) {
+Sidecar read_sidecar(const std::string& model_path, Task task) {
   const auto path = std::filesystem::path(model_path).replace_extension(".json").string();
   std::ifstream file(path);
   if (!file) {
@@ -93,7 +103,7 @@ Sidecar read_sidecar(const std::string& model_path) {
   Sidecar sidecar{};
   try {
     content = Json::parse(file);
-    sidecar = parse(content);
+    sidecar = parse(content, task);
     check(sidecar);
     // Texts alone, so that the comparison below cannot fail for another reason.
     if (content.contains("sha256")) content.at("sha256").get<std::map<std::string, std::string>>();
