@@ -2,7 +2,7 @@
 
 Everything runs in PyNative mode on one image, through hooks on the cells of the network as it is.
 """
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -48,8 +48,8 @@ def stage_cell(net: Backbone, stage: int) -> nn.Cell:
     if not -len(info) <= stage < len(info):
         raise ValueError(f"--stage is {stage}, but this {type(net).__name__} has the stages 0 to {len(info) - 1}")
     cell = dict(net.cells_and_names())[info[stage].name]
-    # A list of cells is never called itself.
-    while isinstance(cell, nn.CellList):
+    # A list of cells is never called itself, and a sequence not by a segmenter; what the last one gives is the same.
+    while isinstance(cell, (nn.CellList, nn.SequentialCell)):
         cell = cell[len(cell) - 1]
     return cell
 
@@ -58,7 +58,8 @@ def grad_cam(net: Backbone, image: np.ndarray, stage: int = -1, target: Optional
     """Grad-CAM (Selvaraju et al., arXiv 1610.02391, equations 1 and 2): (h, w) of the stage's map, not negative.
 
     The channels of the map are weighted by the mean of the gradient of the target's logit over all positions; the
-    sum passes a ReLU. Patch tokens count as a map; a class token before them is left out.
+    sum passes a ReLU. Patch tokens count as a map; a class token before them is left out. Of a segmenter a class's
+    logit is its mean over the pixels that are taken for it, or over all where none is (Seg-Grad-CAM, arXiv 2002.11434).
 
     Args:
         image: float32 (C, H, W), preprocessed.
@@ -83,7 +84,7 @@ def grad_cam(net: Backbone, image: np.ndarray, stage: int = -1, target: Optional
 
     def score(zeros: Tensor) -> Tensor:
         probe.append(zeros)
-        return net(images)[0, target]
+        return class_logits(net(images))[0, target]
 
     handle = cell.register_forward_hook(hook)
     try:
@@ -112,7 +113,26 @@ def _grid(image: np.ndarray, stride: int) -> Grid:
 
 
 def _forward(net: nn.Cell, images: Tensor) -> np.ndarray:
-    return net(images).asnumpy()[0]
+    """Logits (classes,) of one image; of a segmenter the logarithm of each class's share of the pixels, so that their
+    softmax is that share."""
+    given = net(images)
+    logits = (given[0] if isinstance(given, (tuple, list)) else given).asnumpy()[0]
+    if logits.ndim == 1:
+        return logits
+    counts = np.bincount(logits.argmax(0).ravel(), minlength=len(logits))
+    return np.log(np.maximum(counts / counts.sum(), 1e-12)).astype(np.float32)
+
+
+def class_logits(given: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+    """Logits (B, classes) as they are; of logits of every pixel, (B, classes, H, W), the first where there are several,
+    each class's mean over the pixels of which it is the largest, or over all where it is of none."""
+    logits = given[0] if isinstance(given, (tuple, list)) else given
+    if logits.ndim == 2:
+        return logits
+    own = (ops.stop_gradient(logits).argmax(1, keepdims=True) == ops.arange(logits.shape[1]).reshape(1, -1, 1, 1))
+    own = own.astype(logits.dtype)
+    own = own + (own.sum((2, 3), keepdims=True) == 0).astype(logits.dtype)
+    return (logits * own).sum((2, 3)) / own.sum((2, 3))
 
 
 def as_map(values: np.ndarray, channels: int, grid: Grid) -> np.ndarray:

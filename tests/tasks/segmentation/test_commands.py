@@ -216,6 +216,20 @@ def test_what_cannot_be_is_refused_in_a_sentence(more, words, data, tmp_path, ca
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_what_a_segmenter_looks_at(run, picture, tmp_path, capsys):
+    """The share of a class, and Grad-CAM of the pixels that are taken for it."""
+    best, path = str(run / "checkpoints" / "best.ckpt"), str(picture[0])
+    assert main(["infer", "--ckpt", best, path, "--json"]) == 0
+    capsys.readouterr()
+    said = []
+    for name in ("square", "ground"):
+        assert main(["explain", "--ckpt", best, "--image", path, "--class", name, "-o", str(tmp_path / "x.png")]) == 0
+        said.append(capsys.readouterr().out)
+    shares = [float(re.search(r"(\d+\.\d+) %", one).group(1)) for one in said]
+    assert sum(shares) == pytest.approx(100, abs=0.02) and 5 < shares[0] < 60
+    assert "gradcam, stage 1 (backbone.stage)" in said[0] and (tmp_path / "x.png").is_file()
+
+
 def test_registered_segmenters_are_listed_and_timed(capsys):
     assert main(["models", "lraspp*"]) == 0 and "lraspp_mobilenet_v3_large" in capsys.readouterr().out
     assert main(["models", "--task", "segmentation"]) == 0
