@@ -2,7 +2,7 @@
 
 Everything runs in PyNative mode on one image, through hooks on the cells of the network as it is.
 """
-from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -123,7 +123,7 @@ def _forward(net: nn.Cell, images: Tensor) -> np.ndarray:
     return np.log(np.maximum(counts / counts.sum(), 1e-12)).astype(np.float32)
 
 
-def class_logits(given: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+def class_logits(given: Any) -> Tensor:
     """Logits (B, classes) as they are; of logits of every pixel, (B, classes, H, W), the first where there are several,
     each class's mean over the pixels of which it is the largest, or over all where it is of none."""
     logits = given[0] if isinstance(given, (tuple, list)) else given

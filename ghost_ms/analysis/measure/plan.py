@@ -265,6 +265,14 @@ def _replaced(hardware: Hardware, options: Any) -> Hardware:
     return dataclasses.replace(hardware, **given)
 
 
+def _with_head(recipe: Any, size: Sequence[int]) -> Any:
+    """The network of a recipe with a head; where it does not say how many classes there are, of as many as VOC has."""
+    from ghost_ms.checkpoints.reconcile import Wish, describe
+
+    recipe.data.input_size = tuple(size)
+    return describe(Wish(recipe), 3, [f"class {place}" for place in range(recipe.model.num_classes or 21)]).build()
+
+
 def run(options: Any) -> List[str]:
     """One report for each number of cards; ValueError where an option is out of range."""
     from ghost_ms import config as recipes
@@ -295,12 +303,15 @@ def run(options: Any) -> List[str]:
     decode = DECODE if options.decode is None else Figure(options.decode, DECODE.unit, GIVEN)
     measured = None if options.step_ms is None else options.step_ms / 1e3
     device.setup("CPU", mode="pynative")
-    net = create_model(model, input_size=size)
+    headed = bool(recipe and recipe.task.head and not options.model)
+    net = _with_head(recipe, size) if headed else create_model(model, input_size=size)
     activations, counted = count_activations(net, 3, size), total(count_layers(net, 3, size))
-    macs = card.macs if size == tuple(card.input_size) else counted.macs
+    macs = card.macs if size == tuple(card.input_size) and not headed else counted.macs
+    params = sum(parameter.size for parameter in net.trainable_params()) if headed else card.params
+    model = f"{recipe.task.head} on {model}" if headed else model
     texts = []
     for cards in options.cards:
-        job = Job(model, card.params, macs, activations, batch, cards * hardware.dies, epochs, options.images,
+        job = Job(model, params, macs, activations, batch, cards * hardware.dies, epochs, options.images,
                   counted.depthwise, counted.activations)
         step = step_of(job, hardware, decode, measured)
         said = doubts(job, recipe.optimizer, recipe.train.accumulate) if recipe else doubts(job)

@@ -187,7 +187,7 @@ def chosen(patterns: Sequence[str], rows: Dict[str, Row], formats: Sequence[str]
     """Names that patterns stand for; with `missing` only those that are not good in these formats yet."""
     names: List[str] = []
     for pattern in patterns:
-        found = list_models(pattern)
+        found = list_models(pattern) or list_models(pattern, "segmentation")
         if not found:
             raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
         names += [name for name in found if name not in names]

@@ -235,6 +235,9 @@ def test_registered_segmenters_are_listed_and_timed(capsys):
     assert main(["models", "--task", "segmentation"]) == 0
     assert capsys.readouterr().out.count("resnet50") == 2
     assert main(["models", "lraspp*", "--task", "classification"]) != 0
+    assert main(["plan", "--config", "voc_lraspp_mobilenetv3", "--images", "1464"]) == 0
+    # As torchvision's of that name, whose maps it takes.
+    assert "lraspp on mobilenetv3_large_100: 3.22 M parameters" in capsys.readouterr().out
     assert main(["bench", "lraspp*", "--backend", "train", "--input_size", "64", "--rounds", "1"]) == 0
     assert re.search(r"lraspp_mobilenet_v3_large +train +1x3x64x64 +3.22", capsys.readouterr().out)
 
