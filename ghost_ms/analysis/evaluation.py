@@ -45,7 +45,7 @@ def of_checkpoint(path: str, wish: Wish, split: str = "val") -> Evaluation:
     """
     recipe = wish.recipe
     values, own = read_checkpoint(path)
-    task = create_task(recipe.task.name, recipe.task.args) if own is None else create_task(own.task, own.task_args)
+    task = create_task(recipe.task.name, recipe.task.args) if own is None else _task(own, wish)
     source = task.open(recipe.data, split, None if own is None else own.classes)
     if own is None:
         notes: List[str] = []
@@ -58,6 +58,12 @@ def of_checkpoint(path: str, wish: Wish, split: str = "val") -> Evaluation:
     say(fallback(net, recipe.run.kernels))
     return Evaluation(of_network(task, net, description, source, recipe), description.model, source,
                       description.preprocessing, task)
+
+
+def _task(own: ModelSpec, wish: Wish) -> Task:
+    """The task of a checkpoint or an exported file, with what the command line gives of its arguments over them."""
+    given = wish.recipe.task.args if wish.gives("task.args") else {}
+    return create_task(own.task, {**own.task_args, **given})
 
 
 def of_network(task: Task, net: nn.Cell, description: ModelSpec, source: Dataset, recipe: Config) -> Judgement:
@@ -82,7 +88,7 @@ def of_file(path: str, wish: Wish, split: str = "val") -> Evaluation:
     """
     sidecar = read_sidecar(path)
     spec = sidecar.spec()
-    task = create_task(spec.task, spec.task_args)
+    task = _task(spec, wish)
     source = task.fitting(task.open(wish.recipe.data, split, sidecar.classes), spec)
     say(settle(sidecar.preprocessing, f"'{printable(path)}'", wish)[1] + source.notes)
     device.setup("CPU")

@@ -6,11 +6,11 @@ from typing import Optional, Sequence
 from ghost_ms.core.text import printable
 
 #: Keys of the sections that are shown, which concern the training alone.
-NOT_SHOWN = ("model.pretrained", "model.freeze", "data.batch_size", "data.max_corrupt_share", "run.profile",
-             "run.summary", "run.compile_cache", "run.seed")
+NOT_SHOWN = ("task.name", "task.head", "task.head_args", "model.pretrained", "model.freeze", "data.batch_size",
+             "data.max_corrupt_share", "run.profile", "run.summary", "run.compile_cache", "run.seed")
 #: Keys that an exported file has brought with it.
-OF_CHECKPOINTS = ("model.", "run.dir", "run.mode", "data.input_size", "data.mean", "data.std", "data.crop_ratio",
-                  "data.interpolation")
+OF_CHECKPOINTS = ("model.", "task.name", "task.head", "run.dir", "run.mode", "data.input_size", "data.mean", "data.std",
+                  "data.crop_ratio", "data.interpolation")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,7 +45,7 @@ def build_parser():
     from ghost_ms import config
     from ghost_ms.cli.parser import PRECEDENCE
 
-    parser = config.build_parser("ghost-ms eval", __doc__, sections=("model", "data", "run"))
+    parser = config.build_parser("ghost-ms eval", __doc__, sections=("model", "data", "task", "run"))
     parser.epilog = PRECEDENCE
     for action in parser._actions:
         if action.dest in NOT_SHOWN:

@@ -15,13 +15,18 @@ class SegmentationArgs:
         max_class_share: a training crop of which one class covers more than this share is drawn anew, up to ten times;
             1 takes every crop (PSPNet and mmsegmentation: 0.75).
         aux_weight: weight of the loss of an auxiliary head.
-        flip: whether an evaluation adds the logits of the mirrored image.
+        flip: whether `ghost-ms eval` adds the logits of the mirrored image.
+        slide: whether `ghost-ms eval` slides windows of the input's size over each image, whose short side is the
+            input's, and measures at the image's own size; otherwise it measures whole images at the input's size.
+        scales: with slide: sizes, relative to that, of which the logits are added, such as [0.75, 1.0, 1.25].
     """
 
     scale: List[float] = dataclasses.field(default_factory=lambda: [0.5, 2.0])
     max_class_share: float = 0.75
     aux_weight: float = 0.5
     flip: bool = False
+    slide: bool = False
+    scales: List[float] = dataclasses.field(default_factory=lambda: [1.0])
 
     @classmethod
     def of(cls, values: Optional[Mapping[str, Any]]) -> "SegmentationArgs":
@@ -41,7 +46,12 @@ class SegmentationArgs:
         require(_number(args.max_class_share) and 0 < args.max_class_share <= 1, "max_class_share",
                 "above 0 and at most 1")
         require(_number(args.aux_weight) and 0 <= args.aux_weight <= 100, "aux_weight", "from 0 to 100")
-        require(isinstance(args.flip, bool), "flip", "true or false")
+        for name in ("flip", "slide"):
+            require(isinstance(getattr(args, name), bool), name, "true or false")
+        require(isinstance(args.scales, (list, tuple)) and 0 < len(args.scales) <= 20 and all(
+            _number(scale) and 0.05 <= scale <= 20 for scale in args.scales), "scales",
+                "a list of numbers from 0.05 to 20")
+        require(args.slide or list(args.scales) == [1], "scales", "[1.0], but with slide true")
         return args
 
 

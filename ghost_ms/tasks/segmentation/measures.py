@@ -183,24 +183,34 @@ def judge(run: Callable[[np.ndarray], np.ndarray], batches: Iterator[Tuple[np.nd
     Raises:
         ValueError: there is no image, or outputs that are no finite numbers or of another shape.
     """
+    def predicted() -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+        done = 0
+        for images, labels in batches:
+            output = run(images)[:len(labels)]
+            if output.ndim not in (3, 4) or output.shape[-2:] != labels.shape[-2:] or len(output) < len(labels):
+                raise ValueError(f"the network gives outputs of the shape {output.shape}; to be measured, it has to "
+                                 f"give logits or classes of {labels.shape[1]}x{labels.shape[2]} pixels for each image")
+            if output.ndim == 4 and output.shape[1] < len(classes):
+                raise ValueError(f"the network tells {output.shape[1]} classes apart, and the data has {len(classes)}")
+            if not np.isfinite(output).all():
+                raise ValueError(f"the network's output for {printable(name(done))} or one after it is not finite "
+                                 "(NaN or infinite), so nothing can be measured: its weights are damaged, or its "
+                                 "numbers are too small a type")
+            done += len(labels)
+            yield from zip(predicted_labels(output), labels)
+
+    return judge_predicted(predicted(), classes)
+
+
+def judge_predicted(pairs: Iterator[Tuple[np.ndarray, np.ndarray]], classes: Sequence[str]) -> Judgement:
+    """What was predicted for images, as (class, label) of each pixel, both (H, W); ValueError where there is none."""
     matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
     each: List[Tuple[float, float]] = []
-    for images, labels in batches:
-        output = run(images)[:len(labels)]
-        if output.ndim not in (3, 4) or output.shape[-2:] != labels.shape[-2:] or len(output) < len(labels):
-            raise ValueError(f"the network gives outputs of the shape {output.shape}; to be measured, it has to give "
-                             f"logits or classes of {labels.shape[1]}x{labels.shape[2]} pixels for each image")
-        if output.ndim == 4 and output.shape[1] < len(classes):
-            raise ValueError(f"the network tells {output.shape[1]} classes apart, and the data has {len(classes)}")
-        if not np.isfinite(output).all():
-            raise ValueError(f"the network's output for {printable(name(len(each)))} or one after it is not finite "
-                             "(NaN or infinite), so nothing can be measured: its weights are damaged, or its numbers "
-                             "are too small a type")
-        for predicted, truth in zip(predicted_labels(output), labels):
-            own = confusion(predicted, truth, len(classes))
-            matrix += own
-            scores = Scores(own)
-            each.append((scores.miou, scores.accuracy))
+    for predicted, truth in pairs:
+        own = confusion(predicted, truth, len(classes))
+        matrix += own
+        scores = Scores(own)
+        each.append((scores.miou, scores.accuracy))
     if not each:
         raise ValueError("there is no image to judge the network by")
     return Judgement(classes, Scores(matrix), each)

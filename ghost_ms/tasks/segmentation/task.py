@@ -7,6 +7,7 @@ from PIL import Image
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import Config, DataConfig
 from ghost_ms.config.data import MAP_DATASETS
+from ghost_ms.core import scores
 from ghost_ms.core.figures import Figures
 from ghost_ms.core.text import printable
 from ghost_ms.data import label_maps
@@ -16,7 +17,7 @@ from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.models import model_card
 from ghost_ms.runtime.signature import ExportSignature, Output
 from ghost_ms.tasks.base import Asked, Outputs, Task, as_outputs
-from ghost_ms.tasks.segmentation import measures, results
+from ghost_ms.tasks.segmentation import measures, results, windows
 from ghost_ms.tasks.segmentation.args import SegmentationArgs
 from ghost_ms.tasks.segmentation.loss import PixelCriterion, create_loss
 from ghost_ms.tasks.segmentation.transforms import EvaluationTransforms, TrainingTransforms
@@ -101,7 +102,28 @@ class Segmentation(Task):
             axis = 2 if images.dtype == np.uint8 else 3
             return found + first(np.ascontiguousarray(np.flip(images, axis)))[..., ::-1]
 
-        return measures.judge(both if self.own.flip else first, batches, dataset.classes, dataset.name)
+        chosen = both if self.own.flip else first
+        if not self.own.slide:
+            return measures.judge(chosen, batches, dataset.classes, dataset.name)
+        return measures.judge_predicted(self._slid(chosen, batches, dataset, spec), dataset.classes)
+
+    def _slid(self, run: windows.Run, batches: Iterator[Tuple[np.ndarray, ...]], dataset: Dataset,
+              spec: ModelSpec) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+        """(class, label) of each pixel of each image, by sliding windows; the first batch shows what a call takes."""
+        example = next(batches)[0]
+        numbers = range(dataset.size)
+        pictures = (windows.picture_of(dataset, sample, spec.preprocessing) for sample in numbers)
+
+        def finite(images: np.ndarray) -> np.ndarray:
+            logits = run(images)
+            if logits.ndim != 4 or logits.shape[1] < len(dataset.classes):
+                raise ValueError(f"the network gives outputs of the shape {logits.shape}, and task.args.slide adds "
+                                 f"logits of {len(dataset.classes)} classes; leave it out")
+            return scores.require_finite(logits)
+
+        found = windows.predict(finite, example, spec.preprocessing, self.own.scales, pictures)
+        for sample, predicted in zip(numbers, found):
+            yield predicted, dataset.target(sample)  # type: ignore[misc]
 
     def outputs(self, spec: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
         if form.softmax:

@@ -95,6 +95,27 @@ def test_a_checkpoint_is_measured_with_classes_and_a_matrix(run, tmp_path, capsy
     assert len(facts["predictions"]) == 7 and facts["predictions"][0]["image"].endswith("0.png")
 
 
+def test_mirrored_images_and_sliding_windows(run, data, tmp_path, capsys):
+    """Typed arguments of the task count before the checkpoint's own."""
+    best, found = str(run / "checkpoints" / "best.ckpt"), {}
+    for name, args in {"plain": "{}", "flip": "{flip: true}", "slide": "{slide: true, scales: [0.8, 1.2]}"}.items():
+        out = str(tmp_path / f"{name}.json")
+        assert main(["eval", "--ckpt", best, "--task.args", args, "-o", out]) == 0
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    pixels = {name: np.sum(each["confusion"]["pixels"]) for name, each in found.items()}
+    # Whole images in their frame, and at their own size.
+    assert pixels["slide"] == 7 * 40 * 56 and pixels["plain"] == pixels["flip"] == 7 * 34 * 48
+    assert min(each["miou"] for each in found.values()) > 60
+    assert len({each["miou"] for each in found.values()}) == 3
+    assert main(["eval", "--ckpt", best, "--task.args", "{scales: [0.8]}"]) != 0
+    assert "but with slide true" in capsys.readouterr().err
+    file = str(tmp_path / "net.mindir")
+    assert main(["export", "--ckpt", best, "--argmax", "--output", file]) == 0
+    for args, words in (("{slide: true}", "adds logits of 2 classes"), ("{flip: true}", "this file gives classes")):
+        assert main(["eval", "--file", file, "--config", str(run / "config.yaml"), "--task.args", args]) != 0
+        assert words in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
     """(path, its map): as the training's, of another size and shape."""

@@ -125,9 +125,10 @@ def test_augmentations_for_classifiers_are_refused(key, value):
 
 
 @pytest.mark.parametrize("values, words", [
-    ({"scales": [1, 2]}, "segmentation takes scale, max_class_share"), ({"scale": [2.0, 1.0]}, "two rising numbers"),
+    ({"sizes": [1, 2]}, "segmentation takes scale, max_class_share"), ({"scale": [2.0, 1.0]}, "two rising numbers"),
     ({"scale": 3}, "two rising numbers"), ({"scale": [0.001, 1]}, "from 0.05 to 20"),
-    ({"max_class_share": 0}, "above 0"), ({"aux_weight": -1}, "from 0 to 100"), ({"flip": "yes"}, "true or false")])
+    ({"max_class_share": 0}, "above 0"), ({"aux_weight": -1}, "from 0 to 100"), ({"flip": "yes"}, "true or false"),
+    ({"scales": [2.0]}, "but with slide true"), ({"scales": [], "slide": True}, "a list of numbers")])
 def test_arguments_that_cannot_be_are_refused(values, words):
     with pytest.raises(ValueError, match=words):
         SegmentationArgs.of(values)
