@@ -51,7 +51,10 @@ def test_the_last_maps_are_finer(name, stride):
         # What the coarse map had stands at its places in the fine one. (TensorFlow's padding shifts its places.)
         for coarse, fine in zip(plain.forward_pyramid(_image()), maps):
             step = fine.shape[2] // coarse.shape[2]
-            np.testing.assert_allclose(fine.asnumpy()[..., ::step, ::step], coarse.asnumpy(), atol=1e-5)
+            expected = coarse.asnumpy()
+            # Convolutions of other geometry sum in another order, on some processors more than on others.
+            np.testing.assert_allclose(fine.asnumpy()[..., ::step, ::step], expected, rtol=0,
+                                       atol=1e-5 * max(1, np.abs(expected).max()))
 
 
 def _convolutions(net, kernel):
