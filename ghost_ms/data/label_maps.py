@@ -276,7 +276,12 @@ def _voc(root: pathlib.Path, config: DataConfig) -> Layout:
 def _own_names(base: pathlib.Path) -> Optional[List[str]]:
     """The classes of a data set in VOC's layout that names its own, in classes.txt; None for VOC's."""
     path = base / "classes.txt"
-    return read_text(str(path), MOST_NAMES_BYTES).split("\n")[:-1] if path.is_file() else None
+    if not path.is_file():
+        return None
+    names = [line.strip() for line in read_text(str(path), MOST_NAMES_BYTES).splitlines() if line.strip()]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"'{printable(path)}' names the classes, one per line and each once, and does not")
+    return names
 
 
 def _listed(base: pathlib.Path, path: pathlib.Path) -> Pairs:
