@@ -10,6 +10,7 @@ import pytest
 from ghost_ms.cli import main
 from ghost_ms.runtime.sidecar import Sidecar
 from ghost_ms.runtime.signature import ExportSignature
+from ghost_ms.tasks.classification.task import Classification
 from ghost_ms.tasks.predict import BATCH, Predictor
 from tests.cli import photos
 from tests.tiny import registered
@@ -99,14 +100,14 @@ def test_bad_input(here, argv, words, capsys):
 
 
 def test_an_output_that_says_nothing_costs_no_other_image(here, monkeypatch, capsys):
-    result = Predictor._result
+    result = Classification.result
 
-    def fail(self, path, output, top):
-        if path.endswith("03.png"):
-            raise ValueError(f"for '{path}' the network gives no numbers")
-        return result(self, path, output, top)
+    def fail(self, outputs, spec, asked):
+        if "03.png" in asked.whose:
+            raise ValueError(f"{asked.whose} gives no numbers")
+        return result(self, outputs, spec, asked)
 
-    monkeypatch.setattr(Predictor, "_result", fail)
+    monkeypatch.setattr(Classification, "result", fail)
     assert main(["infer", "--ckpt", "tiny.ckpt", "photos/0[2-4].png", "--json", "--kernels", "off"]) == 1
     streams = capsys.readouterr()
     assert [one["image"] for one in json.loads(streams.out)] == ["photos/02.png", "photos/04.png"]

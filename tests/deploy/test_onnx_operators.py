@@ -11,6 +11,7 @@ from ghost_ms.deploy.onnx.translate import to_onnx
 from ghost_ms.graph.mindir_graph import count_operations
 from ghost_ms.layers import DynamicConv2d, SingleGroupNorm, upsample_nearest
 from ghost_ms.layers.graph import DynamicGraphConv
+from ghost_ms.layers.resize import resize_bilinear
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime")
 
@@ -181,6 +182,14 @@ class Upsample(Case):
         return upsample_nearest(x, (12, 18))
 
 
+class Enlarged(Case):
+    """Maps of other sizes, up, down and to what is no multiple; then the class of each pixel."""
+
+    def construct(self, x):
+        x = resize_bilinear(resize_bilinear(resize_bilinear(x, (13, 17)), (5, 9)), (12, 18))
+        return ops.cat((x, x.argmax(1).expand_dims(1).astype(ms.float32)), 1)
+
+
 class DynamicKernels(Case):
     def __init__(self):
         super().__init__()
@@ -219,6 +228,7 @@ CASES = [
     (Selections, True, "TopK Gather CumSum ZerosLike", {"TopK": 1}),
     (ClassToken, True, "BroadcastTo", {}),
     (Upsample, True, "Gather MatMulExt", {"Resize": 1, "MatMul": 0}),
+    (Enlarged, True, "ResizeBilinearV2 Argmax", {"Resize": 3, "ArgMax": 1}),
     (DynamicKernels, True, "Conv2D", {}),
     (Neighbours, True, "TopK", {"TopK": 1}),
 ]

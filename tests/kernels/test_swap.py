@@ -125,7 +125,10 @@ def test_a_network_trains_the_same(name):
     assert set(found) == set(expected)
     largest = max(np.abs(value).max() for value in expected.values())
     for key, value in expected.items():
-        assert np.abs(found[key] - value).max() <= 2e-3 * np.abs(value).max() + 1e-5 * largest, key
+        # By the norm: where a ReLU's input is zero but for the last bit, one position's gradient comes or goes, and on
+        # some processors that is so. The operators themselves are held to float64 in test_operators.
+        distance = np.linalg.norm(found[key] - value)
+        assert distance <= 1e-2 * np.linalg.norm(value) + 1e-5 * largest * value.size ** 0.5, key
     for key, value in moved.items():
         close(found_moved[key], value, 1e-4)
 
