@@ -1,4 +1,4 @@
-"""Whether two runs ended with the same bits."""
+"""Runs of trainings: their rows, and whether two ended with the same bits."""
 import csv
 
 #: Columns of metrics.csv that tell of the machine.
@@ -7,6 +7,12 @@ MEASURED = {"images_per_second", "seconds", "peak_mb", "data_wait"}
 
 def _learned(row):
     return {key: value for key, value in row.items() if key not in MEASURED}
+
+
+def rows_of(run):
+    """The rows of a run's metrics.csv, as numbers."""
+    with open(run / "metrics.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def assert_same_runs(first, second, names=("last", "best")):

@@ -1,7 +1,7 @@
 """Tell what a checkpoint or an exported file makes of images: classes, or a class for every pixel."""
-import collections
+import itertools
 import os
-from typing import Callable, Counter, Sequence
+from typing import Callable, Sequence, Set
 
 from ghost_ms.cli.image_paths import complain, gather
 from ghost_ms.cli.parser import QUICKSTART, Parser, add_kernels, add_network
@@ -62,12 +62,13 @@ def pictures_into(folder: str, task) -> Callable:
         raise ValueError(f"--pictures is for networks that give a class to every pixel, and this one is for "
                          f"{task.name}; leave it out")
     os.makedirs(folder, exist_ok=True)
-    taken: Counter[str] = collections.Counter()
+    taken: Set[str] = set()
 
     def write(path: str, pictures) -> None:
-        stem = os.path.splitext(os.path.basename(path))[0]
-        taken[stem] += 1
-        stem += f"-{taken[stem]}" if taken[stem] > 1 else ""
+        name = os.path.splitext(os.path.basename(path))[0]
+        stem = next(one for one in itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+                    if one not in taken)
+        taken.add(stem)
         for ending, picture in pictures.items():
             with whole_file(os.path.join(folder, f"{stem}_{ending}.png")) as temporary:
                 picture.save(temporary, format="PNG")

@@ -6,16 +6,19 @@ mask is where its own pixel is brighter than 24 of 255. The images to train and 
 garments that Fashion-MNIST trains and tests with, so that no garment is in both. An image is a function of its split
 and its number.
 """
+import contextlib
 import functools
 import json
 import os
 import pathlib
-from typing import Dict, List, NamedTuple, Tuple
+import tempfile
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 from PIL import Image
 
 from ghost_ms.core.files import write_text
+from ghost_ms.core.text import printable
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.datasets import FASHION, embedded
 from ghost_ms.data.geometry import IGNORE
@@ -126,7 +129,11 @@ def write_voc(folder: str) -> int:
         FileExistsError: the folder holds something already.
         OSError: it cannot be written.
     """
-    base = _empty(folder)
+    with _whole_folder(folder) as base:
+        return _write_voc(base)
+
+
+def _write_voc(base: pathlib.Path) -> int:
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "ImageSets/Main", "Annotations"):
         (base / name).mkdir(parents=True)
     write_text(str(base / "classes.txt"), "".join(f"{name}\n" for name in CLASSES))
@@ -145,7 +152,11 @@ def write_voc(folder: str) -> int:
 def write_coco(folder: str) -> int:
     """Write the set as COCO: train2017, val2017 and annotations/instances_*.json with boxes and uncompressed run
     lengths of the masks; the number of images. Errors as `write_voc`."""
-    base = _empty(folder)
+    with _whole_folder(folder) as base:
+        return _write_coco(base)
+
+
+def _write_coco(base: pathlib.Path) -> int:
     (base / "annotations").mkdir(parents=True)
     for split, size in SIZES.items():
         (base / f"{split}2017").mkdir()
@@ -168,10 +179,18 @@ def write_coco(folder: str) -> int:
 LAYOUTS = {"voc": write_voc, "coco": write_coco}
 
 
-def _empty(folder: str) -> pathlib.Path:
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise FileExistsError(f"'{folder}' is there already and is no empty folder; name another one")
-    return pathlib.Path(folder)
+@contextlib.contextmanager
+def _whole_folder(folder: str) -> Iterator[pathlib.Path]:
+    """Yields a folder beside the one that is wanted, which takes its place when all is written; else it is removed."""
+    target = os.path.abspath(folder)
+    if os.path.lexists(target) and (not os.path.isdir(target) or os.listdir(target)):
+        raise FileExistsError(f"'{printable(folder)}' is there already and is no empty folder; name another one")
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(target), prefix=".canvas-") as temporary:
+        base = pathlib.Path(temporary) / "whole"
+        base.mkdir()
+        yield base
+        os.replace(base, target)
 
 
 def box_of(mask: np.ndarray) -> Tuple[int, int, int, int]:

@@ -11,12 +11,14 @@ import os
 import sys
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from PIL import Image
+
 from ghost_ms.config import DataConfig
 from ghost_ms.core.files import home, write_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import decode as decoding
 from ghost_ms.data.datasets import Dataset
-from ghost_ms.data.decode import check_size, decode, open_image, read_image_file, regular_file
+from ghost_ms.data.decode import check_size, decode, jpeg_head, open_image, read_image_file, regular_file
 
 #: Bytes that are read from a file's beginning, which hold all up to the pixels of most files, and from its end.
 HEAD, TAIL = 1 << 16, 64
@@ -125,6 +127,24 @@ def read_ends(path: str) -> Tuple[bytes, bytes, bool]:
             return head, head[-TAIL:], True
         os.lseek(handle, -TAIL, os.SEEK_END)
         return head, os.read(handle, TAIL), False
+
+
+def open_header(path: str) -> Tuple[Image.Image, int]:
+    """(picture of which the header alone is read, EXIF orientation of a JPEG and 1 of others) of an image file.
+
+    Raises:
+        ValueError, OSError: it is no image, or cannot be read.
+    """
+    head, _, whole = read_ends(path)
+    try:
+        image = open_image(head)
+    except ValueError:
+        if whole:
+            raise
+        # A header may be longer than what was read of it.
+        head = read_image_file(path)
+        image = open_image(head)
+    return image, jpeg_head(head).orientation if image.format == "JPEG" else 1
 
 
 def _looks_sound(head: bytes, tail: bytes) -> bool:

@@ -16,6 +16,7 @@ from ghost_ms.config import DataConfig
 from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable, some
 from ghost_ms.data import canvas
+from ghost_ms.data.check import open_header
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.datasets import MOST_NAMES_BYTES, SPLITS, class_list, data_root
 from ghost_ms.data.decode import open_image, read_image_file, to_pillow
@@ -157,6 +158,10 @@ def _dataset(layout: Layout, split: str, config: DataConfig) -> Dataset:
 def image_size(path: str, orient: bool) -> Tuple[int, int]:
     """(width, height) of an image file as it is used; ValueError names one that is no image."""
     try:
+        image, orientation = open_header(path)
+        if image.format == "JPEG" or not orient:
+            return image.size[::-1] if orient and orientation >= 5 else image.size
+        # Others may tell their orientation behind the pixels.
         return to_pillow(read_image_file(path), 3, orient).size
     except ValueError as error:
         raise ValueError(f"'{printable(path)}' cannot be read: {error}") from None

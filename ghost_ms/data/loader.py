@@ -91,7 +91,7 @@ def _order(source: Dataset, config: Config, epoch: int) -> np.ndarray:
     seed, repeated = config.run.seed, config.augment.repeated
     if config.data.sampler != "balanced":
         return epoch_order(source.size, seed, epoch, repeated)
-    if source.multi_label:
+    if source.multi_label or source.target is not None:
         raise ValueError("data.sampler balanced draws class by class, and an image of this data may have several; "
                          "leave it out, and weigh the classes with loss.class_weights")
     return balanced_order(source.labels, seed, epoch, repeated)

@@ -38,7 +38,8 @@ def hold_out(source: Dataset, share: float) -> Tuple[Dataset, Dataset]:
     counts, kept = source.counts(), training.counts()
     without = sorted((source.classes[place] for place in np.flatnonzero((counts > 0) & (counts == kept))), key=natural)
     evaluation.notes = [*source.notes, f"data.val_share {share:g}: {len(held)} of {source.size} images are held out to "
-                        "evaluate on, a share of every class, the same ones in every run"
+                        f"evaluate on{', a share of every class' if source.target is None else ''}, the same ones in "
+                        "every run"
                         + (f"; none of {some(without)}" if without else "")]
     return training, evaluation
 

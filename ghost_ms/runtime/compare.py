@@ -68,7 +68,8 @@ def _several(given: Given) -> Sequence[np.ndarray]:
 
 
 def _difference(output: np.ndarray, expected: np.ndarray) -> Tuple[float, float]:
-    """(largest difference, the same relative to the largest value); of whole numbers twice the share that differs."""
+    """(largest difference, the same relative to the largest value); of whole numbers both are the share that differs.
+    """
     if np.issubdtype(expected.dtype, np.integer):
         return (float(np.mean(output != expected)),) * 2
     # np.max, unlike max, does not pass over a difference that is no number.

@@ -64,6 +64,16 @@ def test_it_is_written_as_voc_and_read_back(few, tmp_path):
         canvas.write_voc(str(tmp_path / "voc"))
 
 
+def test_a_set_that_is_not_whole_is_not_left(few, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(canvas, "run_lengths", fail)
+    with pytest.raises(OSError, match="no space left"):
+        canvas.write_coco(str(tmp_path / "coco"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_it_is_written_as_coco(few, tmp_path):
     assert canvas.write_coco(str(tmp_path / "coco")) == 17
     content = json.loads((tmp_path / "coco" / "annotations" / "instances_train2017.json").read_text())

@@ -115,22 +115,27 @@ TRAINED = ["ghostnet_050", "mobilenetv3_small_100", "repghostnet_050", "shufflen
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_network_trains_the_same(name):
     """Loss, every gradient and the moving statistics, beside MindSpore's operators."""
-    images = ms.Tensor(np.random.default_rng(2).standard_normal((4, 3, 64, 64)), ms.float32)
-    net = built(name)[0]
-    loss, expected, moved = gradients(net, images)
-    fast = built(name)[0]
-    swap.accelerate(fast)
-    found_loss, found, found_moved = gradients(fast, images)
-    assert abs(found_loss - loss) <= 1e-4 * max(1, abs(loss))
-    assert set(found) == set(expected)
-    largest = max(np.abs(value).max() for value in expected.values())
-    for key, value in expected.items():
-        # By the norm: where a ReLU's input is zero but for the last bit, one position's gradient comes or goes, and on
-        # some processors that is so. The operators themselves are held to float64 in test_operators.
-        distance = np.linalg.norm(found[key] - value)
-        assert distance <= 1e-2 * np.linalg.norm(value) + 1e-5 * largest * value.size ** 0.5, key
-    for key, value in moved.items():
-        close(found_moved[key], value, 1e-4)
+    for draw in (2, 3, 4):
+        images = ms.Tensor(np.random.default_rng(draw).standard_normal((4, 3, 64, 64)), ms.float32)
+        net = built(name)[0]
+        loss, expected, moved = gradients(net, images)
+        fast = built(name)[0]
+        swap.accelerate(fast)
+        found_loss, found, found_moved = gradients(fast, images)
+        assert abs(found_loss - loss) <= 1e-4 * max(1, abs(loss))
+        assert set(found) == set(expected)
+        for key, value in moved.items():
+            close(found_moved[key], value, 1e-4)
+        largest = max(np.abs(value).max() for value in expected.values())
+        far = [key for key, value in expected.items()
+               if np.abs(found[key] - value).max() > 2e-3 * np.abs(value).max() + 1e-5 * largest]
+        for key in far:
+            # Never further than what one ReLU explains whose input is zero but for the last bit, where a position's
+            # gradient comes or goes; which images have such a one depends on the processor.
+            assert np.linalg.norm(found[key] - expected[key]) <= 1e-2 * np.linalg.norm(expected[key]) + 1e-5 * largest
+        if not far:
+            return
+    raise AssertionError(f"of three draws none gives the same gradients: {far}")
 
 
 class Parts(nn.Cell):

@@ -1,5 +1,4 @@
 """A task is one folder: a second one, in a file of the tests, goes through every command."""
-import csv
 import json
 import re
 
@@ -14,7 +13,7 @@ from ghost_ms.tasks import registry
 from ghost_ms.training.callbacks import Callback
 from ghost_ms.training.fit import fit
 from ghost_ms.training.interrupt import Stopped
-from tests.same import assert_same_runs
+from tests.same import assert_same_runs, rows_of
 from tests.tasks.toy import Regression
 from tests.tiny import registered
 
@@ -43,11 +42,6 @@ def run(tmp_path_factory):
     return run
 
 
-def _rows(run):
-    with open(run / "metrics.csv", newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
     path = tmp_path_factory.mktemp("toy") / "grey.png"
@@ -56,7 +50,7 @@ def picture(tmp_path_factory):
 
 
 def test_it_trains_with_running_means_and_its_own_figures(run):
-    rows = _rows(run)
+    rows = rows_of(run)
     assert {"train_error", "test_r2", "ema_r2", "test_loss"} <= set(rows[0]) and "test_top1" not in rows[0]
     assert rows[-1]["train_loss"] < 0.5 * rows[0]["train_loss"]
     log = (run / "log.txt").read_text()
@@ -113,7 +107,7 @@ def test_it_is_exported_and_used(kind, run, picture, tmp_path, capsys, monkeypat
 def test_runs_and_the_report_tell_its_figures(run, tmp_path, capsys):
     assert main(["runs", str(run)]) == 0
     header, cells = (re.split("  +", line.strip()) for line in capsys.readouterr().out.splitlines()[:2])
-    found = Regression.figures.best_of(_rows(run))
+    found = Regression.figures.best_of(rows_of(run))
     assert header[3:8] == ["best R2", "epoch", "weights", "raw R2", "EMA R2"]
     assert cells[3] == f"{found.figures['r2']:.2f}"
     page = tmp_path / "page.html"

@@ -15,6 +15,7 @@ from ghost_ms.tasks.classification.task import Classification
 from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.tasks.classification.multilabel import probabilities, score
 from ghost_ms.tasks.predict import Predictor
+from tests.same import rows_of
 from tests.tiny import registered
 
 FIGURES = Classification.figures
@@ -61,13 +62,8 @@ def run(root, tmp_path_factory):
     return run
 
 
-def _rows(run):
-    with open(run / "metrics.csv", newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
 def test_the_course_of_a_training(run):
-    rows = _rows(run)
+    rows = rows_of(run)
     wanted = [f"{prefix}_{key}" for prefix in ("test", "ema") for key in ("map", "f1", "loss")]
     assert len(rows) == 3 and set(wanted) < set(rows[0])
     assert not {"train_top1", "test_top1", "ema_top1", "test_top5"} & set(rows[0])
@@ -104,7 +100,7 @@ def test_thresholds_that_cannot_be(run, value):
 
 def test_what_eval_says(run, root, capsys, tmp_path):
     """The figures of the best epoch, at the thresholds of the checkpoint."""
-    best = FIGURES.best(FIGURES.best_row(_rows(run)))
+    best = FIGURES.best(FIGURES.best_row(rows_of(run)))
     ckpt = str(run / "checkpoints" / "best.ckpt")
     assert main(["eval", "--ckpt", ckpt, "--per_class", "-o", str(tmp_path / "out.json")]) == 0
     said = capsys.readouterr().out
@@ -160,7 +156,7 @@ def test_infer_names_every_label_above_its_threshold(run, root, exported, capsys
 
 
 def test_an_exported_file_is_measured_by_its_thresholds(run, exported, capsys):
-    best = FIGURES.best(FIGURES.best_row(_rows(run)))
+    best = FIGURES.best(FIGURES.best_row(rows_of(run)))
     assert main(["eval", "--file", exported]) == 0
     assert f"mean average precision {best['map']:.2f} %, F1 {best['f1']:.2f} %" in capsys.readouterr().out
 
@@ -214,7 +210,7 @@ def test_recipes_that_want_one_label(root, tmp_path, capsys, more, words):
 
 
 def test_runs_and_report_tell_the_mean_average_precision(run, tmp_path, capsys):
-    best = FIGURES.best(FIGURES.best_row(_rows(run)))
+    best = FIGURES.best(FIGURES.best_row(rows_of(run)))
     assert main(["runs", str(run), "-o", str(tmp_path / "runs.png")]) == 0
     head, line = capsys.readouterr().out.splitlines()
     assert line[head.index("best mean average precision (%)"):].split()[0] == f"{best['map']:.2f}"

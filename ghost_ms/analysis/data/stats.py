@@ -11,9 +11,9 @@ from ghost_ms.config.data import MAP_DATASETS
 from ghost_ms.core.tables import as_text
 from ghost_ms.core.text import printable
 from ghost_ms.data import label_maps
-from ghost_ms.data.check import fault_of, in_threads, read_ends
+from ghost_ms.data.check import fault_of, in_threads, open_header
 from ghost_ms.data.datasets import open_source, splits_of
-from ghost_ms.data.decode import decode, jpeg_head, open_image, read_image_file
+from ghost_ms.data.decode import decode, read_image_file
 from ghost_ms.data.dataset import Dataset
 
 #: Threads that read files, images that are named of each kind, and times a class is more frequent than the rarest from
@@ -43,16 +43,7 @@ def open_all(config: DataConfig) -> Dict[str, Dataset]:
 def facts_of(path: str) -> Optional[Facts]:
     """Facts from a file's header; None where it cannot be read."""
     try:
-        head, _, whole = read_ends(path)
-        try:
-            image = open_image(head)
-        except ValueError:
-            if whole:
-                raise
-            # A header may be longer than what was read of it.
-            head = read_image_file(path)
-            image = open_image(head)
-        orientation = jpeg_head(head).orientation if image.format == "JPEG" else 1
+        image, orientation = open_header(path)
         width, height = image.size[::-1] if orientation >= 5 else image.size
         return Facts(width, height, f"{image.format} {image.mode}", orientation > 1)
     except (ValueError, OSError):

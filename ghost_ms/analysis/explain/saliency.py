@@ -49,7 +49,7 @@ def stage_cell(net: Backbone, stage: int) -> nn.Cell:
         raise ValueError(f"--stage is {stage}, but this {type(net).__name__} has the stages 0 to {len(info) - 1}")
     cell = dict(net.cells_and_names())[info[stage].name]
     # A list of cells is never called itself, and a sequence not by a segmenter; what the last one gives is the same.
-    while isinstance(cell, (nn.CellList, nn.SequentialCell)):
+    while isinstance(cell, nn.CellList) or type(cell) is nn.SequentialCell:
         cell = cell[len(cell) - 1]
     return cell
 

@@ -14,12 +14,7 @@ const ghost_ms::Command kCommand{
     "usage: ghost_ms_classify [options] MODEL IMAGE...\n\n"
     "Classifies JPEG and PNG images with a network that `ghost-ms lite convert` wrote.\n\n"
     "  MODEL            converted .ms or .mindir, with its sidecar (.json) beside it\n"
-    "  --top N          classes to show for each image (default 5)\n"
-    "  --json           print JSON instead of a table\n"
-    "  --bench N        also time N calls of the network for each image\n"
-    "  --threads N      threads of the runtime (default 2)\n"
-    "  --target TARGET  cpu (default), or ascend with a MindSpore Lite for Atlas\n"
-    "  -h, --help       print this\n",
+    "  --top N          classes to show for each image (default 5)\n",
     "top"};
 
 void classify(const ghost_ms::Options& options) {

@@ -27,6 +27,13 @@ Target target_of(const std::string& name) {
 
 }  // namespace
 
+const char* const kSharedUsage =
+    "  --json           print JSON instead of a table\n"
+    "  --bench N        also time N calls of the network for each image\n"
+    "  --threads N      threads of the runtime (default 2)\n"
+    "  --target TARGET  cpu (default), or ascend with a MindSpore Lite for Atlas\n"
+    "  -h, --help       print this\n";
+
 Options parse_options(const Command& command, int argc, char** argv) {
   const int own = command.own == "top" ? 't' : 'p';
   const option known[] = {

@@ -20,7 +20,10 @@ struct Options {
   Target target = Target::kCpu;
 };
 
-/// A program: its name, its help, and the option that it alone has.
+/// What the help of every program ends with.
+extern const char* const kSharedUsage;
+
+/// A program: its name, the beginning of its help, and the option that it alone has.
 struct Command {
   const char* name;
   const char* usage;

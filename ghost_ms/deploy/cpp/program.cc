@@ -26,7 +26,7 @@ int run_program(const Command& command, int argc, char** argv, void (*work)(cons
   try {
     const auto options = parse_options(command, argc, argv);
     if (options.help) {
-      std::cout << command.usage;
+      std::cout << command.usage << kSharedUsage;
       return EXIT_SUCCESS;
     }
     work(options);

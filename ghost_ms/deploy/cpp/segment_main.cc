@@ -1,7 +1,8 @@
 // ghost_ms_segment: `ghost-ms lite run` of a segmenter without Python, and the map of classes as a picture.
 #include <filesystem>
 #include <iostream>
-#include <map>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,27 +17,22 @@ const ghost_ms::Command kCommand{
     "usage: ghost_ms_segment [options] MODEL IMAGE...\n\n"
     "Gives every pixel of JPEG and PNG images a class, with a network that `ghost-ms lite convert` wrote.\n\n"
     "  MODEL            converted .ms or .mindir, with its sidecar (.json) beside it\n"
-    "  --pictures DIR   write NAME_labels.png, the class of every pixel as an indexed picture, into this folder\n"
-    "  --json           print JSON instead of a table\n"
-    "  --bench N        also time N calls of the network for each image\n"
-    "  --threads N      threads of the runtime (default 2)\n"
-    "  --target TARGET  cpu (default), or ascend with a MindSpore Lite for Atlas\n"
-    "  -h, --help       print this\n",
+    "  --pictures DIR   write NAME_labels.png, the class of every pixel as an indexed picture, into this folder\n",
     "pictures"};
 
 void segment(const ghost_ms::Options& options) {
   ghost_ms::Segmenter segmenter(options.model, options.threads, options.target);
   if (!options.pictures.empty()) std::filesystem::create_directories(options.pictures);
-  std::map<std::string, int> taken;
+  std::set<std::string> taken;
   std::vector<ghost_ms::SegmentResult> results;
   for (const auto& path : options.images) {
     const auto found = segmenter.segment(path);
     auto milliseconds = options.bench > 0 ? segmenter.time(options.bench) : std::vector<double>{};
     if (!options.pictures.empty()) {
-      auto stem = std::filesystem::path(path).stem().string();
-      const int number = ++taken[stem];
+      const auto name = std::filesystem::path(path).stem().string();
+      auto stem = name;
       // Images of one name get a number.
-      if (number > 1) stem += "-" + std::to_string(number);
+      for (int number = 2; !taken.insert(stem).second; ++number) stem = name + "-" + std::to_string(number);
       ghost_ms::write_labels((std::filesystem::path(options.pictures) / (stem + "_labels.png")).string(), found.labels,
                              found.image.width, found.image.height);
     }

@@ -21,7 +21,7 @@ TRIES = 10
 def refuse_unused(augment: AugmentConfig) -> None:
     """ValueError for augmentations that have no meaning for maps of labels, where a recipe asks for them."""
     default = AugmentConfig()
-    for key in ("auto_augment", "random_erasing", "crop_padding", "scale", "ratio"):
+    for key in ("auto_augment", "random_erasing", "crop_padding", "interpolation", "scale", "ratio"):
         if getattr(augment, key) != getattr(default, key):
             raise ValueError(f"augment.{key} is for classification: segmentation scales, crops, mirrors and jitters "
                              "colours (task.args.scale, augment.horizontal_flip, augment.color_jitter); leave it out")

@@ -1,5 +1,4 @@
 """A segmenter goes through every command."""
-import csv
 import json
 import re
 
@@ -11,7 +10,7 @@ from PIL import Image
 import ghost_ms
 from ghost_ms.cli import main
 from ghost_ms.runtime.sidecar import read_sidecar
-from tests.same import assert_same_runs
+from tests.same import assert_same_runs, rows_of
 from tests.tasks.segmentation import dense
 
 
@@ -53,13 +52,8 @@ def run(tmp_path_factory, data):
     return run
 
 
-def _rows(run):
-    with open(run / "metrics.csv", newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
 def test_it_learns_and_tells_its_figures(run):
-    rows = _rows(run)
+    rows = rows_of(run)
     assert {"train_pixel_accuracy", "test_miou", "ema_miou", "test_pixel_accuracy"} <= set(rows[0])
     assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
     assert max(max(row["test_miou"], row["ema_miou"]) for row in rows) > 70
@@ -87,7 +81,7 @@ def test_a_checkpoint_is_measured_with_classes_and_a_matrix(run, tmp_path, capsy
     best = str(run / "checkpoints" / "best.ckpt")
     assert main(["eval", "--ckpt", best, "--per_class", "--confusion", "-o", str(tmp_path / "found.json")]) == 0
     said, facts = capsys.readouterr().out, json.loads((tmp_path / "found.json").read_text())
-    best_row = max(max(row["test_miou"], row["ema_miou"]) for row in _rows(run))
+    best_row = max(max(row["test_miou"], row["ema_miou"]) for row in rows_of(run))
     assert facts["miou"] == pytest.approx(best_row, abs=1e-4) and f"mIoU {facts['miou']:.2f} %" in said
     assert "of each row's pixels" in said and "mean of the classes that occur" in said
     matrix = np.array(facts["confusion"]["pixels"])
@@ -132,7 +126,7 @@ def test_a_segmenter_is_fine_tuned_to_other_classes(run, data, tmp_path, capsys,
 
     best, words = str(run / "checkpoints" / "best.ckpt"), ["--train.epochs", "1", "--optimizer.lr", "0"]
     assert main(_words(tmp_path / "same", data, "--model.pretrained", best, *words)) == 0
-    assert _rows(tmp_path / "same")[0]["test_miou"] > 60 and "fresh" not in caplog.text
+    assert rows_of(tmp_path / "same")[0]["test_miou"] > 60 and "fresh" not in caplog.text
     assert main(_words(tmp_path / "other", data, "--model.pretrained", best, "--data.classes", "[ground, square, dot]",
                        *words)) == 0
     assert "the classifier is fresh" in caplog.text
@@ -150,7 +144,7 @@ def test_a_segmenter_teaches_another(run, data, tmp_path, capsys):
     best = str(run / "checkpoints" / "best.ckpt")
     taught = ["--distill.teacher", best, "--distill.label_weight", "0"]
     assert main(_words(tmp_path / "taught", data, *taught)) == 0
-    rows = _rows(tmp_path / "taught")
+    rows = rows_of(tmp_path / "taught")
     assert max(max(row["test_miou"], row["ema_miou"]) for row in rows) > 60
     assert main(_words(tmp_path / "no", data, *taught, "--distill.method", "features")) != 0
     assert "a network for segmentation is none; take soft or hard" in capsys.readouterr().err

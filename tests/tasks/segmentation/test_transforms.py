@@ -116,7 +116,7 @@ def test_a_map_of_another_size_is_refused_with_the_images_name():
 
 
 @pytest.mark.parametrize("key, value", [("auto_augment", "original"), ("random_erasing", 0.2), ("crop_padding", 2),
-                                        ("scale", (0.2, 1.0)), ("ratio", (1.0, 1.0))])
+                                        ("scale", (0.2, 1.0)), ("interpolation", "random"), ("ratio", (1.0, 1.0))])
 def test_augmentations_for_classifiers_are_refused(key, value):
     config = Config()
     setattr(config.augment, key, value)
