@@ -13,7 +13,7 @@ def main(argv: Sequence[str]) -> int:
     from ghost_ms.core import device
 
     device.setup("CPU", mode="pynative")
-    print(summary(options.model, options.input_size, options.depth, options.deploy))
+    print(summary(options.model, options.input_size, options.depth, options.deploy, options.head))
     return 0
 
 
@@ -24,6 +24,8 @@ def build_parser() -> Parser:
     add_input_size(parser, "the published size")
     parser.add_argument("--depth", type=int, default=2,
                         help="components of a layer's name that make a row (default 2); 0 shows every layer")
+    parser.add_argument("--head", help="a head of task.head, such as lraspp, that stands behind the network as a "
+                                       "backbone; it is counted for as many classes as the network's card has")
     parser.add_argument("--deploy", action="store_true",
                         help="the form that is exported: branches fused, BatchNorm folded")
     return parser

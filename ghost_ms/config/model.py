@@ -19,6 +19,9 @@ class ModelConfig:
         freeze: what is not trained: a number of stages (resolutions of the network) from the input on, or names of
             cells such as [conv_stem, blocks.0]. Their BatchNorms keep their statistics too; dropout and drop path in
             there go on.
+        freeze_norms: whether BatchNorms keep statistics, scale and shift though the rest is trained, as torchvision's
+            detectors on pretrained backbones do with their small batches; of a network with a head of
+            `task.head`, those of the backbone alone.
         args: further arguments of the family, such as {drop_rate: 0.1, stem_stride: 1}.
         training: what the family's training needs beside the loss: of VanillaNet {activation_epochs: 100,
             activation_schedule: linear or cosine}, of LegoNet {balance_weight: 1.0e-4}.
@@ -31,6 +34,7 @@ class ModelConfig:
     in_channels: Optional[int] = None
     pretrained: Union[bool, str] = False
     freeze: Union[int, List[str]] = 0
+    freeze_norms: bool = False
     args: dict = dataclasses.field(default_factory=dict)
     training: dict = dataclasses.field(default_factory=dict)
     edits: list = dataclasses.field(default_factory=list)

@@ -34,7 +34,7 @@ Stamp = Optional[Tuple[int, int]]
 
 
 def cache_file() -> str:
-    """Where it is remembered which images were looked at and found sound."""
+    """Where it is remembered which images, and what goes with them, were looked at and found sound."""
     return os.path.join(home(), "checked_images.json")
 
 
@@ -49,7 +49,7 @@ def check_split(source: Dataset, split: str, config: DataConfig, cache: Optional
         ValueError: more images cannot be read than the training would put up with; names the first ones.
     """
     faults = check_images(source, cache=cache)
-    _check_targets(source)
+    _check_targets(source, cache)
     if not faults:
         return []
     kind = "training" if split == "train" else "test"
@@ -64,9 +64,17 @@ def check_split(source: Dataset, split: str, config: DataConfig, cache: Optional
     return [f"{counted} and will be replaced by others: {named}{more}"]
 
 
-def _check_targets(source: Dataset, workers: int = 16) -> None:
-    """ValueError where what goes with an image does not belong to it; names the first ones."""
+def _check_targets(source: Dataset, cache: Optional[str], workers: int = 16) -> None:
+    """ValueError where what goes with an image does not belong to it; names the first ones. A split that is found sound
+    is remembered, and not looked at again for as long as its files stay as they are."""
     if source.fault is None:
+        return
+    files = [*source.paths, *source.partners]
+    stamps = in_threads(_stamp, files, workers, None)
+    content = (VERSION, "targets", source.classes, [(os.path.abspath(file), stamp) for file, stamp in zip(files, stamps)])
+    key = hashlib.sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()[:40]
+    known = _read_cache(cache)
+    if key in known and files:
         return
     numbers = list(range(source.size))
     faults = [fault for fault in in_threads(source.fault, numbers, workers, "checking what goes with the images")
@@ -74,6 +82,8 @@ def _check_targets(source: Dataset, workers: int = 16) -> None:
     if faults:
         more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise ValueError(f"{'; '.join(faults[:5])}{more}")
+    if cache is not None and files:
+        _write_cache(cache, known, {key: []})
 
 
 def check_images(source: Dataset, workers: int = 16, progress: bool = True,

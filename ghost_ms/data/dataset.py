@@ -24,6 +24,7 @@ class Dataset:
         notes: sentences to be said once at the start, such as on files that were passed over.
         target: number of a sample -> what goes with the image where that is more than a label, such as a map of labels,
             uint8 (H, W); the labels then say nothing. ValueError names a file that is none.
+        partners: the files that the targets come from.
         fault: number of a sample -> why image and target do not belong together; None where they do.
     """
 
@@ -36,6 +37,7 @@ class Dataset:
     folder: str = ""
     notes: List[str] = dataclasses.field(default_factory=list)
     target: Optional[Callable[[int], np.ndarray]] = None
+    partners: Sequence[str] = ()
     fault: Optional[Callable[[int], Optional[str]]] = None
 
     @property

@@ -152,7 +152,7 @@ def _dataset(layout: Layout, split: str, config: DataConfig) -> Dataset:
 
     return Dataset(list(layout.classes), np.zeros(len(found.images), np.int32), 3, True,
                    lambda sample: read_image_file(found.images[sample]), found.images, found.folder,
-                   [*layout.notes, *found.notes], target, fault)
+                   [*layout.notes, *found.notes], target, found.masks, fault)
 
 
 def image_size(path: str, orient: bool) -> Tuple[int, int]:

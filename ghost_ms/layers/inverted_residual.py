@@ -93,8 +93,14 @@ class InvertedResidual(nn.Cell):
         self.bn3 = nn.BatchNorm2d(out_channels, eps=epsilon)
         self.drop_path = DropPath(drop_path)
 
+    def expand(self, x: Tensor) -> Tensor:
+        """The first part: (B, in_channels, H, W) -> (B, hidden, H, W)."""
+        return self.act1(self.bn1(self.conv_pw(x)))
+
+    def project(self, x: Tensor) -> Tensor:
+        """The rest, without what is added: (B, hidden, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        return self.bn3(self.conv_pwl(self.se(self.act2(self.bn2(self.conv_dw(x))))))
+
     def construct(self, x: Tensor) -> Tensor:
-        y = self.act1(self.bn1(self.conv_pw(x)))
-        y = self.se(self.act2(self.bn2(self.conv_dw(y))))
-        y = self.bn3(self.conv_pwl(y))
+        y = self.project(self.expand(x))
         return self.drop_path(y) + x if self.residual else y

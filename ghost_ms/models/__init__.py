@@ -2,7 +2,7 @@
 import importlib
 import pkgutil
 
-from ghost_ms.models import backbones, segmenters  # noqa: F401
+from ghost_ms.models import backbones, detectors, segmenters  # noqa: F401
 from ghost_ms.models.backbone import Backbone, FeatureInfo
 from ghost_ms.models.registry import ModelCard, build_model, list_models, model_card, register
 

@@ -81,8 +81,12 @@ class DenseNetwork(nn.Cell):
             owner = self
             for part in owners:
                 owner = owner.name_cells()[part]
-            replace_cell(owner, name, conv2d(owner.name_cells()[name].in_channels, num_classes, bias=True))
+            replace_cell(owner, name, self.new_classifier(owner.name_cells()[name], num_classes))
         self.rename_parameters()
+
+    def new_classifier(self, old: nn.Conv2d, num_classes: int) -> nn.Conv2d:
+        """A fresh convolution in the place of one that decides the classes."""
+        return conv2d(old.in_channels, num_classes, bias=True)
 
     def reparameterize(self) -> "DenseNetwork":
         """Fuse training-time branches in place, as `Backbone.reparameterize`."""

@@ -41,7 +41,9 @@ class ModelCard:
         tags: other released weights of the same network: tag -> fields of this card that they have otherwise
             (`weights` among them). `NAME.TAG` is the network with these; `ghost-ms models` lists NAME alone.
         tag: which of them this card is of; empty for the network's own.
-        task: what it is for; of a segmenter `miou` is published, in percent, and not `top1`.
+        task: what it is for.
+        published: of a network for another task than classification, what is published instead of `top1`, in percent,
+            by what it is called, such as {"mIoU": 57.9}.
     """
 
     params: int
@@ -67,7 +69,7 @@ class ModelCard:
     tags: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     tag: str = ""
     task: str = "classification"
-    miou: Optional[float] = None
+    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def imagenet_top1(self) -> Optional[float]:

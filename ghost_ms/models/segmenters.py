@@ -15,7 +15,7 @@ _SOURCE = "torchvision model documentation"
 
 def _card(params: int, macs: float, miou: float, paper: str, weights: str) -> ModelCard:
     return ModelCard(params=params, macs=macs, paper=paper, weights=weights, num_classes=21, input_size=(520, 520),
-                     crop_ratio=1.0, task="segmentation", miou=miou, source=_SOURCE)
+                     crop_ratio=1.0, task="segmentation", published={"mIoU": miou}, source=_SOURCE)
 
 
 def _built(head: str, backbone: str, usual: Dict[str, Any], arguments: Dict[str, Any], aux: Optional[int] = None,

@@ -18,6 +18,8 @@ from ghost_ms.data.loader import Transforms
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.runtime.signature import ExportSignature, Output
 
+#: Images that the report shows of those that a network is most mistaken about.
+WORST = 20
 #: What a network gives: one array, or several in a fixed order.
 Outputs = Sequence[np.ndarray]
 
@@ -38,6 +40,20 @@ class Asked(NamedTuple):
     probabilities: bool
     size: Tuple[int, int]
     arrays: bool = False
+
+
+class Case(NamedTuple):
+    """An image of a split with what a network made of it, for the report.
+
+    Args:
+        said: of it by the network.
+        truth: what would have been right.
+        pictures: one, or what was said beside what is right.
+    """
+
+    said: str
+    truth: str
+    pictures: Tuple[Image.Image, ...]
 
 
 class NotFinite(ValueError):
@@ -95,8 +111,7 @@ class Judgement(Protocol):
     """What a network makes of a whole split, as `ghost-ms eval` and the report tell it.
 
     Attributes:
-        confusable: whether there is a confusion matrix, and with it classes that are mixed up and mistakes to be shown.
-            Then it has the members of `tasks.classification.judge.Judgement` that the report takes.
+        confusable: whether there is a confusion matrix.
     """
 
     confusable: bool
@@ -115,6 +130,20 @@ class Judgement(Protocol):
 
         Args:
             name: number of an image -> its file.
+        """
+
+    def matrix(self) -> Tuple[List[str], np.ndarray]:
+        """Classes, and how much of the row's was taken for the column's, int (K, K); ValueError where there is none."""
+
+    def worst(self, count: int) -> List[int]:
+        """Numbers of the images that the network is most mistaken about, the worst first; none where it cannot be told.
+        """
+
+    def case(self, sample: int, image: Image.Image, preprocessing: Preprocessing) -> Case:
+        """One of the first `WORST` of `worst`.
+
+        Args:
+            image: as it is shown, upright where the preprocessing says so.
         """
 
     def confusion_text(self) -> str:

@@ -14,7 +14,7 @@ from ghost_ms.training.clip import create_clip
 from ghost_ms.training.distillation import Distillation, load_teacher
 from ghost_ms.training.distributed import gradient_reducer
 from ghost_ms.training.ema import Ema
-from ghost_ms.training.groups import classifier_names, freeze
+from ghost_ms.training.groups import classifier_names, freeze, freeze_norms
 from ghost_ms.training.optimizer import create_optimizer
 from ghost_ms.training.precision import create_scaler, mixed, synchronize_batch_norm
 from ghost_ms.training.step import TrainStep
@@ -46,6 +46,8 @@ def create_step(net: nn.Cell, config: Config, rates: Sequence[float], descriptio
         raise ValueError(f"distill.method features compares the last maps of classifiers, and a network for "
                          f"{config.task.name} is none; take soft or hard")
     freeze(net, config.model.freeze)
+    if config.model.freeze_norms:
+        freeze_norms(net)
     if config.precision.sync_batchnorm:
         synchronize_batch_norm(net)
     clock = None

@@ -1,6 +1,6 @@
 """Which parameters are trained, and with which learning rate and weight decay."""
 import re
-from typing import Dict, List, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Set, Union
 
 from mindspore import Parameter, nn
 
@@ -95,14 +95,43 @@ def freeze(net: nn.Cell, what: Union[int, Sequence[str]]) -> int:
                 raise ValueError(f"model.freeze names '{prefix}', which no parameter of this {type(net).__name__} "
                                  f"begins with; its parts are {', '.join(tops)}")
             frozen |= inside
+    _hold(net, frozen, "model.freeze")
+    return len(frozen)
+
+
+def freeze_norms(net: nn.Cell) -> int:
+    """Let BatchNorms keep statistics, scale and shift; the number of their parameters.
+
+    Of a network on a backbone of its own (`net.backbone`) those of the backbone alone.
+
+    Raises:
+        ValueError: there is none, or one whose running statistics cannot be held.
+    """
+    frozen = {parameter.name for _, cell in getattr(net, "backbone", net).cells_and_names()
+              if _running_mean(cell) is not None for parameter in cell.get_parameters(expand=False)}
+    if not frozen:
+        raise ValueError(f"model.freeze_norms is true, and this {type(net).__name__} has no BatchNorm; leave it out")
+    _hold(net, frozen, "model.freeze_norms")
+    return len(frozen)
+
+
+def _running_mean(cell: nn.Cell) -> Optional[Parameter]:
+    return getattr(cell, "moving_mean", getattr(cell, "running_mean", None))
+
+
+def _hold(net: nn.Cell, frozen: Set[str], key: str) -> None:
+    """Train none of these parameters, and hold the statistics of the norms among them.
+
+    Args:
+        key: of the recipe, for an error.
+    """
     for parameter in net.get_parameters():
         if parameter.name in frozen:
             parameter.requires_grad = False
     for name, cell in net.cells_and_names():
-        mean = getattr(cell, "moving_mean", getattr(cell, "running_mean", None))
+        mean = _running_mean(cell)
         if mean is not None and mean.name in frozen:
             if not hasattr(cell, "use_batch_statistics"):
-                raise ValueError(f"model.freeze covers '{name}', a {type(cell).__name__}, whose running statistics "
+                raise ValueError(f"{key} covers '{name}', a {type(cell).__name__}, whose running statistics "
                                  "cannot be held; take MindSpore's nn.BatchNorm2d or leave it out")
             cell.use_batch_statistics = False
-    return len(frozen)

@@ -172,9 +172,7 @@ def find(config: Config, world: World) -> Optional[ResumePoint]:
             raise FileNotFoundError(f"train.resume is '{resume}', but there is no such checkpoint and no run's folder "
                                     "with any")
         chosen, notes = _newest_whole(paths)
-    # Ranks tell each other float32, which counts to 2 ** 24 only.
-    high, low = from_main([chosen // 2 ** 20, chosen % 2 ** 20], world)
-    chosen = int(high) * 2 ** 20 + int(low)
+    chosen = int(from_main([chosen], world)[0])
     if chosen < 0:
         return None
     path = resume if given else states_in(folder).get(chosen)
@@ -230,8 +228,7 @@ def _check_same_file(path: Optional[str], folder: str, world: World) -> None:
     if path is not None:
         with open(path, "rb") as file:
             check = zlib.crc32(file.read())
-    halves = [float(check >> 16), float(check & 0xFFFF)]
-    if from_main(halves, world) != halves:
+    if from_main([float(check)], world) != [check]:
         raise ValueError(f"rank {world.rank} does not find the checkpoint that rank 0 resumes from under '{folder}'; "
                          "all ranks must see the same run.dir")
 

@@ -15,16 +15,19 @@ from ghost_ms.analysis.measure.benchmark import Result, as_csv
 from ghost_ms.analysis.report import mistakes, page
 from ghost_ms.analysis.report.template import columns
 from ghost_ms.analysis.report.models import read_bench
-from ghost_ms.analysis.report.trainings import MISTAKES, JudgedRun, judged
+from ghost_ms.analysis.report.trainings import JudgedRun, judged
 from ghost_ms.checkpoints import run_folder
 from ghost_ms.checkpoints.run_folder import read_run
 from ghost_ms.cli import main
 from ghost_ms.data.datasets import Dataset
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.tasks.base import WORST
 from ghost_ms.tasks.classification import judge
 from tests.tiny import registered
 
 #: Registered while the page is made.
 TEST_MODELS = ("tiny", "tiny_vanilla")
+SPEC = Preprocessing((8, 6), 3, (0.5,) * 3, (0.5,) * 3, 1.0, "bilinear")
 LABELS = np.array([0, 0, 1, 1, 2], np.int32)
 LOGITS = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05], [0.4, 0.3, 0.3]]))
 
@@ -38,13 +41,12 @@ def _judged():
 def test_mistakes_carry_their_pictures():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 6, 3), np.uint8)
     source = Dataset(["ant", "bee", "cow"], LABELS, 3, False, pixels.__getitem__)
-    first, second = mistakes.mistakes_of(_judged(), source, 2)
-    assert first[:4] == ("image 3", "bee", "ant", pytest.approx(0.9)) and second.true == "ant"
-    kind, data = first.picture.split(",")
+    first, second = mistakes.mistakes_of(_judged(), source, SPEC)[:2]
+    assert first[:3] == ("image 3", "ant 90 %", "is bee") and second.truth == "is ant"
+    kind, data = first.pictures[0].split(",")
     assert kind == "data:image/png;base64"
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), pixels[3])
-    large = Dataset(["x"], LABELS, 3, False, lambda sample: np.zeros((300, 600, 3), np.uint8))
-    kind, data = mistakes.picture(large, 0).split(",")
+    kind, data = mistakes.picture(Image.new("RGB", (600, 300))).split(",")
     assert kind == "data:image/jpeg;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (128, 64)
 
 
@@ -97,7 +99,7 @@ def test_the_matrix_of_a_run_has_the_accuracy_of_its_metrics(finished):
     text = path.read_text()
     assert f"{run.best.figures['top1']:.2f} %" in text and "name: tiny" in text
     wrong = 64 - confusion.trace()
-    assert text.count("<figure>") == min(wrong, MISTAKES) and f"Worst of {wrong} mistakes" in text
+    assert text.count("<figure>") == min(wrong, WORST) and f"Worst of {wrong} mistakes" in text
     assert text.count('class="hit"') == 4 and text.count('class="miss"') == 12
     shares = [float(share) for share in re.findall(r"--share:([\d.]+)%", text)]
     assert shares == pytest.approx(sorted(100 * confusion.diagonal() / 16), abs=0.06)

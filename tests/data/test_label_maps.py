@@ -166,3 +166,16 @@ def test_an_empty_folder_is_no_data_set(tmp_path):
 def test_black_and_white_maps_are_two_classes(tmp_path):
     Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "a.png")
     assert read_map(str(tmp_path / "a.png")).tolist() == [[0, 1]]
+
+
+def test_a_split_that_was_found_sound_is_not_read_again_until_a_file_changes(folder, tmp_path):
+    cache, config = str(tmp_path / "cache.json"), _config(folder)
+    source = open_label_maps(config, "train")
+    check_split(source, "train", config, cache)
+    looked = []
+    source.fault = lambda sample: looked.append(sample)
+    check_split(source, "train", config, cache)
+    assert not looked
+    Image.fromarray(np.full((4, 5), 7, np.uint8)).save(folder / "train" / "masks" / "a.png")
+    with pytest.raises(ValueError, match="a.png' holds the value '7'"):
+        check_split(open_label_maps(config, "train"), "train", config, cache)

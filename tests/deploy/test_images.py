@@ -19,6 +19,7 @@ from ghost_ms.runtime import files
 from ghost_ms.runtime.sidecar import Sidecar
 from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.tasks import predict
+from ghost_ms.tasks.classification import judge
 from tests.batches import evaluation_batches, training_batches
 from tests.data.test_decode import LARGE
 
@@ -56,7 +57,9 @@ def _seen(way, path, spec):
     if way == "explanation":
         return np.asarray(explain.read_seen(path, spec))
     if way == "report":
-        data = mistakes.picture(open_source(config.data, "val"), 0, spec.orient)
+        source, label = open_source(config.data, "val"), int(open_source(config.data, "val").labels[0])
+        wrong = judge.judge(lambda images: -np.eye(2)[[label]], [(np.zeros(1), np.array([label]))], ["one", "two"])
+        data, = mistakes.mistakes_of(wrong, source, spec)[0].pictures
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))))
     if way == "evaluation":
         (images, _), = evaluation_batches(open_source(config.data, "val"), config, spec)

@@ -92,7 +92,7 @@ def test_two_ranks(tmp_path, graph, no_process_left):
     first, second = (json.loads((tmp_path / f"found_{rank}.json").read_text()) for rank in (0, 1))
     assert (first["rank"], second["rank"], first["size"]) == (0, 1, 2)
     assert first["before"] == second["before"] and first["after"] == second["after"]
-    assert first["sum"] == second["sum"] == [3.0, 20.0] and first["main"] == second["main"] == [7.0]
+    assert first["sum"] == second["sum"] == [3.0, 20.0, 2 ** 41 + 3] and first["main"] == second["main"] == [7.0]
     np.testing.assert_allclose(first["mean"], np.mean([first["local_mean"], second["local_mean"]], 0), rtol=1e-6)
     assert first["mean"] == second["mean"] and first["local_mean"] != second["local_mean"]
     weight = np.array(first["before"])

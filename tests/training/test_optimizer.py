@@ -8,14 +8,14 @@ import pytest
 from mindspore import Parameter, Tensor, nn
 from mindspore.nn.utils import no_init_parameters
 
-from ghost_ms import create_model
+from ghost_ms import create_model, create_segmenter
 from ghost_ms.config import OptimizerConfig
 from ghost_ms.models.backbone import FeatureInfo
 from ghost_ms.models.stages import stage_of_parameters
 from ghost_ms.training import flat
 from ghost_ms.training import optimizer as optimizer_module
 from ghost_ms.training.clip import create_clip
-from ghost_ms.training.groups import classifier_names, freeze, parameter_groups
+from ghost_ms.training.groups import classifier_names, freeze, freeze_norms, parameter_groups
 from ghost_ms.training.optimizer import create_optimizer
 
 STORED = json.loads(pathlib.Path(__file__).with_name("optimizer_updates.json").read_text())
@@ -198,6 +198,20 @@ def test_freezing_stages_and_cells():
     freeze(net, ["conv_stem", "bn1", "blocks", "conv_head", "classifier"])
     with pytest.raises(ValueError, match="nothing is left to train"):
         parameter_groups(net, OptimizerConfig())
+
+
+def test_norms_alone_are_frozen_of_a_segmenter_those_of_its_backbone():
+    net = create_segmenter("deeplabv3", "ghostnet_050", 2)
+    count = freeze_norms(net)
+    means = {p.name for p in net.get_parameters() if p.name.endswith("moving_mean")}
+    inside = {name for name in means if name.startswith("backbone.")}
+    assert count == 4 * len(inside) and means > inside
+    trained = {p.name for p in net.trainable_params()}
+    assert "backbone.conv_stem.weight" in trained and "classifier.1.weight" in trained
+    held = {name for name, cell in net.cells_and_names() if getattr(cell, "use_batch_statistics", None) is False}
+    assert {f"{name}.moving_mean" for name in held} == inside and not any(f"{name}.gamma" in trained for name in held)
+    with pytest.raises(ValueError, match="model.freeze_norms is true, and this SequentialCell has no BatchNorm"):
+        freeze_norms(nn.SequentialCell(nn.Dense(2, 2)))
 
 
 class Statistics(nn.Cell):

@@ -5,28 +5,31 @@ from ghost_ms.analysis.measure.complexity import Layer, count_layers, part_of, t
 from ghost_ms.config import DataConfig
 from ghost_ms.core.tables import as_text
 from ghost_ms.data.transforms import preprocessing_of
-from ghost_ms.factory import create_model
+from ghost_ms.factory import create_model, create_segmenter
 from ghost_ms.models import model_card
 from ghost_ms.models.registry import ModelCard, describe
 from ghost_ms.surgery.fold_norms import to_deploy_form
 from ghost_ms.weights.manifest import manifest
 
 
-def summary(name: str, input_size: Optional[Tuple[int, int]] = None, depth: int = 2, deploy: bool = False) -> str:
+def summary(name: str, input_size: Optional[Tuple[int, int]] = None, depth: int = 2, deploy: bool = False,
+            head: Optional[str] = None) -> str:
     """Dataset, preprocessing and layer table of a registered variant.
 
     Args:
         input_size: (height, width) to count for; by default the published one.
         depth: components of a cell's name that make a row; 0 gives every layer its own.
         deploy: count the form that is exported, with branches fused and BatchNorm folded.
+        head: that stands behind the network, as `task.head` names it.
     """
     card = model_card(name)
     size = tuple(input_size or card.input_size)
-    net = create_model(name, input_size=size)
+    net = create_segmenter(head, name, card.num_classes, input_size=size) if head else create_model(name,
+                                                                                                   input_size=size)
     if deploy:
         net = to_deploy_form(net)
     layers = count_layers(net, 3, size)
-    form = "deploy form, " if deploy else ""
+    form = ("deploy form, " if deploy else "") + (f"with {head} for {card.num_classes} classes, " if head else "")
     counted = f"{form}one image of {size[0]}x{size[1]}; see ghost_ms/analysis/measure/complexity.py for what is counted"
     return "\n".join([*heading(card), f"  counted      {counted}", "", as_text(layer_rows(layers, depth))])
 
@@ -36,7 +39,8 @@ def heading(card: ModelCard) -> List[str]:
     arxiv = card.paper.replace(".", "").isdigit()
     lines = [f"{card.name}: {describe(card.name)}",
              f"  paper        {f'arXiv {card.paper}, https://arxiv.org/abs/{card.paper}' if arxiv else card.paper}"]
-    accuracy = [f"top-{k} {value:g} %" for k, value in ((1, card.top1), (5, card.top5)) if value is not None]
+    accuracy = [f"{what} {value:g} %" for what, value in (("top-1", card.top1), ("top-5", card.top5),
+                                                          *card.published.items()) if value is not None]
     source = f" ({card.source})" if card.source else ""
     lines.append(f"  published    {', '.join(accuracy) or 'no accuracy'}{source}")
     lines += [f"  {'weights' if not index else '':12} {line}" for index, line in enumerate(weights_lines(card))]
@@ -49,7 +53,8 @@ def preprocessing_line(card: ModelCard) -> str:
     spec = preprocessing_of(card, DataConfig(), len(card.mean))
     numbers = [", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std)]
     height, width = spec.input_size
-    return (f"{spec.channels}x{height}x{width}; {spec.interpolation}, centre crop of {spec.crop_ratio:g}; "
+    fit = f"centre crop of {spec.crop_ratio:g}" if spec.fit == "crop" else "letterbox"
+    return (f"{spec.channels}x{height}x{width}; {spec.interpolation}, {fit}; "
             f"mean {numbers[0]}; std {numbers[1]}")
 
 

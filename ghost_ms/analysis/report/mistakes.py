@@ -2,31 +2,34 @@
 import base64
 import io
 import os
-from typing import Any, List, NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple
+
+from PIL import Image
 
 from ghost_ms import config as recipes
 from ghost_ms.analysis.evaluation import of_checkpoint
 from ghost_ms.checkpoints.reconcile import Wish
 from ghost_ms.data.datasets import Dataset
 from ghost_ms.data.decode import to_pillow
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.tasks.base import WORST, Judgement
 
 #: Longer side of a picture in the report, in pixels.
 PICTURE = 128
 
 
 class Mistake(NamedTuple):
-    """A wrongly classified image: its name, true and predicted class, how sure the network was, and the picture."""
+    """An image that a network is mistaken about: its name, what was said of it, what would have been right, and its
+    pictures."""
 
     name: str
-    true: str
-    predicted: str
-    confidence: float
-    picture: str
+    said: str
+    truth: str
+    pictures: Tuple[str, ...]
 
 
-def picture(source: Dataset, sample: int, orient: bool = False) -> str:
-    """An image as a data URI: PNG where it is small, JPEG otherwise; as upright (`orient`) as the network saw it."""
-    image = to_pillow(source.read(sample), source.channels, orient)
+def picture(image: Image.Image) -> str:
+    """An image as a data URI: PNG where it is small, JPEG otherwise."""
     small = max(image.size) <= PICTURE
     if not small:
         image.thumbnail((PICTURE, PICTURE))
@@ -35,17 +38,19 @@ def picture(source: Dataset, sample: int, orient: bool = False) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def mistakes_of(judgement: Any, source: Dataset, count: int, orient: bool = False) -> List[Mistake]:
-    """The worst mistakes with their pictures; `orient` as in the network's preprocessing."""
-    names = judgement.classes
-    return [Mistake(os.path.basename(source.name(sample)), names[judgement.labels[sample]],
-                    names[judgement.predicted[sample]], float(judgement.confidence[sample]),
-                    picture(source, sample, orient))
-            for sample in judgement.worst(count)]
+def mistakes_of(judgement: Judgement, source: Dataset, preprocessing: Preprocessing) -> List[Mistake]:
+    """The worst mistakes with their pictures, as upright as the network saw them."""
+    found = []
+    for sample in judgement.worst(WORST):
+        image = to_pillow(source.read(sample), source.channels, preprocessing.orient)
+        case = judgement.case(sample, image, preprocessing)
+        found.append(Mistake(os.path.basename(source.name(sample)), case.said, case.truth,
+                             tuple(map(picture, case.pictures))))
+    return found
 
 
-def judge_run(folder: str, count: int) -> Tuple[Any, List[Mistake]]:
-    """Predictions of a run's best checkpoint on its own test data, and its worst mistakes where they are of classes.
+def judge_run(folder: str) -> Tuple[Judgement, List[Mistake]]:
+    """Predictions of a run's best checkpoint on its own test data, and its worst mistakes.
 
     Raises:
         FileNotFoundError, ValueError: recipe, checkpoint or data are not there or damaged.
@@ -53,6 +58,4 @@ def judge_run(folder: str, count: int) -> Tuple[Any, List[Mistake]]:
     recipe = recipes.load(os.path.join(folder, "config.yaml"))
     path = os.path.join(folder, "config.yaml")
     found = of_checkpoint(os.path.join(folder, "checkpoints", "best.ckpt"), Wish(recipe, file=path, beside=True))
-    if not found.judgement.confusable:
-        return found.judgement, []
-    return found.judgement, mistakes_of(found.judgement, found.source, count, found.preprocessing.orient)
+    return found.judgement, mistakes_of(found.judgement, found.source, found.preprocessing)

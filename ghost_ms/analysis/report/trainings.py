@@ -14,10 +14,11 @@ from ghost_ms.analysis.report.template import number
 from ghost_ms.checkpoints.run_folder import Run, labels
 from ghost_ms.core.figures import EMA, RAW, Best, Figures
 from ghost_ms.core.text import printable
+from ghost_ms.tasks.base import Judgement
+from ghost_ms.tasks.classification.judge import Judgement as LabelJudgement
 
-#: Worst mistakes that are shown of a run; and, where there are too many classes for a matrix, the weakest of them and
-#: the pairs that are mixed up most often.
-MISTAKES, WEAKEST = 20, 20
+#: Where there are too many classes for a matrix, the weakest of them, and the pairs that are mixed up most often.
+WEAKEST = 20
 
 
 @dataclasses.dataclass
@@ -29,7 +30,7 @@ class JudgedRun:
     """
 
     run: Run
-    judgement: Optional[Any] = None
+    judgement: Optional[Judgement] = None
     mistakes: Sequence[Mistake] = ()
     missing: str = ""
 
@@ -43,7 +44,7 @@ def judged(run: Run, predict: bool = True) -> JudgedRun:
     if not predict:
         return JudgedRun(run, missing="Predictions were not asked for.")
     try:
-        return JudgedRun(run, *judge_run(run.path, MISTAKES))
+        return JudgedRun(run, *judge_run(run.path))
     except Exception as error:
         # Anybody's recipe and checkpoint, and curves are worth a page without them.
         reason = str(error) if isinstance(error, (ValueError, OSError)) and str(error) else \
@@ -107,21 +108,25 @@ def _series(run: Run, keys: Sequence[str]) -> List[charts.Series]:
 
 
 def _predictions(one: JudgedRun) -> Dict[str, Any]:
-    """Why there are none; or what was measured of each class; or classes, with a matrix of their confusions or the most
-    frequent ones of many classes, and the worst mistakes."""
+    """Why there are none; or classes, with a matrix of their confusions or the most frequent ones of many classes; or,
+    of a task whose results are no classes or several of an image, what was measured of each class, and a matrix where
+    there is one. The worst mistakes in any case."""
     judgement = one.judgement
     found: Dict[str, Any] = {"missing": one.missing, "measures": None, "classes": None, "mistakes": one.mistakes}
     if judgement is None:
         return found
-    if judgement.confusable:
+    if isinstance(judgement, LabelJudgement):
         return {**found, "classes": _classes(judgement)}
-    # A task whose results are no classes, or several of an image.
     head, *rows = judgement.class_rows()
+    matrix = None
+    if judgement.confusable:
+        names, counts = judgement.matrix()
+        matrix = charts.matrix_chart(counts.tolist(), names, "Confusion matrix")
     return {**found, "measures": {"headline": judgement.headline(), "head": [(title, False) for title in head],
-                                  "rows": rows}}
+                                  "rows": rows, "matrix": Markup(matrix) if matrix else None}}
 
 
-def _classes(judgement: Any) -> Dict[str, Any]:
+def _classes(judgement: LabelJudgement) -> Dict[str, Any]:
     """Their means, then precision, recall and F1 of the classes, the weakest first: all, or `WEAKEST`."""
     whole = len(judgement.shown) <= charts.MATRIX_CLASSES
     matrix = charts.matrix_chart(judgement.confusion.tolist(), [judgement.classes[place] for place in judgement.shown],

@@ -5,7 +5,7 @@ Source: timm's `mobilenetv3_large_100` and `mobilenetv3_small_100` (Apache-2.0),
 """
 from typing import Sequence, Tuple
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from ghost_ms.layers import (ConvBnAct, DepthwiseSeparable, InvertedResidual, SqueezeExcite, conv2d, drop_path_rates,
                              make_divisible)
@@ -99,11 +99,45 @@ class MobileNetV3(MobileBackbone):
         return tuple(found) + ((f"{last}.conv", f"{place + 1}.0"), (f"{last}.bn1", f"{place + 1}.1"))
 
 
+    def expanded_channels(self) -> Tuple[int, int]:
+        """Channels of the maps of `forward_expanded`."""
+        return self.blocks[len(self.blocks) - 2][0].conv_pw.out_channels, self.num_features
+
+    def forward_expanded(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """The maps that torchvision's SSDLite takes: of stride 16, inside the first block of the last stage after its
+        expansion; and the last, of stride 32."""
+        x = self.act1(self.bn1(self.conv_stem(x)))
+        last = len(self.blocks) - 2
+        for index in range(last):
+            x = self.blocks[index](x)
+        expanded = self.blocks[last][0].expand(x)
+        x = self.blocks[last][0].project(expanded)
+        for place in range(1, len(self.blocks[last])):
+            x = self.blocks[last][place](x)
+        return expanded, self.blocks[last + 1](x)
+
+    def ssdlite_names(self) -> Tuple[Tuple[str, str], ...]:
+        """(pattern, replacement) from torchvision's names in a segmenter to those in its SSDLite, where the backbone is
+        cut in two at the expansion of `forward_expanded`."""
+        cut = 1 + sum(len(self.blocks[stage]) for stage in range(len(self.blocks) - 2))
+        whole = sum(len(self.blocks[stage]) for stage in range(len(self.blocks) - 1)) + 1
+        rest = tuple((rf"^backbone[.]{place}[.]", f"backbone.features.1.{place - cut}.")
+                     for place in range(cut + 1, whole + 1))
+        return (*rest, (rf"^backbone[.]{cut}[.]block[.]0[.]", f"backbone.features.0.{cut}."),
+                (rf"^backbone[.]{cut}[.]block[.]", "backbone.features.1.0."),
+                (r"^backbone[.](\d+)[.]", r"backbone.features.0.\1."))
+
+
+#: `LARGE` with half the channels in the last stage, as MobileNetV3's detectors have it (section 6.3).
+REDUCED = (*LARGE[:-1], tuple((kernel, hidden if place == 0 else hidden // 2, out // 2, *rest)
+                              for place, (kernel, hidden, out, *rest) in enumerate(LARGE[-1])))
+
+
 @register(ModelCard(params=5_483_032, macs=216.59e6, top1=75.784, top5=92.528, source="timm results table",
                     interpolation="bicubic", paper="1905.02244", weights="mobilenetv3_large_100"))
-def mobilenetv3_large_100(**kwargs):
-    """MobileNetV3 Large 1.0x."""
-    return MobileNetV3(LARGE, (0, 1, 2, 4, 5), 1280, **kwargs)
+def mobilenetv3_large_100(reduced_tail: bool = False, **kwargs):
+    """MobileNetV3 Large 1.0x; `reduced_tail` halves the channels of the last stage, for detectors."""
+    return MobileNetV3(REDUCED if reduced_tail else LARGE, (0, 1, 2, 4, 5), 1280, **kwargs)
 
 
 @register(ModelCard(params=2_542_856, macs=56.51e6, top1=67.636, top5=87.638, source="timm results table",

@@ -3,9 +3,12 @@ import dataclasses
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
+from PIL import Image
 
 from ghost_ms.core import scores
 from ghost_ms.core.text import printable
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.tasks.base import Case
 from ghost_ms.tasks.classification import measures
 
 #: Predictions that are kept of an image.
@@ -60,7 +63,7 @@ class Judgement:
     loss: np.ndarray
     known: int
 
-    #: Whether there is a confusion matrix, and with it classes that are mixed up and mistakes to be shown.
+    #: Whether there is a confusion matrix.
     confusable = True
 
     def headline(self) -> str:
@@ -75,6 +78,13 @@ class Judgement:
 
     def results(self, name: Callable[[int], str]) -> Iterator[Dict[str, Any]]:
         return measures.results(self, name)
+
+    def matrix(self) -> Tuple[List[str], np.ndarray]:
+        return [self.classes[place] for place in self.shown], self.confusion
+
+    def case(self, sample: int, image: Image.Image, preprocessing: Preprocessing) -> Case:
+        said = f"{self.classes[self.predicted[sample]]} {100 * self.confidence[sample]:.0f} %"
+        return Case(said, f"is {self.classes[self.labels[sample]]}", (image,))
 
     def confusion_text(self) -> str:
         return measures.confusion_text(self)

@@ -3,8 +3,11 @@ import dataclasses
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import numpy as np
+from PIL import Image
 
 from ghost_ms.core.text import printable
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.tasks.base import Case
 from ghost_ms.tasks.classification import multilabel
 from ghost_ms.tasks.classification.judge import checked
 
@@ -27,7 +30,7 @@ class SetJudgement:
     loss: float
     scores: multilabel.Scores
 
-    #: As `Judgement.confusable`.
+    #: Images of several labels have no confusion matrix.
     confusable = False
 
     def headline(self) -> str:
@@ -40,6 +43,15 @@ class SetJudgement:
 
     def write_confusion(self, path: str) -> None:
         self.confusion_text()
+
+    def matrix(self) -> Tuple[List[str], np.ndarray]:
+        raise ValueError("a confusion matrix is of images of one label each; these may have several")
+
+    def worst(self, count: int) -> List[int]:
+        return []
+
+    def case(self, sample: int, image: Image.Image, preprocessing: Preprocessing) -> Case:
+        raise ValueError("there are no worst images of several labels each")
 
     def class_rows(self) -> List[List[str]]:
         """The measures of every class, in percent, then their means; text cells, header first."""

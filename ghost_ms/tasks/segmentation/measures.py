@@ -1,13 +1,17 @@
 """Mean intersection over union, from one confusion matrix of pixels."""
 import dataclasses
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+import heapq
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
+from PIL import Image
 
 from ghost_ms.core.tables import require_ending, write_csv
 from ghost_ms.core.text import printable, some
 from ghost_ms.data.geometry import IGNORE
-from ghost_ms.tasks.base import NotFinite, Outputs
+from ghost_ms.data.transforms import Preprocessing
+from ghost_ms.tasks.base import WORST, Case, NotFinite, Outputs
+from ghost_ms.tasks.segmentation import results
 
 #: Images that a sentence names.
 NAMED = 5
@@ -115,14 +119,16 @@ class Judgement:
         classes: their names.
         scores: of all pixels.
         each: mIoU in percent of each image, over the classes in it or predicted; and its pixel accuracy.
+        maps: of the `WORST` images of the lowest mIoU: number -> class and label of each pixel, uint8 (H, W).
     """
 
     classes: Sequence[str]
     scores: Scores
     each: List[Tuple[float, float]]
+    maps: Mapping[int, Tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
 
-    #: The report's pictures of mistakes are of images with one label each.
-    confusable = False
+    #: Whether there is a confusion matrix.
+    confusable = True
 
     def headline(self) -> str:
         """'mIoU 71.20 %, pixel accuracy 95.10 %, mean class accuracy 80.30 %'."""
@@ -150,6 +156,24 @@ class Judgement:
     def results(self, name: Callable[[int], str]) -> Iterator[Dict[str, Any]]:
         for sample, (miou, accuracy) in enumerate(self.each):
             yield {"image": name(sample), "miou": miou, "pixel_accuracy": accuracy}
+
+    def matrix(self) -> Tuple[List[str], np.ndarray]:
+        """Pixels; those taken for a class that the data does not have are in no column."""
+        return list(self.classes), self.scores.matrix[:, :len(self.classes)]
+
+    def worst(self, count: int) -> List[int]:
+        """By their mIoU; images without a mistake are none."""
+        return [sample for sample in sorted(self.maps, key=lambda sample: (self.each[sample][0], sample))
+                if self.each[sample][0] < 100][:count]
+
+    def case(self, sample: int, image: Image.Image, preprocessing: Preprocessing) -> Case:
+        """The classes as colours over the image, predicted and true."""
+        predicted, truth = self.maps[sample]
+        if image.size != truth.shape[::-1]:
+            image = preprocessing.resize(image)
+        names = ", ".join(printable(self.classes[place]) for place in np.unique(truth).tolist() if place != IGNORE)
+        return Case(f"mIoU {self.each[sample][0]:.1f} %", f"beside what is right: {names or 'nothing that counts'}",
+                    (results.coloured(image, predicted), results.coloured(image, truth)))
 
     def confusion_text(self) -> str:
         """The share of each class's pixels that went to each class, in percent, for a terminal."""
@@ -206,11 +230,18 @@ def judge_predicted(pairs: Iterator[Tuple[np.ndarray, np.ndarray]], classes: Seq
     """What was predicted for images, as (class, label) of each pixel, both (H, W); ValueError where there is none."""
     matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
     each: List[Tuple[float, float]] = []
+    # The best of the worst is on top, and leaves first.
+    worst: List[Tuple[float, int]] = []
+    maps: Dict[int, Tuple[np.ndarray, np.ndarray]] = {}
     for predicted, truth in pairs:
         own = confusion(predicted, truth, len(classes))
         matrix += own
         scores = Scores(own)
+        heapq.heappush(worst, (-scores.miou, -len(each)))
+        maps[len(each)] = predicted.astype(np.uint8), truth
+        if len(worst) > WORST:
+            maps.pop(-heapq.heappop(worst)[1])
         each.append((scores.miou, scores.accuracy))
     if not each:
         raise ValueError("there is no image to judge the network by")
-    return Judgement(classes, Scores(matrix), each)
+    return Judgement(classes, Scores(matrix), each, maps)

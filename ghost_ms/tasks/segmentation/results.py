@@ -73,12 +73,18 @@ def shares_of(labels: np.ndarray, classes: Sequence[str]) -> List[Dict[str, Any]
             for place in found]
 
 
-def overlay(image: Image.Image, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """The image with its classes' colours over it, and below it a legend of those that occur."""
+def coloured(image: Image.Image, labels: np.ndarray) -> Image.Image:
+    """The image with its classes' colours over it."""
     colours = np.array(palette(), np.uint8).reshape(-1, 3)
     pixels = np.asarray(image.convert("RGB"))
     strength = np.where(labels[..., None] == 0, 0.0, STRENGTH)
-    mixed = Image.fromarray((pixels * (1 - strength) + colours[labels] * strength).round().astype(np.uint8))
+    return Image.fromarray((pixels * (1 - strength) + colours[labels] * strength).round().astype(np.uint8))
+
+
+def overlay(image: Image.Image, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
+    """The image with its classes' colours over it, and below it a legend of those that occur."""
+    colours = np.array(palette(), np.uint8).reshape(-1, 3)
+    mixed = coloured(image, labels)
     found = shares_of(labels, classes)
     legend = Image.new("RGB", (max(mixed.width, 160), mixed.height + LINE * len(found)), "white")
     legend.paste(mixed, (0, 0))

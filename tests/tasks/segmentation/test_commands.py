@@ -8,6 +8,7 @@ from mindspore import Tensor
 from PIL import Image
 
 import ghost_ms
+from ghost_ms.checkpoints.checkpoint import restore
 from ghost_ms.cli import main
 from ghost_ms.runtime.sidecar import read_sidecar
 from tests.same import assert_same_runs, rows_of
@@ -87,6 +88,26 @@ def test_a_checkpoint_is_measured_with_classes_and_a_matrix(run, tmp_path, capsy
     matrix = np.array(facts["confusion"]["pixels"])
     assert 100 * np.trace(matrix) / matrix.sum() == pytest.approx(facts["pixel_accuracy"])
     assert len(facts["predictions"]) == 7 and facts["predictions"][0]["image"].endswith("0.png")
+
+
+def test_the_report_shows_the_matrix_and_the_worst_images_beside_their_truth(run, tmp_path):
+    assert main(["report", str(run), "-o", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('class="hit"') == 2 and page.count('class="miss"') == 2 and "mIoU" in page
+    figures = re.findall(r"<figure>.*?</figure>", page, re.S)
+    assert 0 < len(figures) <= 7 and f"The {len(figures)} worst test images" in page
+    shares = [float(re.search(r"mIoU ([\d.]+) %", one)[1]) for one in figures]
+    assert shares == sorted(shares) and all(one.count("<img") == 2 for one in figures)
+    assert "beside what is right: ground, square" in figures[0]
+
+
+def test_held_norms_keep_what_they_began_with(run, data, tmp_path):
+    assert main(_words(tmp_path / "held", data, "--model.freeze_norms", "true", "--train.epochs", "1")) == 0
+    net, _ = restore(str(tmp_path / "held" / "checkpoints" / "best.ckpt"))
+    found = {name: value.asnumpy() for name, value in net.parameters_dict().items() if name.endswith("moving_mean")}
+    inside = {name for name in found if name.startswith("backbone.")}
+    assert inside and all(not found[name].any() for name in inside)
+    assert all(found[name].any() for name in set(found) - inside) and set(found) > inside
 
 
 def test_mirrored_images_and_sliding_windows(run, data, tmp_path, capsys):
@@ -243,6 +264,17 @@ def test_what_a_segmenter_looks_at(run, picture, tmp_path, capsys):
     shares = [float(re.search(r"(\d+\.\d+) %", one).group(1)) for one in said]
     assert sum(shares) == pytest.approx(100, abs=0.02) and 5 < shares[0] < 60
     assert "gradcam, stage 1 (backbone.stage)" in said[0] and (tmp_path / "x.png").is_file()
+
+
+def test_a_backbone_with_a_head_is_told_layer_by_layer(capsys):
+    assert main(["info", "ghostnet_050", "--head", "lraspp", "--depth", "1", "--input_size", "64"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^classifier +LRASPPHead +1x1000x8x8", said, re.M) and "with lraspp for 1000 classes" in said
+    assert main(["info", "lraspp_mobilenet_v3_large", "--input_size", "64"]) == 0
+    said = capsys.readouterr().out
+    assert "mIoU 57.9 %" in said and "letterbox" in said
+    assert main(["info", "ghostnet_050", "--head", "lrasp"]) != 0
+    assert "there is no segmenter 'lrasp'" in capsys.readouterr().err
 
 
 def test_registered_segmenters_are_listed_and_timed(capsys):
