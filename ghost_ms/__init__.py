@@ -5,7 +5,7 @@ Importing the package is quick and silent: MindSpore itself is loaded on the fir
 from ghost_ms.core import import_order
 
 __version__ = "0.1.0"
-__all__ = ["create_model", "create_segmenter", "list_models", "load", "model_card"]
+__all__ = ["create_detector", "create_model", "create_segmenter", "list_models", "load", "model_card"]
 
 import_order.guard()
 

@@ -1,11 +1,16 @@
 """Networks by name, with released weights where they are asked for."""
 from typing import Optional, Sequence, Tuple, Union
 
+from ghost_ms.core.text import printable
 from ghost_ms.models import build_model, model_card
 from ghost_ms.models.backbone import Backbone
+from ghost_ms.models.detector import DETECTORS, Detector, build_detector
 from ghost_ms.models.registry import build, sized
-from ghost_ms.models.segmenter import Segmenter, build_segmenter, usual_stride
+from ghost_ms.models.segmenter import SEGMENTERS, Segmenter, build_segmenter, usual_stride
 from ghost_ms.surgery.edits import apply_edits, edits_of
+
+#: What the heads of segmenters take beside the arguments of the backbone.
+SEGMENTER_ARGS = ("aux", "early_taps")
 
 
 def create_model(name: str, *, pretrained: Union[bool, str] = False, input_size: Optional[Tuple[int, int]] = None,
@@ -86,6 +91,50 @@ def create_segmenter(name: str, backbone: str, num_classes: int, *, aux: Optiona
     segmenter = build_segmenter(name, net, num_classes, aux, early_taps)
     segmenter.card, segmenter.arguments = net.card, {**net.arguments, "num_classes": num_classes}
     return segmenter
+
+
+def create_detector(name: str, backbone: str, num_classes: int, *,
+                    pretrained_backbone: Union[bool, str] = False, input_size: Optional[Tuple[int, int]] = None,
+                    **kwargs) -> Detector:
+    """An object detector on any backbone; its head is freshly initialised.
+
+    It takes images (B, C, H, W) to a tuple of raw outputs: class logits (B, N, columns), box codes (B, N, 4) and, of
+    fcos, logits of the centreness (B, N, 1); its `coder` and `tasks.detection.postprocess.detections` read them. A
+    backbone without maps of strides 8, 16 and 32 has its nearest ones resampled bilinearly (`resampled` says which).
+
+    Args:
+        name: ssdlite, retinanet, retinanet_v2 (GroupNorm in its head) or fcos.
+        backbone: a name from `list_models()`.
+        num_classes: of the data, without a background.
+        pretrained_backbone: True for the backbone's released weights, or a path; see `create_model`.
+        input_size: (height, width) of the images, for a backbone that is built for one.
+        kwargs: of the backbone, as `create_model` takes them.
+
+    Raises:
+        ValueError: there is no such detector or backbone.
+    """
+    if name not in DETECTORS:
+        raise ValueError(f"there is no detector '{printable(name)}'; known are {', '.join(DETECTORS)}")
+    net = create_model(backbone, pretrained=pretrained_backbone, num_classes=0, input_size=input_size, **kwargs)
+    detector = build_detector(name, net, num_classes)
+    detector.card, detector.arguments = net.card, {**net.arguments, "num_classes": num_classes}
+    return detector
+
+
+def create_with_head(head: str, backbone: str, num_classes: int, **options) -> Union[Segmenter, Detector]:
+    """A segmenter or a detector, whichever the head makes; see `create_segmenter` and `create_detector`.
+
+    Raises:
+        ValueError: there is no such head, or it does not take an option.
+    """
+    if head not in DETECTORS:
+        if head not in SEGMENTERS:
+            raise ValueError(f"there is no head '{printable(head)}'; known are {', '.join((*SEGMENTERS, *DETECTORS))}")
+        return create_segmenter(head, backbone, num_classes, **options)
+    spare = next((key for key in SEGMENTER_ARGS if key in options), None)
+    if spare is not None:
+        raise ValueError(f"{head} takes no {spare} (task.head_args); leave it out")
+    return create_detector(head, backbone, num_classes, **options)
 
 
 def at_size(net: Backbone, input_size: Tuple[int, int]) -> Backbone:

@@ -69,7 +69,7 @@ def _task(own: ModelSpec, wish: Wish) -> Task:
 def of_network(task: Task, net: nn.Cell, description: ModelSpec, source: Dataset, recipe: Config) -> Judgement:
     """Measure a network, whose preprocessing is the description's, on all images of a source."""
     source = task.fitting(source, description)
-    net.set_train(False)
+    net = task.deployed(net, description).set_train(False)
     batches = evaluation_batches(source, recipe, task.evaluation(recipe, source, description.preprocessing))
     return task.judge(lambda images: _arrays(net(Tensor(images))), batches, source, description)
 

@@ -8,17 +8,15 @@ from mindspore import nn
 
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.factory import create_model, create_segmenter
+from ghost_ms.factory import SEGMENTER_ARGS, create_model, create_with_head
 from ghost_ms.models import model_card
 from ghost_ms.surgery.edits import apply_edits, check_edits
 from ghost_ms.weights import described
 from ghost_ms.weights.load import open_pretrained
 
 #: What `create_model` takes beside the arguments of a network, and what no file may hand to it through these.
-RESERVED = frozenset(("name", "pretrained", "input_size", "classes", "backbone", "pretrained_backbone", "aux",
-                      "early_taps"))
-#: What a head takes beside the arguments of its backbone.
-HEAD_ARGS = ("aux", "early_taps")
+RESERVED = frozenset(("name", "pretrained", "input_size", "classes", "backbone", "head", "pretrained_backbone",
+                      *SEGMENTER_ARGS))
 
 
 @dataclasses.dataclass
@@ -34,7 +32,7 @@ class ModelSpec:
         thresholds: of a network that gives an image several labels: of each class the probability from which on it is
             one of them. None for a network that gives one.
         task, task_args: what the network is for, and the arguments of that (see `tasks.registry`).
-        head, head_args: what stands behind the backbone `model`, and its arguments (see `factory.create_segmenter`);
+        head, head_args: what stands behind the backbone `model`, and its arguments (see `factory.create_with_head`);
             empty for a network that is a backbone with its classifier.
     """
 
@@ -82,10 +80,10 @@ class ModelSpec:
         and its classifier starts fresh where its classes are others; or else of the backbone, with a fresh head."""
         if self.edits:
             raise ValueError("model.edits are made to networks without a head; leave them out")
-        unknown = set(self.head_args) - set(HEAD_ARGS)
+        unknown = set(self.head_args) - set(SEGMENTER_ARGS)
         if unknown:
             raise ValueError(f"task.head_args holds {printable(min(unknown))!r}; a head takes "
-                             f"{' and '.join(HEAD_ARGS)}")
+                             f"{' and '.join(SEGMENTER_ARGS)}")
         whole = None
         if not isinstance(pretrained, bool):
             file = open_pretrained(model_card(self.model), pretrained)
@@ -93,7 +91,7 @@ class ModelSpec:
                 raise ValueError(f"'{printable(pretrained)}' is of a network with the head {printable(file.head)}, and "
                                  f"task.head is {self.head}: name the same, or a file of the backbone alone")
             whole = file if file.head else None
-        net = create_segmenter(self.head, self.model, input_size=self.preprocessing.input_size,
+        net = create_with_head(self.head, self.model, input_size=self.preprocessing.input_size,
                                pretrained_backbone=pretrained if whole is None else False, **self.head_args,
                                **self.args)
         if whole is not None:

@@ -8,8 +8,12 @@ from ghost_ms.core.plugins import HINT
 DATASETS = ("image_folder", "label_file", "cifar10", "cifar100", "mnist", "fashion_mnist", "synthetic", "embedded")
 #: Those of images with maps of labels.
 MAP_DATASETS = ("image_masks", "voc", "ade20k", "cityscapes", "fashion_canvas")
+#: Those of images with boxes.
+BOX_DATASETS = ("coco", "voc", "yolo", "fashion_canvas")
 #: Those whose classes the user may name.
-NAMED_BY_USER = ("label_file", "image_folder", "image_masks")
+NAMED_BY_USER = ("label_file", "image_folder", "image_masks", "voc", "coco", "yolo")
+#: Those whose files of labels the user may name.
+WITH_LABEL_FILES = ("label_file", "coco")
 #: Those of packages of users, which `data.datasets.register` adds.
 REGISTERED: Dict[str, Any] = {}
 
@@ -20,18 +24,20 @@ class DataConfig:
 
     Args:
         dataset: image_folder, label_file, cifar10, cifar100, mnist, fashion_mnist, synthetic or embedded; for
-            segmentation image_masks, voc, ade20k, cityscapes or fashion_canvas.
+            segmentation image_masks, voc, ade20k, cityscapes or fashion_canvas; for detection coco, voc, yolo or
+            fashion_canvas.
         root: folder of the data set; synthetic and embedded need none. image_folder holds train/CLASS/IMAGE and
             val/CLASS/IMAGE (also called validation or valid; where there is none, test or eval). image_masks holds
-            train/images and train/masks, and the same of val; or images and masks, with data.val_share.
-        train_labels: label_file alone: the file that names the training images and their labels, .csv, .tsv, .txt or
+            train/images and train/masks, and the same of val; or images and masks, with data.val_share. yolo holds
+            images/train, labels/train and the same of val.
+        train_labels: of label_file the file that names the training images and their labels, .csv, .tsv, .txt or
             .json; its path and those in it are relative to data.root. Several labels of an image stand with | or ;
-            between them.
-        val_labels: label_file alone: the same for the images that a training evaluates on.
-        test_labels: label_file alone: the same for those that only `ghost-ms eval --split test` looks at.
+            between them. Of coco the annotation file, by default annotations/instances_train*.json.
+        val_labels: the same for the images that a training evaluates on.
+        test_labels: the same for those that only `ghost-ms eval --split test` looks at.
         classes: names of the classes in the order of the labels, or a file with one name per line (image_folder,
-            label_file and image_masks, which needs them); by default the folders, or the names in
-            data.train_labels, in natural order (1, 2, 10).
+            label_file, coco and voc; image_masks and yolo need them); by default the folders, or the names in
+            data.train_labels, in natural order (1, 2, 10), or the data set's own.
         val_share: share of the training images of every class that is held out to evaluate on, always the same ones,
             where the data set has no images for that; 0 for none.
         batch_size: images of a training step, on each device.
@@ -83,8 +89,9 @@ class DataConfig:
 
     def validate(self) -> None:
         """ValueError for a value whose type is right and whose meaning is not."""
-        if self.dataset not in (*DATASETS, *MAP_DATASETS, *REGISTERED):
-            known = ", ".join((*DATASETS, *MAP_DATASETS, *REGISTERED))
+        known_sets = dict.fromkeys((*DATASETS, *MAP_DATASETS, *BOX_DATASETS, *REGISTERED))
+        if self.dataset not in known_sets:
+            known = ", ".join(known_sets)
             raise ValueError(f"data.dataset is '{self.dataset}'; known are {known} ({HINT})")
         one_of("data.sampler", self.sampler, ("shuffle", "balanced"))
         if self.interpolation is not None:
@@ -105,8 +112,8 @@ class DataConfig:
     def _validate_labels(self) -> None:
         """ValueError for keys of label files and classes that the data set does not read."""
         for key in ("train_labels", "val_labels", "test_labels"):
-            if getattr(self, key) is not None and self.dataset != "label_file":
-                raise ValueError(f"data.{key} needs data.dataset label_file, not {self.dataset}")
+            if getattr(self, key) is not None and self.dataset not in WITH_LABEL_FILES:
+                raise ValueError(f"data.{key} needs data.dataset {' or '.join(WITH_LABEL_FILES)}, not {self.dataset}")
         if self.classes is not None and self.dataset not in NAMED_BY_USER:
             raise ValueError(f"data.classes is for {', '.join(NAMED_BY_USER)}; {self.dataset} knows its classes")
         if isinstance(self.classes, list):

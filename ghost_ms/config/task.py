@@ -10,10 +10,12 @@ class TaskConfig:
     """What the network is for.
 
     Args:
-        name: classification, segmentation, or a task that an imported package brings.
-        head: what stands behind the backbone `model.name`: of segmentation lraspp, deeplabv3, fcn or semantic_fpn.
+        name: classification, segmentation, detection, or a task that an imported package brings.
+        head: what stands behind the backbone `model.name`: of segmentation lraspp, deeplabv3, fcn or semantic_fpn; of
+            detection ssdlite, retinanet, retinanet_v2 or fcos.
         head_args: further arguments of the head, a mapping: {aux: 2} for an auxiliary FCN head on that map of the
-            backbone (deeplabv3 and fcn), {early_taps: true} for maps after the first block of their stages.
+            backbone (deeplabv3 and fcn), {early_taps: true} for maps after the first block of their stages; none of
+            detectors.
         args: further arguments of the task, a mapping of plain values.
     """
 

@@ -267,18 +267,23 @@ def _partnered(images: Dict[str, str], masks: Dict[str, str], there: str, maps: 
 
 def _voc(root: pathlib.Path, config: DataConfig) -> Layout:
     """JPEGImages, SegmentationClass and ImageSets/Segmentation of PASCAL VOC."""
-    base = next((folder for folder in (root, *sorted(root.glob("VOC2*")), *sorted(root.glob("VOCdevkit/VOC2*")))
-                 if (folder / "ImageSets" / "Segmentation").is_dir()), None)
+    base = voc_base(root, "Segmentation")
     if base is None:
         raise FileNotFoundError(f"{printable(root)} holds no ImageSets/Segmentation; VOC has JPEGImages, "
                                 "SegmentationClass and ImageSets/Segmentation/train.txt")
     lists = {split: base / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPLITS}
     notes = [] if base == root else [f"taking {printable(base)}"]
-    return Layout(_own_names(base) or list(VOC_CLASSES), {split: lambda path=path: _listed(base, path)
+    return Layout(class_list(config) or own_names(base) or list(VOC_CLASSES), {split: lambda path=path: _listed(base, path)
                                  for split, path in lists.items() if path.is_file()}, notes=notes)
 
 
-def _own_names(base: pathlib.Path) -> Optional[List[str]]:
+def voc_base(root: pathlib.Path, kind: str) -> Optional[pathlib.Path]:
+    """The folder that holds ImageSets/KIND: a data set in VOC's layout itself, or inside VOCdevkit; None for none."""
+    return next((folder for folder in (root, *sorted(root.glob("VOC2*")), *sorted(root.glob("VOCdevkit/VOC2*")))
+                 if (folder / "ImageSets" / kind).is_dir()), None)
+
+
+def own_names(base: pathlib.Path) -> Optional[List[str]]:
     """The classes of a data set in VOC's layout that names its own, in classes.txt; None for VOC's."""
     path = base / "classes.txt"
     if not path.is_file():

@@ -111,6 +111,10 @@ class Preprocessing:
         """
         return self.resize(to_pillow(image, self.channels, self.orient))
 
+    def frame(self, size: Tuple[int, int]) -> geometry.Frame:
+        """Where an image of (width, height) lies in the input of a network that sees whole images."""
+        return geometry.Frame.around(size, self.input_size[::-1])
+
     def resize(self, image: Image.Image, moves: Optional[geometry.Moves] = None) -> Image.Image:
         """The resized central crop, or the whole in a frame, still a picture.
 

@@ -18,7 +18,7 @@ from ghost_ms.runtime.compare import TOLERANCE, compare
 from ghost_ms.runtime.sidecar import refuse_foreign_sidecar, seal, write_sidecar
 from ghost_ms.runtime.signature import DeployedNetwork, ExportSignature, Output
 from ghost_ms.surgery.fold_norms import count_cells, fold_final_norm, to_deploy_form
-from ghost_ms.tasks.base import as_outputs
+from ghost_ms.tasks.base import Task, as_outputs
 from ghost_ms.tasks.registry import create_task
 
 
@@ -84,7 +84,8 @@ def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, fo
         if hasattr(cell, "open_batch"):
             cell.open_batch = batch_size == 0
     outputs = outputs_of(description, form)
-    refuse_foreign_sidecar(path, description, batch_size, form, outputs)
+    told = _task(description).exported(description)
+    refuse_foreign_sidecar(path, told, batch_size, form, outputs)
     # An open batch is tried with two images, so that a size that is baked in shows.
     images = form.example(description.preprocessing, batch_size or 2)
     counts = (1, 2) if batch_size == 0 else (batch_size,)
@@ -106,7 +107,7 @@ def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, fo
                                  f"largest output (allowed {TOLERANCE:.0e}); nothing was written")
             seal(path)
         # Last, so that no sidecar is newer than what it describes: until then the old one refuses the new file.
-        write_sidecar(path, description, batch_size, form, outputs)
+        write_sidecar(path, told, batch_size, form, outputs)
     except (RuntimeError, OSError) as error:
         raise cannot_write(path, error) from None
     return {"comparison": comparison, "seconds": time.perf_counter() - start,
@@ -115,7 +116,11 @@ def _export(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, fo
 
 def outputs_of(description: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
     """The outputs of a file of this network; ValueError where they cannot be as the form wants them."""
-    return create_task(description.task, description.task_args).outputs(description, form)
+    return _task(description).outputs(description, form)
+
+
+def _task(description: ModelSpec) -> Task:
+    return create_task(description.task, description.task_args)
 
 
 def _float_probe(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> tuple:
@@ -131,6 +136,7 @@ def deploy_form(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> 
 
 
 def _between_ends(net: nn.Cell, description: ModelSpec, form: ExportSignature) -> DeployedNetwork:
+    net = _task(description).deployed(net, description)
     return DeployedNetwork(net, description.preprocessing, form).set_train(False)
 
 

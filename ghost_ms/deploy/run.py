@@ -13,6 +13,7 @@ from ghost_ms.core.files import cannot_write, whole_file
 from ghost_ms.deploy import export
 from ghost_ms.runtime.sidecar import seal, sidecar_path, write_sidecar
 from ghost_ms.runtime.signature import ExportSignature
+from ghost_ms.tasks.registry import create_task
 
 WRITERS = {"MINDIR": export.export_mindir, "ONNX": export.export_onnx}
 
@@ -111,6 +112,7 @@ def write_air(net: nn.Cell, description: ModelSpec, path: str, batch_size: int, 
         with whole_file(path) as temporary:
             ms.export(deployed, images, file_name=temporary, file_format="AIR")
             seal(path)
-        write_sidecar(path, description, max(batch_size, 1), form, export.outputs_of(description, form))
+        told = create_task(description.task, description.task_args).exported(description)
+        write_sidecar(path, told, max(batch_size, 1), form, export.outputs_of(description, form))
     except (RuntimeError, OSError) as error:
         raise cannot_write(path, error) from None

@@ -4,7 +4,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ghost_ms.models import boxes
+from ghost_ms.models import boxes as box_functions
 from ghost_ms.models.anchors import Size, default_boxes, grid_anchors, map_size
 
 
@@ -76,7 +76,7 @@ class SSDCoder(BoxCoder):
         return default_boxes(size, self.strides, self.scales)
 
     def boxes(self, raw: Tuple[Tensor, ...], anchors: Tensor) -> Tensor:
-        return boxes.decode(raw[1], anchors, self.weights)
+        return box_functions.decode(raw[1], anchors, self.weights)
 
     def scores(self, raw: Tuple[Tensor, ...]) -> Tensor:
         return ops.softmax(raw[0], -1)[:, :, 1:]
@@ -94,7 +94,7 @@ class RetinaCoder(BoxCoder):
         return grid_anchors(size, self.strides, sizes, self.ratios)
 
     def boxes(self, raw: Tuple[Tensor, ...], anchors: Tensor) -> Tensor:
-        return boxes.decode(raw[1], anchors)
+        return box_functions.decode(raw[1], anchors)
 
     def scores(self, raw: Tuple[Tensor, ...]) -> Tensor:
         return ops.sigmoid(raw[0] if self.first_class == 0 else raw[0][:, :, self.first_class:])
@@ -109,7 +109,7 @@ class FCOSCoder(BoxCoder):
         return grid_anchors(size, self.strides, [[stride] for stride in self.strides], (1.0,))
 
     def boxes(self, raw: Tuple[Tensor, ...], anchors: Tensor) -> Tensor:
-        return boxes.decode_distances(raw[1], anchors)
+        return box_functions.decode_distances(raw[1], anchors)
 
     def scores(self, raw: Tuple[Tensor, ...]) -> Tensor:
         logits = raw[0] if self.first_class == 0 else raw[0][:, :, self.first_class:]
@@ -132,4 +132,4 @@ class Decoded(nn.Cell):
 
     def construct(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         raw = self.network(x)
-        return boxes.clip(self.coder.boxes(raw, self.anchors), self.size), self.coder.scores(raw)
+        return box_functions.clip(self.coder.boxes(raw, self.anchors), self.size), self.coder.scores(raw)

@@ -20,6 +20,8 @@ from ghost_ms.runtime.signature import ExportSignature, Output
 
 #: Images that the report shows of those that a network is most mistaken about.
 WORST = 20
+#: Charts: (title, [(name of a line, [(x, y), ...]), ...]).
+Curves = Sequence[Tuple[str, Sequence[Tuple[str, Sequence[Tuple[float, float]]]]]]
 #: What a network gives: one array, or several in a fixed order.
 Outputs = Sequence[np.ndarray]
 
@@ -124,6 +126,9 @@ class Judgement(Protocol):
 
     def as_dict(self) -> Dict[str, Any]:
         """All measures, plain values."""
+
+    def curves(self) -> Curves:
+        """Charts for the report: title, and of each line its name and points; none where the task has none."""
 
     def results(self, name: Callable[[int], str]) -> Iterator[Dict[str, Any]]:
         """Every prediction, with what would have been right beside it.
@@ -259,6 +264,14 @@ class Task:
         raise NotImplementedError
 
     # --- using ---
+
+    def deployed(self, net: nn.Cell, spec: ModelSpec) -> nn.Cell:
+        """The network as it is measured and exported, of the same parameters: what it gives in training may be raw."""
+        return net
+
+    def exported(self, spec: ModelSpec) -> ModelSpec:
+        """The description of an exported file, with what its user must know to use the outputs."""
+        return spec
 
     def outputs(self, spec: ModelSpec, form: ExportSignature) -> Tuple[Output, ...]:
         """The outputs of an exported file, in their order.

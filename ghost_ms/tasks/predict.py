@@ -29,8 +29,9 @@ Show = Callable[[str, Dict[str, Image.Image]], None]
 
 def from_network(net: nn.Cell, spec: ModelSpec) -> "Predictor":
     """A network in evaluation mode, for calls of any batch."""
-    net.set_train(False)
-    return Predictor(lambda images: net(Tensor(images)), Sidecar.of(spec))
+    task = create_task(spec.task, spec.task_args)
+    net = task.deployed(net, spec).set_train(False)
+    return Predictor(lambda images: net(Tensor(images)), Sidecar.of(task.exported(spec)))
 
 
 def from_file(path: str) -> "Predictor":

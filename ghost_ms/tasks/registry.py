@@ -10,6 +10,7 @@ from ghost_ms.tasks.base import Task
 #: Name -> the class, or where it is: 'module:class', imported when it is asked for.
 _TASKS: Dict[str, Union[str, Type[Task]]] = {
     "classification": "ghost_ms.tasks.classification.task:Classification",
+    "detection": "ghost_ms.tasks.detection.task:Detection",
     "segmentation": "ghost_ms.tasks.segmentation.task:Segmentation",
 }
 

@@ -62,6 +62,7 @@ class Training:
         self.unreadable = Unreadable(self.config.run.dir, self.train, self.world,
                                      fresh=progress.epoch == progress.step == 0)
         self.stop_reason = self.finish_reason = ""
+        self.measured = self.task.deployed(self.step.net, self.description)
         #: What the last evaluation of the weights, and of their running means, adds to the network's description.
         self.learned: Dict[str, Dict[str, Any]] = {RAW: {}, EMA: {}}
         #: Steps that this process has done.
@@ -249,10 +250,10 @@ class Training:
         """Loss and accuracy of the network as it is; nothing where its outputs are not finite and that is no reason to
         stop (train.on_nan)."""
         batches, evaluator = self._evaluation()
-        self.step.net.set_train(False)
+        self.measured.set_train(False)
         try:
             for images, *targets in batches:
-                evaluator.update(as_outputs(self.step.net(Tensor(images))), targets)
+                evaluator.update(as_outputs(self.measured(Tensor(images))), targets)
                 self._in_evaluation(len(targets[0]))
             result = evaluator.compute(lambda sums: sum_over_ranks(sums, self.world) if evaluator.shared else sums)
             self.learned[prefix] = evaluator.learned()

@@ -87,6 +87,9 @@ class Judged:
         for index, (true, said) in enumerate(zip(self.numbers, self.found)):
             yield {"image": name(index), "true": float(true), "number": float(said)}
 
+    def curves(self):
+        return []
+
     def worst(self, count):
         return []
 

@@ -5,7 +5,7 @@ from ghost_ms.analysis.measure.complexity import Layer, count_layers, part_of, t
 from ghost_ms.config import DataConfig
 from ghost_ms.core.tables import as_text
 from ghost_ms.data.transforms import preprocessing_of
-from ghost_ms.factory import create_model, create_segmenter
+from ghost_ms.factory import create_model, create_with_head
 from ghost_ms.models import model_card
 from ghost_ms.models.registry import ModelCard, describe
 from ghost_ms.surgery.fold_norms import to_deploy_form
@@ -24,8 +24,8 @@ def summary(name: str, input_size: Optional[Tuple[int, int]] = None, depth: int 
     """
     card = model_card(name)
     size = tuple(input_size or card.input_size)
-    net = create_segmenter(head, name, card.num_classes, input_size=size) if head else create_model(name,
-                                                                                                   input_size=size)
+    net = create_with_head(head, name, card.num_classes, input_size=size) if head else create_model(
+        name, input_size=size)
     if deploy:
         net = to_deploy_form(net)
     layers = count_layers(net, 3, size)

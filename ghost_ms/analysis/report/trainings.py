@@ -112,7 +112,8 @@ def _predictions(one: JudgedRun) -> Dict[str, Any]:
     of a task whose results are no classes or several of an image, what was measured of each class, and a matrix where
     there is one. The worst mistakes in any case."""
     judgement = one.judgement
-    found: Dict[str, Any] = {"missing": one.missing, "measures": None, "classes": None, "mistakes": one.mistakes}
+    found: Dict[str, Any] = {"missing": one.missing, "measures": None, "classes": None, "mistakes": one.mistakes,
+                             "curves": []}
     if judgement is None:
         return found
     if isinstance(judgement, LabelJudgement):
@@ -122,7 +123,9 @@ def _predictions(one: JudgedRun) -> Dict[str, Any]:
     if judgement.confusable:
         names, counts = judgement.matrix()
         matrix = charts.matrix_chart(counts.tolist(), names, "Confusion matrix")
-    return {**found, "measures": {"headline": judgement.headline(), "head": [(title, False) for title in head],
+    curves = [(title, charts.line_chart(title, [charts.Series(*line) for line in lines], "recall (%)"))
+              for title, lines in judgement.curves()]
+    return {**found, "curves": [(title, Markup(chart)) for title, chart in curves if chart], "measures": {"headline": judgement.headline(), "head": [(title, False) for title in head],
                                   "rows": rows, "matrix": Markup(matrix) if matrix else None}}
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from ghost_ms.core import scores
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.tasks.base import Case
+from ghost_ms.tasks.base import Case, Curves
 from ghost_ms.tasks.classification import measures
 
 #: Predictions that are kept of an image.
@@ -81,6 +81,9 @@ class Judgement:
 
     def matrix(self) -> Tuple[List[str], np.ndarray]:
         return [self.classes[place] for place in self.shown], self.confusion
+
+    def curves(self) -> Curves:
+        return []
 
     def case(self, sample: int, image: Image.Image, preprocessing: Preprocessing) -> Case:
         said = f"{self.classes[self.predicted[sample]]} {100 * self.confidence[sample]:.0f} %"

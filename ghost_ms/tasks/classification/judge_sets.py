@@ -7,7 +7,7 @@ from PIL import Image
 
 from ghost_ms.core.text import printable
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.tasks.base import Case
+from ghost_ms.tasks.base import Case, Curves
 from ghost_ms.tasks.classification import multilabel
 from ghost_ms.tasks.classification.judge import checked
 
@@ -46,6 +46,9 @@ class SetJudgement:
 
     def matrix(self) -> Tuple[List[str], np.ndarray]:
         raise ValueError("a confusion matrix is of images of one label each; these may have several")
+
+    def curves(self) -> Curves:
+        return []
 
     def worst(self, count: int) -> List[int]:
         return []

@@ -5,7 +5,7 @@ import numpy as np
 
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.config import DATASETS, Config, DataConfig
-from ghost_ms.config.data import MAP_DATASETS
+from ghost_ms.config.data import BOX_DATASETS, MAP_DATASETS
 from ghost_ms.core import scores
 from ghost_ms.core.figures import Figures
 from ghost_ms.core.text import printable
@@ -46,9 +46,12 @@ class Classification(Task):
         super().__init__(args)
 
     def open(self, data: DataConfig, split: str, classes: Optional[Sequence[str]] = None) -> Dataset:
-        if data.dataset in MAP_DATASETS:
-            raise ValueError(f"data.dataset {data.dataset} has maps of labels, which task.name segmentation learns; "
-                             f"classification takes {', '.join(DATASETS)}")
+        if data.dataset in (*MAP_DATASETS, *BOX_DATASETS):
+            kinds = [f"{what}, which task.name {task} learns" for what, task, sets in (
+                ("maps of labels", "segmentation", MAP_DATASETS), ("boxes", "detection", BOX_DATASETS))
+                if data.dataset in sets]
+            raise ValueError(f"data.dataset {data.dataset} has {', and '.join(kinds)}; classification takes "
+                             f"{', '.join(DATASETS)}")
         return open_source(data, split, classes)
 
     def splits(self, data: DataConfig) -> List[str]:

@@ -2,7 +2,7 @@
 import dataclasses
 from typing import Any, List, Mapping, Optional
 
-from ghost_ms.core.text import printable
+from ghost_ms.tasks.arguments import arguments_of, is_number, is_range, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,29 +31,15 @@ class SegmentationArgs:
     @classmethod
     def of(cls, values: Optional[Mapping[str, Any]]) -> "SegmentationArgs":
         """From plain values; ValueError for a name that is not known, or a value that cannot be."""
-        values, known = dict(values or {}), [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ValueError(f"task.args holds {printable(name)!r}; segmentation takes {', '.join(known)}")
-        args = cls(**values)
-
-        def require(possible: bool, name: str, wanted: str) -> None:
-            if not possible:
-                raise ValueError(f"task.args.{name} is {printable(getattr(args, name))[:100]}; it has to be {wanted}")
-
-        require(isinstance(args.scale, (list, tuple)) and len(args.scale) == 2 and all(map(_number, args.scale))
-                and 0.05 <= args.scale[0] <= args.scale[1] <= 20, "scale", "two rising numbers from 0.05 to 20")
-        require(_number(args.max_class_share) and 0 < args.max_class_share <= 1, "max_class_share",
+        args = arguments_of(cls, values, "segmentation")
+        require(is_range(args.scale, 0.05, 20), args, "scale", "two rising numbers from 0.05 to 20")
+        require(is_number(args.max_class_share) and 0 < args.max_class_share <= 1, args, "max_class_share",
                 "above 0 and at most 1")
-        require(_number(args.aux_weight) and 0 <= args.aux_weight <= 100, "aux_weight", "from 0 to 100")
+        require(is_number(args.aux_weight) and 0 <= args.aux_weight <= 100, args, "aux_weight", "from 0 to 100")
         for name in ("flip", "slide"):
-            require(isinstance(getattr(args, name), bool), name, "true or false")
+            require(isinstance(getattr(args, name), bool), args, name, "true or false")
         require(isinstance(args.scales, (list, tuple)) and 0 < len(args.scales) <= 20 and all(
-            _number(scale) and 0.05 <= scale <= 20 for scale in args.scales), "scales",
+            is_number(scale) and 0.05 <= scale <= 20 for scale in args.scales), args, "scales",
                 "a list of numbers from 0.05 to 20")
-        require(args.slide or list(args.scales) == [1], "scales", "[1.0], but with slide true")
+        require(args.slide or list(args.scales) == [1], args, "scales", "[1.0], but with slide true")
         return args
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from ghost_ms.core.tables import require_ending, write_csv
 from ghost_ms.core.text import printable, some
 from ghost_ms.data.geometry import IGNORE
 from ghost_ms.data.transforms import Preprocessing
-from ghost_ms.tasks.base import WORST, Case, NotFinite, Outputs
+from ghost_ms.tasks.base import WORST, Case, Curves, NotFinite, Outputs
 from ghost_ms.tasks.segmentation import results
 
 #: Images that a sentence names.
@@ -160,6 +160,9 @@ class Judgement:
     def matrix(self) -> Tuple[List[str], np.ndarray]:
         """Pixels; those taken for a class that the data does not have are in no column."""
         return list(self.classes), self.scores.matrix[:, :len(self.classes)]
+
+    def curves(self) -> Curves:
+        return []
 
     def worst(self, count: int) -> List[int]:
         """By their mIoU; images without a mistake are none."""

@@ -4,27 +4,20 @@ from typing import Any, Optional, Tuple
 import numpy as np
 from PIL import Image
 
-from ghost_ms.config import AugmentConfig, Config
+from ghost_ms.config import Config
 from ghost_ms.data import geometry
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.decode import to_pillow
 from ghost_ms.data.loader import Draws
 from ghost_ms.data.mixing import normalize_batch
 from ghost_ms.data.transforms import FILTERS, Preprocessing, color_jitter
+from ghost_ms.data.window import Window
+from ghost_ms.tasks.arguments import refuse_for_classes
 from ghost_ms.tasks.segmentation.args import SegmentationArgs
 
 Arrays = Tuple[np.ndarray, ...]
 #: Crops that are drawn before one is taken although a class covers more of it than it may.
 TRIES = 10
-
-
-def refuse_unused(augment: AugmentConfig) -> None:
-    """ValueError for augmentations that have no meaning for maps of labels, where a recipe asks for them."""
-    default = AugmentConfig()
-    for key in ("auto_augment", "random_erasing", "crop_padding", "interpolation", "scale", "ratio"):
-        if getattr(augment, key) != getattr(default, key):
-            raise ValueError(f"augment.{key} is for classification: segmentation scales, crops, mirrors and jitters "
-                             "colours (task.args.scale, augment.horizontal_flip, augment.color_jitter); leave it out")
 
 
 class TrainingTransforms:
@@ -39,7 +32,8 @@ class TrainingTransforms:
     targets = ("labels",)
 
     def __init__(self, config: Config, args: SegmentationArgs, dataset: Dataset, preprocessing: Preprocessing):
-        refuse_unused(config.augment)
+        refuse_for_classes(config.augment, "segmentation", ("task.args.scale", "augment.horizontal_flip",
+                                                            "augment.color_jitter"))
         self.augment, self.args, self.dataset, self.preprocessing = config.augment, args, dataset, preprocessing
         self.filter = FILTERS[preprocessing.interpolation]
         jitter = config.augment.color_jitter
@@ -58,7 +52,7 @@ class TrainingTransforms:
             crop = color_jitter(crop, self.jitter, rng)
         return np.asarray(crop).reshape(*spec.input_size, spec.channels), np.ascontiguousarray(moved)
 
-    def _place(self, size: Tuple[int, int], labels: np.ndarray, rng: np.random.Generator) -> Tuple["Window", bool]:
+    def _place(self, size: Tuple[int, int], labels: np.ndarray, rng: np.random.Generator) -> Tuple[Window, bool]:
         """The part of an image of (width, height) that is shown, and whether it is mirrored."""
         height, width = self.preprocessing.input_size
         low, high = self.args.scale
@@ -75,44 +69,6 @@ class TrainingTransforms:
 
     def collate(self, pixels: np.ndarray, targets: Arrays, draws: Optional[Draws]) -> Tuple[np.ndarray, Arrays]:
         return pixels, (targets[0].astype(np.int32),)
-
-
-class Window:
-    """A part of an enlarged image.
-
-    Args:
-        before: (width, height) of the image.
-        whole: (width, height) of the enlarged one.
-        start: (left, top) of the part in there; negative where the image does not fill it.
-        size: (width, height) of the part.
-    """
-
-    def __init__(self, before: Tuple[int, int], whole: Tuple[int, int], start: Tuple[int, int], size: Tuple[int, int]):
-        self.before, self.whole, self.start, self.size = before, whole, start, size
-        self.move = geometry.compose([geometry.resized(before, whole), geometry.shifted(-start[0], -start[1])])
-
-    def show(self, image: Image.Image, resample: int, fill: Tuple[int, ...]) -> Image.Image:
-        """The part of the image, with a colour where there is none. Nothing larger than it is made."""
-        starts = [max(0, start) for start in self.start]
-        ends = [min(whole, start + size) for whole, start, size in zip(self.whole, self.start, self.size)]
-        ratios = [before / whole for before, whole in zip(self.before, self.whole)]
-        box = (starts[0] * ratios[0], starts[1] * ratios[1], min(self.before[0], ends[0] * ratios[0]),
-               min(self.before[1], ends[1] * ratios[1]))
-        part = image.resize((ends[0] - starts[0], ends[1] - starts[1]), resample, box)
-        if part.size == self.size:
-            return part
-        frame = Image.new(image.mode, self.size, fill[0] if image.mode == "L" else fill)
-        frame.paste(part, (starts[0] - self.start[0], starts[1] - self.start[1]))
-        return frame
-
-    def show_labels(self, labels: np.ndarray) -> np.ndarray:
-        """The same part of a map, uint8 (height, width); 255 where there is no image."""
-        return geometry.move_labels(self.move, labels, self.size)
-
-    def share(self, labels: np.ndarray) -> float:
-        """How much of what counts in the part is of its largest class; 0 where nothing counts."""
-        counts = np.bincount(self.show_labels(labels).ravel(), minlength=256)[:geometry.IGNORE]
-        return float(counts.max() / counts.sum()) if counts.any() else 0.0
 
 
 class EvaluationTransforms:

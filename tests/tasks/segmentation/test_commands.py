@@ -274,7 +274,7 @@ def test_a_backbone_with_a_head_is_told_layer_by_layer(capsys):
     said = capsys.readouterr().out
     assert "mIoU 57.9 %" in said and "letterbox" in said
     assert main(["info", "ghostnet_050", "--head", "lrasp"]) != 0
-    assert "there is no segmenter 'lrasp'" in capsys.readouterr().err
+    assert "there is no head 'lrasp'" in capsys.readouterr().err
 
 
 def test_registered_segmenters_are_listed_and_timed(capsys):

@@ -1,0 +1,1 @@
+"""Object detection: classes and boxes of the objects in an image."""
