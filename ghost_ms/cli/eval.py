@@ -63,6 +63,9 @@ def build_parser():
                         help="print precision, recall and F1 of every class, and their means")
     parser.add_argument("--confusion", nargs="?", const="-", metavar="FILE",
                         help="print the confusion matrix, or write it to a .csv or .png file")
+    parser.add_argument("--choose_threshold", action="store_true",
+                        help="of a detector's file: find the score of each class with the best F1 at IoU 0.5, and "
+                             "write them into its sidecar; `ghost-ms infer` tells what lies above")
     parser.add_argument("-o", "--output", type=Optional[str], metavar="FILE",
                         help="write every prediction: .csv, one row for each image; or .json, with all measures")
     return parser
@@ -79,6 +82,9 @@ def check(options, given: Sequence[str]) -> None:
         require_ending(options.confusion, "--confusion", (".csv", ".png"))
     if options.output:
         require_ending(options.output, "--output", (".csv", ".json"))
+    if options.choose_threshold and not options.file:
+        raise ValueError("--choose-threshold writes the thresholds into the sidecar of an exported file; name it with "
+                         "--file")
     if options.file:
         if options.ckpt:
             raise ValueError("--file holds the network already; leave out --ckpt")
@@ -108,6 +114,8 @@ def tell(found, path: str, dataset: str, options) -> None:
     print(f"{printable(found.model)}: {judgement.headline()} on {found.source.size} images of {dataset}{split}")
     if options.per_class:
         print(as_text(judgement.class_rows()))
+    if options.choose_threshold:
+        _choose(judgement, path, found.source.classes)
     if options.confusion == "-":
         print(judgement.confusion_text())
     elif options.confusion:
@@ -117,3 +125,15 @@ def tell(found, path: str, dataset: str, options) -> None:
         facts = {"model": found.model, "file": path, "data": dataset, "split": options.split, **judgement.as_dict()}
         write_predictions(options.output, found.task, list(judgement.results(found.name)), facts)
         print(f"wrote {printable(options.output)}")
+
+
+def _choose(judgement, path: str, classes: Sequence[str]) -> None:
+    """Write the thresholds of the best F1 into the sidecar of a file, and print them."""
+    from ghost_ms.runtime.sidecar import set_thresholds, sidecar_path
+
+    thresholds, f1 = judgement.thresholds()
+    set_thresholds(path, thresholds)
+    for name, threshold, value in zip(classes, thresholds, f1):
+        print(f"{printable(name)}: {threshold:.3f}, " + ("nothing of it was found" if value != value else
+                                                        f"F1 {100 * value:.2f} %"))
+    print(f"wrote {printable(sidecar_path(path))}")

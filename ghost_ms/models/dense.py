@@ -1,6 +1,6 @@
 """What a network for dense prediction shares with the backbone that it stands on: the hooks that a training calls."""
 import re
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Set, Tuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn
@@ -43,7 +43,7 @@ class DenseNetwork(nn.Cell):
         *layers, _ = self.backbone.layer_parts()
         declared = {part for layer in layers for part in layer}
         names = [name for name, _ in self.backbone.parameters_and_names()]
-        rest = dict.fromkeys(name.split(".")[0] for name in names
+        rest = dict.fromkeys(_apart(name, declared) for name in names
                              if not any(name == part or name.startswith(f"{part}.") for part in declared))
         own = [name for name in self.name_cells() if name != PREFIX[:-1]]
         return (*(tuple(PREFIX + part for part in layer) for layer in layers),
@@ -100,6 +100,13 @@ class DenseNetwork(nn.Cell):
         for name, parameter in self.parameters_and_names():
             parameter.name = name
         self.compile_cache.clear()
+
+
+def _apart(name: str, declared: Set[str]) -> str:
+    """The largest cell around a parameter that holds none of the declared ones."""
+    parts = name.split(".")
+    paths = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return next(path for path in paths if not any(other.startswith(f"{path}.") for other in declared))
 
 
 def _within(pattern: str) -> str:

@@ -86,6 +86,12 @@ def add_to_sidecar(path: str) -> None:
     write_text(sidecar_path(path), _as_text({**content, checksums.KEY: checksums.of_family(path, content)}))
 
 
+def set_thresholds(path: str, thresholds: Sequence[float]) -> None:
+    """Let the sidecar of an exported file say a score for each class, from which on it is told."""
+    content = read_json(path)
+    write_text(sidecar_path(path), _as_text({**content, "thresholds": list(thresholds)}))
+
+
 def seal(path: str) -> None:
     """Before an exported file is replaced: a sidecar of an earlier version gets the checksum of the file that it
     describes, so that it cannot be taken for that of the new one if the new sidecar is never written."""
@@ -210,8 +216,8 @@ def _parts(content: Any) -> Sidecar:
     if thresholds is not None and form.softmax:
         raise ValueError("it has thresholds for several labels of an image, and a softmax, which gives one")
     return Sidecar(spec, classes, form, batch_size, thresholds, content["model"],
-                   # Of a map of classes, which has no axis of them, those that are named.
-                   {"num_classes": len(classes) if form.argmax else given["shape"][1]
+                   # Of a map of classes, or boxes, which have no axis of them, those that are named.
+                   {"num_classes": len(classes) if form.argmax or len(outputs) > 1 else given["shape"][1]
                     if len(given["shape"]) > 1 else 1}, task, task_args)
 
 

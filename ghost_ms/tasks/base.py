@@ -137,6 +137,10 @@ class Judgement(Protocol):
             name: number of an image -> its file.
         """
 
+    def thresholds(self) -> Tuple[List[float], List[float]]:
+        """Of each class the score with the best F1, and that F1 from 0 to 1, NaN where there is none; ValueError where
+        scores are not cut by thresholds."""
+
     def matrix(self) -> Tuple[List[str], np.ndarray]:
         """Classes, and how much of the row's was taken for the column's, int (K, K); ValueError where there is none."""
 

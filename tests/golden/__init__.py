@@ -14,7 +14,7 @@ FOLDER = pathlib.Path(__file__).parent
 
 def names(kind="eval"):
     """Names of the stored references of a folder: 'eval' (inference), 'train' (three training steps), and the same of
-    segmenters, 'segmentation' and 'segmentation_train'."""
+    segmenters, 'segmentation' and 'segmentation_train', and of detectors."""
     return sorted(path.name[:-len(".json.gz")] for path in (FOLDER / kind).glob("*.json.gz"))
 
 
@@ -53,7 +53,7 @@ def load(name, kind="eval"):
     for entry, shape, origin, *factor in record["state"]:
         if origin == "rule":
             state[entry] = weight(entry, tuple(shape), record["salt"], *factor)
-        elif f"stat/{entry}" in arrays and {"logits", "logits/out"} & set(arrays):
+        elif f"stat/{entry}" in arrays and any(key.startswith(("logits", "raw/")) for key in arrays):
             state[entry] = arrays[f"stat/{entry}"].astype(np.float32)
         elif origin in ("zeros", "ones"):
             state[entry] = getattr(np, origin)(shape, np.float32)
@@ -70,3 +70,25 @@ def label_map(shape, classes, seed=0, ignore=255):
     coarse[rng.random((batch, 7, 7)) < 0.1] = ignore
     rows, columns = np.arange(height) * 7 // height, np.arange(width) * 7 // width
     return coarse[:, rows][:, :, columns]
+
+
+def targets(record, first_label):
+    """(boxes float32 (B, 8, 4), labels int32 (B, 8)) of a detection record, -1 for no box.
+
+    Args:
+        first_label: the record's label of the class 0.
+    """
+    images = len(record["targets"])
+    boxes, labels = np.zeros((images, 8, 4), np.float32), np.full((images, 8), -1, np.int32)
+    for image, target in enumerate(record["targets"]):
+        count = len(target["labels"])
+        boxes[image, :count] = np.asarray(target["boxes"], np.float32).reshape(-1, 4)
+        labels[image, :count] = np.asarray(target["labels"], np.int32) - first_label
+    return boxes, labels
+
+
+def functions(name):
+    """(arrays, facts) of a reference of functions, such as anchors."""
+    stem = FOLDER / "dense_functions" / name
+    facts = stem.with_suffix(".json")
+    return dict(np.load(stem.with_suffix(".npz"))), json.loads(facts.read_text()) if facts.is_file() else {}

@@ -21,7 +21,7 @@ void classify(const ghost_ms::Options& options) {
   ghost_ms::Classifier classifier(options.model, options.threads, options.target);
   std::vector<ghost_ms::Result> results;
   for (const auto& image : options.images) {
-    auto predictions = classifier.classify(image, static_cast<std::size_t>(options.top));
+    auto predictions = classifier.classify(image, static_cast<std::size_t>(options.top > 0 ? options.top : 5));
     auto milliseconds = options.bench > 0 ? classifier.time(options.bench) : std::vector<double>{};
     results.push_back({image, std::move(predictions), std::move(milliseconds)});
   }

@@ -74,10 +74,13 @@ void Network::predict() {
   if (model_->Predict(model_->GetInputs(), &outputs) != mindspore::kSuccess) fail("the call failed");
 }
 
-std::vector<float> Network::output() const {
-  const auto output = model_->GetOutputs().front();
+std::vector<float> Network::output(std::size_t place) const {
+  const auto outputs = model_->GetOutputs();
+  if (place >= outputs.size()) fail("it has " + std::to_string(outputs.size()) + " outputs");
+  const auto& output = outputs[place];
   if (output.DataType() != mindspore::DataType::kNumberTypeFloat32) fail("its output is not float32");
-  const auto* values = static_cast<const float*>(output.Data().get());
+  const auto data = output.Data();
+  const auto* values = static_cast<const float*>(data.get());
   return {values, values + output.ElementNum()};
 }
 

@@ -36,8 +36,9 @@ class Network {
   /// Runs the network on what `set_input` was given last.
   void predict();
 
-  /// The first output of the last run, all images one after the other; std::runtime_error where it has another type.
-  std::vector<float> output() const;
+  /// An output of the last run, all images one after the other; std::runtime_error where there is none, or it has
+  /// another type.
+  std::vector<float> output(std::size_t place = 0) const;
   std::vector<std::int32_t> labels() const;
 
  private:

@@ -11,7 +11,7 @@ namespace ghost_ms {
 struct Options {
   std::string model;
   std::vector<std::string> images;
-  int top = 5;
+  int top = 0;  ///< 0 where it was not given
   std::string pictures;  ///< folder; empty for none
   int threads = 2;
   int bench = 0;  ///< calls to time; 0 for none

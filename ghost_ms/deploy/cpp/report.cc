@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -41,6 +43,13 @@ void add_latency(Json& entry, const std::vector<double>& milliseconds) {
                          {"low", quantile(milliseconds, 0.25)},
                          {"high", quantile(milliseconds, 0.75)},
                          {"calls", milliseconds.size()}};
+}
+
+/// Rounded to three digits as Python rounds: by its exact decimal value.
+double thousandth(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.3f", value);
+  return std::strtod(text, nullptr);
 }
 
 /// A path need not be UTF-8; JSON is ASCII then, with a mark in place of what is not.
@@ -86,6 +95,24 @@ std::string as_table(const std::vector<SegmentResult>& results) {
   return text;
 }
 
+std::string as_table(const std::vector<DetectResult>& results) {
+  std::string text;
+  for (const auto& result : results) {
+    text += printable(result.image) + '\n';
+    for (const auto& one : result.objects) {
+      std::ostringstream place;
+      place << std::fixed << std::setprecision(0) << "  at " << one.box[0] << ',' << one.box[1] << " to " << one.box[2]
+            << ',' << one.box[3] << '\n';
+      auto line = share_line(one.score, one.name);
+      line.pop_back();
+      text += line + place.str();
+    }
+    if (result.objects.empty()) text += "  nothing was found\n";
+    text += latency_line(result.milliseconds);
+  }
+  return text;
+}
+
 std::string as_json(const std::vector<Result>& results) {
   Json list = Json::array();
   for (const auto& [image, predictions, milliseconds] : results) {
@@ -105,6 +132,21 @@ std::string as_json(const std::vector<SegmentResult>& results) {
     Json entry{{"image", result.image}, {"width", result.width}, {"height", result.height}, {"classes", Json::array()}};
     for (const auto& [name, index, share] : result.shares) {
       entry["classes"].push_back({{"class", name}, {"index", index}, {"share", share}});
+    }
+    add_latency(entry, result.milliseconds);
+    list.push_back(std::move(entry));
+  }
+  return dumped(list);
+}
+
+std::string as_json(const std::vector<DetectResult>& results) {
+  Json list = Json::array();
+  for (const auto& result : results) {
+    Json entry{{"image", result.image}, {"width", result.width}, {"height", result.height}, {"objects", Json::array()}};
+    for (const auto& one : result.objects) {
+      Json box = Json::array();
+      for (const double side : one.box) box.push_back(thousandth(side));
+      entry["objects"].push_back({{"class", one.name}, {"index", one.index}, {"score", one.score}, {"box", box}});
     }
     add_latency(entry, result.milliseconds);
     list.push_back(std::move(entry));

@@ -28,11 +28,45 @@ Interpolation interpolation_of(const std::string& name) {
   return name == "bilinear" ? Interpolation::kBilinear : Interpolation::kBicubic;
 }
 
+struct Kind {
+  const char* name;
+  const char* refusal;
+};
+
+Kind kind_of(Task task) {
+  switch (task) {
+    case Task::kSegmentation: return {"segmentation", "its task is another one, and this program segments"};
+    case Task::kDetection: return {"detection", "its task is another one, and this program detects"};
+    default: return {"classification", "its task is another one, and this program classifies"};
+  }
+}
+
+/// How detections are found among a detector's outputs.
+Limits limits_of(const Json& content, const std::vector<std::string>& classes, const std::vector<double>& thresholds) {
+  const Json& args = content.at("task_args");
+  Limits limits{};
+  limits.iou = args.at("iou_threshold").get<double>();
+  limits.detections = args.at("max_detections").get<std::size_t>();
+  limits.candidates = args.at("candidates").get<std::size_t>();
+  limits.by_class = args.at("by_class").get<bool>();
+  limits.levels = args.at("levels").get<std::vector<std::size_t>>();
+  const double shown = args.at("show_threshold").get<double>();
+  for (std::size_t label = 0; label < classes.size(); ++label) {
+    limits.scores.push_back(static_cast<float>(thresholds.empty() ? shown : thresholds[label]));
+  }
+  require(limits.iou >= 0.0 && limits.iou <= 1.0 && shown >= 0.0 && shown <= 1.0, "task_args are no parts of 1");
+  require(!classes.empty() && limits.detections > 0 && limits.candidates > 0 && !limits.levels.empty(),
+          "task_args say of no detections");
+  // What lies beyond is a mistake or meant to harm.
+  require(std::all_of(limits.levels.begin(), limits.levels.end(), [](std::size_t rows) { return rows < 100000000; }) &&
+              limits.levels.size() <= 16,
+          "levels are too many");
+  return limits;
+}
+
 Sidecar parse(const Json& content, Task task) {
   const bool classifies = task == Task::kClassification;
-  require(content.value("task", std::string("classification")) == (classifies ? "classification" : "segmentation"),
-          classifies ? "its task is another one, and this program classifies"
-                     : "its task is another one, and this program segments");
+  require(content.value("task", std::string("classification")) == kind_of(task).name, kind_of(task).refusal);
   const Json& preprocessing = content.at("preprocessing");
   Sidecar sidecar{};
   sidecar.batch_size = std::max(1, content.at("inputs").at(0).at("shape").at(0).get<int>());
@@ -60,6 +94,7 @@ Sidecar parse(const Json& content, Task task) {
             "thresholds need a value per class");
     require(!sidecar.gives_probabilities, "thresholds for several labels of an image do not go with a softmax");
   }
+  if (task == Task::kDetection) sidecar.limits = limits_of(content, sidecar.classes, sidecar.thresholds);
   return sidecar;
 }
 

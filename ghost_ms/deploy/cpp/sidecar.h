@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "detection.h"
 #include "resize.h"
 
 namespace ghost_ms {
 
-enum class Task { kClassification, kSegmentation };
+enum class Task { kClassification, kSegmentation, kDetection };
 
 struct Sidecar {
   int batch_size;  ///< images of a call; 1 where the file leaves it open
@@ -28,6 +29,7 @@ struct Sidecar {
   bool gives_labels;  ///< it gives the class of every pixel, not logits
   std::vector<std::string> classes;
   std::vector<double> thresholds;  ///< of each class the probability from which on an image has it; empty for one label
+  Limits limits;  ///< of a detector
 };
 
 /// Reads NAME.json beside NAME.ms or NAME.mindir, and holds its checksum against that file; std::runtime_error where

@@ -79,6 +79,9 @@ class Judgement:
     def results(self, name: Callable[[int], str]) -> Iterator[Dict[str, Any]]:
         return measures.results(self, name)
 
+    def thresholds(self) -> Tuple[List[float], List[float]]:
+        raise ValueError("--choose-threshold is for detectors; an image of one label has the most probable class")
+
     def matrix(self) -> Tuple[List[str], np.ndarray]:
         return [self.classes[place] for place in self.shown], self.confusion
 

@@ -44,6 +44,9 @@ class SetJudgement:
     def write_confusion(self, path: str) -> None:
         self.confusion_text()
 
+    def thresholds(self) -> Tuple[List[float], List[float]]:
+        raise ValueError("--choose-threshold is for detectors; the training chose the thresholds of several labels")
+
     def matrix(self) -> Tuple[List[str], np.ndarray]:
         raise ValueError("a confusion matrix is of images of one label each; these may have several")
 

@@ -51,8 +51,7 @@ class Found:
                 self.bad.append(number)
                 continue
             found = detections(boxes[row], scores[row], self.limits, self.levels)
-            moved = to_photograph(found.boxes, self.preprocessing.frame(tuple(size)), tuple(size))
-            self.of[number] = found._replace(boxes=moved.astype(np.float32))
+            self.of[number] = to_photograph(found, self.preprocessing.frame(tuple(size)), tuple(size))
 
 
 class CocoMeasure:

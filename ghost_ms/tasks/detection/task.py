@@ -176,8 +176,7 @@ class Detection(Task):
                                spec.thresholds or self.own.show_threshold)
         except ValueError as error:
             raise ValueError(f"{asked.whose} gives outputs that are none of this detector: {error}") from None
-        moved = to_photograph(found.boxes, spec.preprocessing.frame(asked.size), asked.size)
-        return found._replace(boxes=moved.astype(np.float32))
+        return to_photograph(found, spec.preprocessing.frame(asked.size), asked.size)
 
     def result(self, outputs: Outputs, spec: ModelSpec, asked: Asked) -> Dict[str, Any]:
         """{width, height, objects: [{class, index, score, box}, ...]}, by falling score; the boxes in pixels of the

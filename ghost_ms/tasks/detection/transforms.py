@@ -16,6 +16,7 @@ from ghost_ms.data.window import Window
 from ghost_ms.tasks.arguments import refuse_for_classes
 from ghost_ms.tasks.detection.args import DetectionArgs
 from ghost_ms.tasks.detection.matching import NONE
+from ghost_ms.tasks.detection.postprocess import Detections
 
 Arrays = Tuple[np.ndarray, ...]
 #: Least overlaps of a crop with an object that it holds, of which one is drawn (arXiv 1512.02325, section 2.2), and
@@ -174,8 +175,11 @@ class EvaluationTransforms:
         return normalize_batch(pixels, self.preprocessing.mean, self.preprocessing.std), targets
 
 
-def to_photograph(boxes: np.ndarray, frame: geometry.Frame, size: Tuple[int, int]) -> np.ndarray:
-    """Boxes (N, 4) in pixels of the input as boxes in pixels of the image, (width, height), within it."""
+def to_photograph(found: Detections, frame: geometry.Frame, size: Tuple[int, int]) -> Detections:
+    """Detections in pixels of the input as those in pixels of the image, (width, height), within it; what lies in the
+    border around it alone is left out."""
     shift = np.array([frame.left, frame.top] * 2, np.float64)
     scale = np.array([size[0] / frame.inner[0], size[1] / frame.inner[1]] * 2)
-    return np.clip((boxes - shift) * scale, 0, np.array(size * 2, np.float64))
+    boxes = np.clip((found.boxes - shift) * scale, 0, np.array(size * 2, np.float64)).astype(np.float32)
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return Detections(boxes[inside], found.scores[inside], found.labels[inside])

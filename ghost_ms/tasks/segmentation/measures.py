@@ -157,6 +157,9 @@ class Judgement:
         for sample, (miou, accuracy) in enumerate(self.each):
             yield {"image": name(sample), "miou": miou, "pixel_accuracy": accuracy}
 
+    def thresholds(self) -> Tuple[List[float], List[float]]:
+        raise ValueError("--choose-threshold is for detectors; a pixel has the most probable class")
+
     def matrix(self) -> Tuple[List[str], np.ndarray]:
         """Pixels; those taken for a class that the data does not have are in no column."""
         return list(self.classes), self.scores.matrix[:, :len(self.classes)]
