@@ -51,7 +51,7 @@ def add_kernels(parser: argparse.ArgumentParser) -> None:
 
 
 #: What registered networks are for.
-TASKS = ("classification", "segmentation")
+TASKS = ("classification", "detection", "segmentation")
 
 
 def matching(pattern: str, parts: bool = True, tasks: Sequence[str] = TASKS) -> List[str]:
