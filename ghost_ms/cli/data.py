@@ -39,7 +39,8 @@ def build_parser(action: str = "stats"):
     from ghost_ms import config
 
     parser = config.build_parser(f"ghost-ms data {action}", ACTIONS[action],
-                                 sections=("model", "data", "augment", "run") if action == "show" else ("data",))
+                                 sections=("model", "data", "augment", "task", "run") if action == "show" else (
+                                     "data", "task"))
     if action == "show":
         parser.add_argument("-n", "--images", type=int, default=16, metavar="N",
                             help="images of each kind (default 16)")
@@ -67,7 +68,7 @@ def _canvas(argv: Sequence[str]) -> int:
 def _stats(recipe, options) -> int:
     from ghost_ms.analysis.data import stats
 
-    print(stats.report(recipe.data))
+    print(stats.report(recipe))
     return 0
 
 
@@ -88,7 +89,7 @@ def _check(recipe, options) -> int:
     from ghost_ms.analysis.data import stats
 
     images = bad = 0
-    for split, source in stats.open_all(recipe.data).items():
+    for split, source in stats.open_all(recipe).items():
         for note in source.notes:
             print(f"{split}: {note}")
         found = stats.faults(source, options.full)

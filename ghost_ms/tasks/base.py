@@ -220,6 +220,10 @@ class Task:
         """
         return [""] * len(targets[0])
 
+    def shown(self, images: np.ndarray, targets: Outputs, dataset: Dataset) -> np.ndarray:
+        """Images of a batch, uint8 (B, H, W, C), with what their targets say drawn on them, where that can be drawn."""
+        return images
+
     # --- learning ---
 
     def prepare(self, spec: ModelSpec, config: Config, dataset: Dataset) -> ModelSpec:

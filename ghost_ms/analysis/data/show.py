@@ -51,8 +51,9 @@ def _trained(task: Task, config: Config, source: Dataset, spec: Preprocessing, c
     images: List[np.ndarray] = []
     names: List[str] = []
     for pixels, *targets in TrainingBatches(source, config, task.training(config, source, spec), 0):
-        images += list(_bytes(pixels.asnumpy(), spec))
-        names += task.captions([target.asnumpy() for target in targets], source, config.loss.label_smoothing)
+        arrays = [target.asnumpy() for target in targets]
+        images += list(task.shown(_bytes(pixels.asnumpy(), spec), arrays, source))
+        names += task.captions(arrays, source, config.loss.label_smoothing)
         if len(images) >= count:
             break
     return Panel("training images as the network gets them in the first epoch", np.stack(images[:count]), names[:count])
@@ -62,8 +63,8 @@ def _evaluated(task: Task, config: Config, source: Dataset, spec: Preprocessing,
     chosen = source.subset(np.linspace(0, source.size - 1, count).round().astype(int))
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_batch_size=count))
     pixels, *targets = next(evaluation_batches(chosen, config, task.evaluation(config, chosen, spec)))
-    return Panel("images to evaluate on as the network gets them", _bytes(pixels, spec),
-                 task.captions(targets, source, 0.0))
+    return Panel("images to evaluate on as the network gets them",
+                 task.shown(_bytes(pixels, spec), targets, chosen), task.captions(targets, chosen, 0.0))
 
 
 def _bytes(images: np.ndarray, spec: Preprocessing) -> np.ndarray:

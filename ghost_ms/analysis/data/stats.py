@@ -6,15 +6,14 @@ from typing import Any, Counter, Dict, List, NamedTuple, Optional, Sequence, Tup
 
 import numpy as np
 
-from ghost_ms.config import DataConfig
-from ghost_ms.config.data import MAP_DATASETS
+from ghost_ms.config import Config
+from ghost_ms.config.data import BOX_DATASETS, MAP_DATASETS
 from ghost_ms.core.tables import as_text
 from ghost_ms.core.text import printable
-from ghost_ms.data import label_maps
 from ghost_ms.data.check import fault_of, in_threads, open_header
-from ghost_ms.data.datasets import open_source, splits_of
-from ghost_ms.data.decode import decode, read_image_file
 from ghost_ms.data.dataset import Dataset
+from ghost_ms.data.decode import decode, read_image_file
+from ghost_ms.tasks.registry import create_task
 
 #: Threads that read files, images that are named of each kind, and times a class is more frequent than the rarest from
 #: which on it is said how to even that out.
@@ -33,11 +32,20 @@ class Facts(NamedTuple):
     turned: bool
 
 
-def open_all(config: DataConfig) -> Dict[str, Dataset]:
-    """Every split that a recipe's data set has; errors as `open_source`."""
-    if config.dataset in MAP_DATASETS:
-        return {split: label_maps.open_label_maps(config, split) for split in label_maps.splits_of(config)}
-    return {split: open_source(config, split) for split in splits_of(config)}
+def task_of(config: Config) -> str:
+    """The task that a recipe's data is of: the recipe's own, but for data that has no labels of images."""
+    if config.task.name == "classification" and config.data.dataset in MAP_DATASETS:
+        return "segmentation"
+    if config.task.name == "classification" and config.data.dataset in BOX_DATASETS:
+        return "detection"
+    return config.task.name
+
+
+def open_all(config: Config) -> Dict[str, Dataset]:
+    """Every split that a recipe's data set has; errors as `Task.open`."""
+    name = task_of(config)
+    task = create_task(name, config.task.args if name == config.task.name else None)
+    return {split: task.open(config.data, split) for split in task.splits(config.data)}
 
 
 def facts_of(path: str) -> Optional[Facts]:
@@ -164,11 +172,12 @@ def twin_lines(sources: Dict[str, Dataset], groups: Sequence[Sequence[Place]]) -
             for kind, pairs in kinds.items()]
 
 
-def report(config: DataConfig) -> str:
+def report(config: Config) -> str:
     """All statistics of a data set, as text."""
-    sources = open_all(config)
-    if config.dataset in MAP_DATASETS:
-        lines = [pixel_table(sources), *(split_line(split, source) for split, source in sources.items())]
+    sources, kind = open_all(config), task_of(config)
+    if kind in ("segmentation", "detection"):
+        table = pixel_table if kind == "segmentation" else object_table
+        lines = [table(sources), *(split_line(split, source) for split, source in sources.items())]
         return "\n".join([*lines, *dict.fromkeys(note for source in sources.values() for note in source.notes)])
     lines = [class_table(sources), *(split_line(split, source) for split, source in sources.items())]
     lines += [balance_line(sources["train"])] if "train" in sources else []
@@ -190,6 +199,21 @@ def pixel_table(sources: Dict[str, Dataset]) -> str:
         columns += [[f"{100 * count / total:.2f}" for count in counts.sum(0)], [str(n) for n in (counts > 0).sum(0)]]
     names = next(iter(sources.values())).classes
     return as_text(rows + [[printable(name), *cells] for name, *cells in zip(names, *columns)])
+
+
+def object_table(sources: Dict[str, Dataset]) -> str:
+    """The objects of each class, and in how many images they are, by split; crowds are not counted."""
+    classes = next(iter(sources.values())).classes
+    rows = [["class", *(f"{split}: {what}" for split in sources for what in ("objects", "images"))]]
+    columns: List[List[str]] = []
+    ends: List[str] = []
+    for source in sources.values():
+        found = [source.target(sample) for sample in range(source.size)]  # type: ignore[misc]
+        counts = np.array([np.bincount(one.labels[~one.crowd], minlength=len(classes)) for one in found])
+        columns += [[str(count) for count in counts.sum(0)], [str(count) for count in (counts > 0).sum(0)]]
+        ends += [str(int(counts.sum())), f"{int((counts.sum(1) == 0).sum())} of {source.size} without any"]
+    return as_text(rows + [[printable(name), *cells] for name, *cells in zip(classes, *columns)]
+                   + [["all classes", *ends]])
 
 
 def faults(source: Dataset, full: bool = False) -> List[Tuple[str, str]]:

@@ -90,7 +90,20 @@ class Detection(Task):
             names = [printable(dataset.classes[label]) for label in labels.tolist() if label >= 0]
             return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
+        if targets[0].ndim == 1:
+            # Of an evaluation: numbers of the images.
+            return [caption(dataset.target(number).labels) for number in targets[0].tolist()]  # type: ignore[misc]
         return [caption(labels) for labels in targets[1]]
+
+    def shown(self, images: np.ndarray, targets: Outputs, dataset: Dataset) -> np.ndarray:
+        if targets[0].ndim == 1:
+            return images
+        drawn = []
+        for image, boxes, labels in zip(images, *targets):
+            there = labels >= 0
+            picture = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
+            drawn.append(np.asarray(results.drawn(picture, boxes[there], labels[there], dataset.classes)))
+        return np.stack(drawn)
 
     def prepare(self, spec: ModelSpec, config: Config, dataset: Dataset) -> ModelSpec:
         """Errors: the recipe names no head, one too many, or one that is none of a detector."""
