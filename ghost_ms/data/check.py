@@ -71,7 +71,7 @@ def _check_targets(source: Dataset, cache: Optional[str], workers: int = 16) -> 
         return
     files = [*source.paths, *source.partners]
     stamps = in_threads(_stamp, files, workers, None)
-    content = (VERSION, "targets", source.classes, [(os.path.abspath(file), stamp) for file, stamp in zip(files, stamps)])
+    content = (VERSION, "targets", source.classes, list(zip(map(os.path.abspath, files), stamps)))
     key = hashlib.sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()[:40]
     known = _read_cache(cache)
     if key in known and files:

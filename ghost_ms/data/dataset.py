@@ -1,7 +1,7 @@
 """One split of a data set: what its images are called and labelled, and how one is read."""
 import dataclasses
 import os
-from typing import Callable, List, Optional, Sequence, Union
+from typing import Any, Callable, List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Dataset:
         folder: that the paths begin with.
         notes: sentences to be said once at the start, such as on files that were passed over.
         target: number of a sample -> what goes with the image where that is more than a label, such as a map of labels,
-            uint8 (H, W); the labels then say nothing. ValueError names a file that is none.
+            uint8 (H, W), or `data.boxes.Objects`; the labels then say nothing. ValueError names a file that is none.
         partners: the files that the targets come from.
         fault: number of a sample -> why image and target do not belong together; None where they do.
     """
@@ -36,7 +36,7 @@ class Dataset:
     paths: Sequence[str] = ()
     folder: str = ""
     notes: List[str] = dataclasses.field(default_factory=list)
-    target: Optional[Callable[[int], np.ndarray]] = None
+    target: Optional[Callable[[int], Any]] = None
     partners: Sequence[str] = ()
     fault: Optional[Callable[[int], Optional[str]]] = None
 

@@ -273,8 +273,8 @@ def _voc(root: pathlib.Path, config: DataConfig) -> Layout:
                                 "SegmentationClass and ImageSets/Segmentation/train.txt")
     lists = {split: base / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPLITS}
     notes = [] if base == root else [f"taking {printable(base)}"]
-    return Layout(class_list(config) or own_names(base) or list(VOC_CLASSES), {split: lambda path=path: _listed(base, path)
-                                 for split, path in lists.items() if path.is_file()}, notes=notes)
+    pairs = {split: lambda path=path: _listed(base, path) for split, path in lists.items() if path.is_file()}
+    return Layout(class_list(config) or own_names(base) or list(VOC_CLASSES), pairs, notes=notes)
 
 
 def voc_base(root: pathlib.Path, kind: str) -> Optional[pathlib.Path]:

@@ -213,7 +213,7 @@ def _voc(root: pathlib.Path, config: DataConfig) -> Layout:
 
 
 class _Named(NamedTuple):
-    """Objects of a VOC file: names of their classes, boxes, whether they are difficult, (width, height) of the image."""
+    """Objects of a VOC file: class names, boxes, whether they are difficult, and (width, height) of the image."""
 
     names: List[str]
     boxes: List[Tuple[float, float, float, float]]
@@ -374,7 +374,8 @@ def _yolo_objects(path: str, image: str, classes: Sequence[str]) -> Objects:
         boxes.append(box)
         labels.append(label)
     array = np.array(boxes, np.float64).reshape(-1, 4) * np.array([width, height] * 2, np.float64)
-    return Objects(array, np.array(labels, np.int32), np.zeros(len(array), bool), np.prod(array[:, 2:] - array[:, :2], 1))
+    areas = np.prod(array[:, 2:] - array[:, :2], 1)
+    return Objects(array, np.array(labels, np.int32), np.zeros(len(array), bool), areas)
 
 
 LAYOUTS: Dict[str, Callable[[pathlib.Path, DataConfig], Layout]] = {"coco": _coco, "voc": _voc, "yolo": _yolo}

@@ -41,8 +41,8 @@ def generalized_iou(boxes: Tensor, others: Tensor, epsilon: float = 1e-7) -> Ten
     """Generalized IoU (arXiv 1902.09630) of boxes (..., 4) with the boxes at the same places: (...)."""
     shared = _overlaps(boxes, others)
     union = areas(boxes) + areas(others) - shared
-    around = ops.concat((ops.minimum(boxes[..., :2], others[..., :2]), ops.maximum(boxes[..., 2:], others[..., 2:])), -1)
-    hull = areas(around)
+    low, high = ops.minimum(boxes[..., :2], others[..., :2]), ops.maximum(boxes[..., 2:], others[..., 2:])
+    hull = areas(ops.concat((low, high), -1))
     return shared / (union + epsilon) - (hull - union) / (hull + epsilon)
 
 

@@ -1,5 +1,5 @@
 """Object detectors of one stage: a backbone, maps of several strides, and a head that looks at every cell of them."""
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
 from mindspore import Tensor, nn
 
@@ -7,7 +7,7 @@ from ghost_ms.core.text import printable
 from ghost_ms.layers import conv2d
 from ghost_ms.layers.resize import resize_bilinear
 from ghost_ms.models.anchors import map_size
-from ghost_ms.models.backbone import Backbone, MobileBackbone
+from ghost_ms.models.backbone import Backbone
 from ghost_ms.models.coders import BoxCoder, FCOSCoder, RetinaCoder, SSDCoder
 from ghost_ms.models.dense import DenseNetwork
 from ghost_ms.models.heads.retinanet import FCOSHead, RetinaNetHead, class_bias

@@ -2,7 +2,7 @@
 
 As there, `num_classes` counts a first column of the logits that is the background or that no class has: 91 for COCO,
 whose ids go to 90. Figures are torchvision's, box AP on COCO's val2017; parameters are counted with those of frozen
-norms.
+norms, multiply-accumulates at the size of the input.
 """
 from typing import Any, Dict
 
@@ -17,7 +17,7 @@ _SOURCE = "torchvision model documentation"
 _LARGE = (800, 1344)
 
 
-def _card(head: str, params: int, macs: float, ap: float, paper: str, **facts: Any) -> ModelCard:
+def _card(params: int, macs: float, ap: float, paper: str, **facts: Any) -> ModelCard:
     facts = {"input_size": _LARGE, **facts}
     return ModelCard(params=params, macs=macs, paper=paper, num_classes=91, crop_ratio=1.0, task="detection",
                      published={"box AP": ap}, source=_SOURCE, **facts)
@@ -37,7 +37,7 @@ def _on_resnet(head: str, arguments: Dict[str, Any]) -> Detector:
     return DETECTORS[head].build(build_model("resnet50", num_classes=0, **arguments), num_classes, unused_column=True)
 
 
-@_detector("ssdlite", _card("ssdlite", 3_440_060, 0.583e9, 21.3, "1801.04381", input_size=(320, 320), mean=HALF_MEAN,
+@_detector("ssdlite", _card(3_440_060, 0.583e9, 21.3, "1801.04381", input_size=(320, 320), mean=HALF_MEAN,
                             std=HALF_STD, weights="ssdlite320_mobilenet_v3_large"))
 def ssdlite320_mobilenet_v3_large(norm_eps: float = 1e-3, norm_momentum: float = 0.97, **kwargs) -> Detector:
     """SSDLite on MobileNetV3-Large whose last stage has half the channels, for images of 320 pixels."""
@@ -48,21 +48,21 @@ def ssdlite320_mobilenet_v3_large(norm_eps: float = 1e-3, norm_momentum: float =
     return net
 
 
-@_detector("retinanet", _card("retinanet", 34_068_119, 151.54e9, 36.4, "1708.02002",
+@_detector("retinanet", _card(34_068_119, 254.47e9, 36.4, "1708.02002",
                               weights="retinanet_resnet50_fpn"))
 def retinanet_resnet50_fpn(**kwargs) -> Detector:
     """RetinaNet on ResNet-50."""
     return _on_resnet("retinanet", kwargs)
 
 
-@_detector("retinanet_v2", _card("retinanet_v2", 38_198_935, 152.238e9, 41.5, "1912.02424",
+@_detector("retinanet_v2", _card(38_198_935, 255.597e9, 41.5, "1912.02424",
                                  weights="retinanet_resnet50_fpn_v2"))
 def retinanet_resnet50_fpn_v2(**kwargs) -> Detector:
     """RetinaNet on ResNet-50 with GroupNorm in its head."""
     return _on_resnet("retinanet_v2", kwargs)
 
 
-@_detector("fcos", _card("fcos", 32_322_720, 128.207e9, 39.2, "1904.01355", weights="fcos_resnet50_fpn"))
+@_detector("fcos", _card(32_322_720, 215.298e9, 39.2, "1904.01355", weights="fcos_resnet50_fpn"))
 def fcos_resnet50_fpn(**kwargs) -> Detector:
     """FCOS on ResNet-50."""
     return _on_resnet("fcos", kwargs)

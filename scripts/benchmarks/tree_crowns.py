@@ -1,12 +1,13 @@
-"""Cuts two aerial photographs of the package deepforest (MIT) into tiles with boxes around tree crowns: a small data set
-in PASCAL VOC's layout, of real photographs.
+"""Cuts two aerial photographs of the package deepforest (MIT) into tiles with boxes around tree crowns.
+
+The result is a small data set of real photographs in PASCAL VOC's layout.
 
 Usage: python scripts/benchmarks/tree_crowns.py DEEPFOREST OUT
 
 DEEPFOREST is the package's wheel, or the folder that it was installed into (pip install --no-deps deepforest==2.1.0).
-Tiles of the larger photograph of Yellowstone are to train with, those of the smaller one to test on. Their names tell
-where they are, in metres east and north (UTM): kilometres apart, which is checked. A tile shows 256x256 pixels, and each
-overlaps its neighbours by half; an object of which less than a half is in a tile is not in its annotation.
+Tiles of the larger photograph of Yellowstone are to train with, those of the smaller one to test on. Their names
+tell where they are, in metres east and north (UTM): kilometres apart, which is checked. A tile shows 256x256 pixels,
+and each overlaps its neighbours by half; an object of which less than a half is in a tile is not in its annotation.
 """
 import argparse
 import io

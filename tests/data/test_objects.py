@@ -121,7 +121,8 @@ def _set(place, **values):
 
 
 @pytest.mark.parametrize("changes, words", [
-    (dict(annotations=_set(1, category_id=8)), "annotation 101, has the category_id 8, which no category has .'7', '90'"),
+    (dict(annotations=_set(1, category_id=8)),
+     "annotation 101, has the category_id 8, which no category has .'7', '90'"),
     (dict(annotations=_set(0, bbox=[5, 6, -2, 4])), "annotation 100, has a box of negative extent: width -2, height 4"),
     (dict(annotations=_set(0, bbox=[5, 6, 2])), "annotation 100, has no bbox of four numbers"),
     (dict(annotations=_set(0, bbox=[5, 6, 2, "3"])), "annotation 100, has no bbox of four numbers"),
@@ -157,7 +158,7 @@ def test_two_files_of_one_split_and_files_by_name(tmp_path):
     path = _coco(tmp_path)
     other = path.with_name("instances_train.json")
     other.write_text(path.read_text())
-    with pytest.raises(ValueError, match="two annotation files of the split train, .*; name one with data.train_labels"):
+    with pytest.raises(ValueError, match="two annotation files of the split train, .* with data.train_labels"):
         open_objects(_config(tmp_path, "coco"), "train")
     config = _config(tmp_path, "coco", train_labels="annotations/instances_train2017.json",
                      val_labels="annotations/instances_train.json")

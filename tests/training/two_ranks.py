@@ -86,7 +86,8 @@ def main():
              vote.ask_now(False), vote.ask_now(False), vote.ask_now(world.rank == 1)]
     found = {"rank": world.rank, "size": world.size, "before": before, "after": net[1].weight.asnumpy().tolist(),
              "local_mean": local_after, "mean": net[0].moving_mean.asnumpy().tolist(), "first_mean": local,
-             "sum": sum_over_ranks([world.rank + 1.0, 10.0, 2 ** 40 + 1 + world.rank], world), "main": from_main([world.rank + 7.0], world),
+             "sum": sum_over_ranks([world.rank + 1.0, 10.0, 2 ** 40 + 1 + world.rank], world),
+             "main": from_main([world.rank + 7.0], world),
              "resumed": resumed, "votes": votes, "plain": train_plainly(world)}
     with open(f"{sys.argv[1]}/found_{world.rank}.json", "w") as file:
         json.dump(found, file)

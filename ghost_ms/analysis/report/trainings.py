@@ -125,7 +125,8 @@ def _predictions(one: JudgedRun) -> Dict[str, Any]:
         matrix = charts.matrix_chart(counts.tolist(), names, "Confusion matrix")
     curves = [(title, charts.line_chart(title, [charts.Series(*line) for line in lines], "recall (%)"))
               for title, lines in judgement.curves()]
-    return {**found, "curves": [(title, Markup(chart)) for title, chart in curves if chart], "measures": {"headline": judgement.headline(), "head": [(title, False) for title in head],
+    found["curves"] = [(title, Markup(chart)) for title, chart in curves if chart]
+    return {**found, "measures": {"headline": judgement.headline(), "head": [(title, False) for title in head],
                                   "rows": rows, "matrix": Markup(matrix) if matrix else None}}
 
 

@@ -113,7 +113,7 @@ class RetinaCriterion(DetectionCriterion):
     def __init__(self, coder: BoxCoder, size: Tuple[int, int], box_weight: float = 1.0, giou: bool = False):
         super().__init__(coder, size, box_weight)
         self.giou = giou
-        self.in_graph.append(giou)
+        self.in_graph = [*self.in_graph, giou]
 
     def parts(self, raw: Raw, boxes: Tensor, labels: Tensor) -> Parts:
         logits, codes = raw

@@ -92,8 +92,9 @@ class CocoMeasure:
 
     @staticmethod
     def _results(truths: Any, found: Mapping[int, Detections]) -> Any:
-        rows = [np.column_stack([np.full(len(one.scores), number), one.boxes[:, :2], one.boxes[:, 2:] - one.boxes[:, :2],
-                                 one.scores, one.labels + 1.0]) for number, one in found.items() if len(one.scores)]
+        rows = [np.column_stack([np.full(len(one.scores), number), one.boxes[:, :2],
+                                 one.boxes[:, 2:] - one.boxes[:, :2], one.scores, one.labels + 1.0])
+                for number, one in found.items() if len(one.scores)]
         if rows:
             return truths.loadRes(np.concatenate(rows).astype(np.float64))
         empty = type(truths)()

@@ -159,7 +159,8 @@ def test_objects_are_told_drawn_and_the_same_from_files(kind, best, picture, tmp
     other, = json.loads(capsys.readouterr().out)
     assert [one["class"] for one in other["objects"]] == [one["class"] for one in own["objects"]]
     for one, two in zip(own["objects"], other["objects"]):
-        assert one["box"] == pytest.approx(two["box"], abs=0.01) and one["score"] == pytest.approx(two["score"], abs=1e-4)
+        assert one["box"] == pytest.approx(two["box"], abs=0.01)
+        assert one["score"] == pytest.approx(two["score"], abs=1e-4)
     found, = ghost_ms.load(path).predict([str(picture)])
     assert len(found.classes) == len(own["objects"]) == len(found.boxes) and found.boxes.dtype == np.float32
     assert main(["infer", str(picture), "--file", path, "-o", str(tmp_path / "found.csv")]) == 0

@@ -16,23 +16,25 @@ def test_suppression_is_torchvisions(threshold):
     arrays, _ = golden.functions("nms")
     order = np.argsort(-arrays["scores"], kind="stable")
     boxes, labels = arrays["boxes"][order], arrays["labels"][order]
-    np.testing.assert_array_equal(order[suppress(boxes, np.zeros(300, int), threshold, 999)], arrays[f"nms_{threshold}"])
-    np.testing.assert_array_equal(order[suppress(boxes, labels, threshold, 999)], arrays[f"batched_{threshold}"])
+    for name, kinds in (("nms", np.zeros(300, int)), ("batched", labels)):
+        np.testing.assert_array_equal(order[suppress(boxes, kinds, threshold, 999)], arrays[f"{name}_{threshold}"])
 
 
 def test_suppression_in_parts_is_that_of_the_whole():
     draw = np.random.default_rng(0)
     starts = draw.uniform(0, 100, (3 * CHUNK, 2))
-    boxes, labels = np.concatenate([starts, starts + draw.uniform(5, 40, starts.shape)], 1), draw.integers(0, 3, 3 * CHUNK)
+    boxes = np.concatenate([starts, starts + draw.uniform(5, 40, starts.shape)], 1)
+    labels = draw.integers(0, 3, len(boxes))
+
+    def covered(one, other):
+        sides = np.minimum(boxes[one, 2:], boxes[other, 2:]) - np.maximum(boxes[one, :2], boxes[other, :2])
+        shared = np.prod(np.clip(sides, 0, None))
+        area = sum(np.prod(boxes[each, 2:] - boxes[each, :2]) for each in (one, other)) - shared
+        return labels[one] == labels[other] and shared > 0.4 * area
+
     kept = []
     for place in range(len(boxes)):
-        def covered(other):
-            one, two = boxes[place], boxes[other]
-            sides = np.minimum(one[2:], two[2:]) - np.maximum(one[:2], two[:2])
-            shared = np.prod(np.clip(sides, 0, None))
-            area = np.prod(one[2:] - one[:2]) + np.prod(two[2:] - two[:2]) - shared
-            return labels[place] == labels[other] and shared > 0.4 * area
-        if not any(covered(other) for other in kept):
+        if not any(covered(place, other) for other in kept):
             kept.append(place)
     assert suppress(boxes, labels, 0.4, len(boxes)).tolist() == kept and len(kept) > 20
     assert suppress(boxes, labels, 0.4, 7).tolist() == kept[:7]
