@@ -114,9 +114,12 @@ class Judgement(Protocol):
 
     Attributes:
         confusable: whether there is a confusion matrix.
+        labelled: whether an image has one class, which is right or wrong. Then it has the members of
+            `tasks.classification.judge.Judgement` that the report takes.
     """
 
     confusable: bool
+    labelled: bool
 
     def headline(self) -> str:
         """The main figures in a line."""

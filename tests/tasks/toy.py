@@ -72,7 +72,7 @@ class Evaluator:
 class Judged:
     numbers: np.ndarray
     found: np.ndarray
-    confusable = False
+    confusable = labelled = False
 
     def headline(self):
         return f"largest error {np.abs(self.found - self.numbers).max():.4f}"

@@ -21,7 +21,7 @@ def test_registered_model_and_manifest_agree(name):
 
 def test_every_release_can_be_had():
     files = [release for entry in manifest().values() if not isinstance(entry, str) for release in entry]
-    assert len(files) == 76 and len([entry for entry in manifest().values() if isinstance(entry, str)]) == 31
+    assert len(files) == 80 and len([entry for entry in manifest().values() if isinstance(entry, str)]) == 31
     for release in files:
         assert release.urls or release.baidu or release.package, release
         assert all(url.startswith("https://") and url.rsplit("/", 1)[1] == release.file for url in release.urls)
@@ -31,7 +31,7 @@ def test_every_release_can_be_had():
         for known in (release.sha256, release.sha256_starts):
             assert not (known and in_name) or known.startswith(in_name.group(1))
     assert len([release for release in files if release.sha256]) == 7
-    assert len([release for release in files if release.sha256 or release.sha256_starts]) == 20
+    assert len([release for release in files if release.sha256 or release.sha256_starts]) == 24
 
 
 def test_unknown_model():

@@ -15,7 +15,6 @@ from ghost_ms.checkpoints.run_folder import Run, labels
 from ghost_ms.core.figures import EMA, RAW, Best, Figures
 from ghost_ms.core.text import printable
 from ghost_ms.tasks.base import Judgement
-from ghost_ms.tasks.classification.judge import Judgement as LabelJudgement
 
 #: Where there are too many classes for a matrix, the weakest of them, and the pairs that are mixed up most often.
 WEAKEST = 20
@@ -116,7 +115,7 @@ def _predictions(one: JudgedRun) -> Dict[str, Any]:
                              "curves": []}
     if judgement is None:
         return found
-    if isinstance(judgement, LabelJudgement):
+    if judgement.labelled:
         return {**found, "classes": _classes(judgement)}
     head, *rows = judgement.class_rows()
     matrix = None
@@ -130,7 +129,7 @@ def _predictions(one: JudgedRun) -> Dict[str, Any]:
                                   "rows": rows, "matrix": Markup(matrix) if matrix else None}}
 
 
-def _classes(judgement: LabelJudgement) -> Dict[str, Any]:
+def _classes(judgement: Any) -> Dict[str, Any]:
     """Their means, then precision, recall and F1 of the classes, the weakest first: all, or `WEAKEST`."""
     whole = len(judgement.shown) <= charts.MATRIX_CLASSES
     matrix = charts.matrix_chart(judgement.confusion.tolist(), [judgement.classes[place] for place in judgement.shown],

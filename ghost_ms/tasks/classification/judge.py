@@ -65,6 +65,7 @@ class Judgement:
 
     #: Whether there is a confusion matrix.
     confusable = True
+    labelled = True
 
     def headline(self) -> str:
         """'top-1 91.20 %, top-5 99.10 %, loss 0.3421'."""

@@ -32,6 +32,7 @@ class SetJudgement:
 
     #: Images of several labels have no confusion matrix.
     confusable = False
+    labelled = False
 
     def headline(self) -> str:
         """'mean average precision 80.00 %, F1 75.00 %, loss 0.1234'."""

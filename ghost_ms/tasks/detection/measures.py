@@ -215,6 +215,7 @@ class Judgement:
 
     #: There is no class for what is no object.
     confusable = False
+    labelled = False
 
     def headline(self) -> str:
         """'box AP 36.40 %, AP at IoU 0.5 55.70 %, AP at IoU 0.75 38.60 %'."""

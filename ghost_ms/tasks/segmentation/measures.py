@@ -129,6 +129,7 @@ class Judgement:
 
     #: Whether there is a confusion matrix.
     confusable = True
+    labelled = False
 
     def headline(self) -> str:
         """'mIoU 71.20 %, pixel accuracy 95.10 %, mean class accuracy 80.30 %'."""
