@@ -17,6 +17,9 @@ class DetectionArgs:
         crop: probability that a training image is cut to a part that overlaps its objects by a random least IoU (SSD).
         mosaic: probability that a training image is composed of four.
         min_visible: an object of which a training image shows less than this share is left out.
+        sizes: heights and widths of training batches, each no larger than the input, such as [[256, 256], [320, 320]];
+            one of them is drawn for every batch, which is brought to it. Each is compiled once. By default the
+            input's own.
         max_objects: rows for the boxes of a training image; of more objects the largest are kept.
         box_weight: weight of the loss of the boxes.
         score_threshold: least score of a detection that is measured; by default the detector's own, which is low.
@@ -34,6 +37,7 @@ class DetectionArgs:
     crop: float = 0.0
     mosaic: float = 0.0
     min_visible: float = 0.25
+    sizes: List[List[int]] = dataclasses.field(default_factory=list)
     max_objects: int = 100
     box_weight: float = 1.0
     score_threshold: Optional[float] = None
@@ -52,6 +56,9 @@ class DetectionArgs:
         for name in ("crop", "mosaic", "min_visible", "show_threshold"):
             value = getattr(args, name)
             require(is_number(value) and 0 <= value <= 1, args, name, "from 0 to 1")
+        require(isinstance(args.sizes, (list, tuple)) and len(args.sizes) <= 20 and all(
+            isinstance(size, (list, tuple)) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+            for size in args.sizes), args, "sizes", "a list of pairs of pixels, such as [[256, 256], [320, 320]]")
         require(is_number(args.box_weight) and 0 <= args.box_weight <= 1000, args, "box_weight", "from 0 to 1000")
         for name in ("score_threshold", "iou_threshold"):
             value = getattr(args, name)

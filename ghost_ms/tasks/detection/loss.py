@@ -1,8 +1,8 @@
 """What detectors of one stage learn by: the whole loss in one graph of fixed shapes."""
-from typing import Tuple
+from typing import Callable, Sequence, Tuple
 
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
 from ghost_ms.models import boxes as box_functions
 from ghost_ms.models.coders import BoxCoder, SSDCoder
@@ -78,6 +78,34 @@ class DetectionCriterion(Criterion):
         columns = Tensor(np.arange(logits.shape[-1], dtype=np.int32))
         there = (labels >= 0).expand_dims(-1)
         return ((labels + self.coder.first_class).expand_dims(-1) == columns).logical_and(there).astype(logits.dtype)
+
+
+class SizedCriterion(Criterion):
+    """The loss of batches of several sizes; which one a batch has shows in the rows of its outputs.
+
+    Args:
+        make: the criterion for images of (height, width).
+        sizes: of the batches.
+
+    Raises:
+        ValueError: two sizes give as many rows.
+    """
+
+    sums = DetectionCriterion.sums
+
+    def __init__(self, make: Callable[[Tuple[int, int]], DetectionCriterion], sizes: Sequence[Tuple[int, int]]):
+        super().__init__()
+        own = [make(size) for size in dict.fromkeys(sizes)]
+        rows = [sum(one.levels) for one in own]
+        if len(set(rows)) < len(rows):
+            raise ValueError("task.args.sizes holds two sizes whose maps have as many cells, such as one and its "
+                             "transpose; leave one out")
+        self.criteria, self.rows = nn.CellList(own), tuple(rows)
+        self.in_graph = [list(one.in_graph) for one in own]
+
+    def construct(self, raw: Raw, boxes: Tensor, labels: Tensor) -> Tuple[Tensor, Tuple[Tensor, ...]]:
+        place = self.rows.index(raw[0].shape[1])
+        return self.criteria[place](raw, boxes, labels)
 
 
 class SSDCriterion(DetectionCriterion):

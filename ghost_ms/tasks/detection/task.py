@@ -19,10 +19,10 @@ from ghost_ms.models import detectors, model_card
 from ghost_ms.models.coders import BoxCoder, Decoded
 from ghost_ms.models.detector import DETECTORS
 from ghost_ms.runtime.signature import ExportSignature, Output
-from ghost_ms.tasks.base import Asked, Outputs, Task, as_outputs
+from ghost_ms.tasks.base import Asked, Criterion, Outputs, Task, as_outputs
 from ghost_ms.tasks.detection import measures, results
 from ghost_ms.tasks.detection.args import DetectionArgs
-from ghost_ms.tasks.detection.loss import (DetectionCriterion, FCOSCriterion, RetinaCriterion,
+from ghost_ms.tasks.detection.loss import (DetectionCriterion, FCOSCriterion, RetinaCriterion, SizedCriterion,
                                            SSDCriterion)
 from ghost_ms.tasks.detection.postprocess import Detections, detections
 from ghost_ms.tasks.detection.transforms import EvaluationTransforms, TrainingTransforms, to_photograph
@@ -124,8 +124,12 @@ class Detection(Task):
                              f" classes; {spec.model} counts one more, as in torchvision: leave it out")
         return spec
 
-    def criterion(self, config: Config, dataset: Dataset, spec: ModelSpec) -> DetectionCriterion:
-        return CRITERIA[head_of(spec)](coder_of(spec), tuple(spec.preprocessing.input_size), self.own.box_weight)
+    def criterion(self, config: Config, dataset: Dataset, spec: ModelSpec) -> Criterion:
+        def make(size: Tuple[int, int]) -> DetectionCriterion:
+            return CRITERIA[head_of(spec)](coder_of(spec), size, self.own.box_weight)
+
+        sizes = [(height, width) for height, width in self.own.sizes]
+        return SizedCriterion(make, sizes) if sizes else make(tuple(spec.preprocessing.input_size))
 
     def example_targets(self, spec: ModelSpec, batch: int) -> Outputs:
         height, width = spec.preprocessing.input_size

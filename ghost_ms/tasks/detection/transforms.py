@@ -22,6 +22,8 @@ Arrays = Tuple[np.ndarray, ...]
 #: Least overlaps of a crop with an object that it holds, of which one is drawn (arXiv 1512.02325, section 2.2), and
 #: parts that are tried; smallest part of an image's width or height that a crop keeps.
 OVERLAPS, TRIES, SMALLEST = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0), 40, 0.3
+#: Purpose of the random numbers that draw a batch's size.
+SIZE = 20
 #: Shortest side in pixels of a box that is trained on.
 SHORTEST = 1.0
 
@@ -41,6 +43,11 @@ class TrainingTransforms:
             "task.args.scale, crop and mosaic", "augment.horizontal_flip", "augment.color_jitter"))
         self.augment, self.args, self.dataset, self.preprocessing = config.augment, args, dataset, preprocessing
         self.filter = FILTERS[preprocessing.interpolation]
+        height, width = preprocessing.input_size
+        larger = next((size for size in args.sizes if size[0] > height or size[1] > width), None)
+        if larger is not None:
+            raise ValueError(f"task.args.sizes holds {larger[0]}x{larger[1]}, which is larger than the input, "
+                             f"{height}x{width}; raise data.input_size")
         jitter = config.augment.color_jitter
         self.jitter = (jitter,) * 3 if isinstance(jitter, (int, float)) else tuple(jitter)
 
@@ -122,7 +129,18 @@ class TrainingTransforms:
             return None
 
     def collate(self, pixels: np.ndarray, targets: Arrays, draws: Optional[Draws]) -> Tuple[np.ndarray, Arrays]:
-        return pixels, targets
+        if not self.args.sizes:
+            return pixels, targets
+        sizes = self.args.sizes
+        height, width = sizes[int(draws.batch(SIZE).integers(len(sizes)))]  # type: ignore[union-attr]
+        before = pixels.shape[1:3]
+        if (height, width) == before:
+            return pixels, targets
+        grey = pixels.shape[3] == 1
+        resized = [np.asarray(Image.fromarray(image[..., 0] if grey else image).resize((width, height), self.filter))
+                   for image in pixels]
+        scale = np.array([width / before[1], height / before[0]] * 2, np.float32)
+        return np.stack(resized).reshape(-1, height, width, pixels.shape[3]), (targets[0] * scale, targets[1])
 
 
 def trained(found: Objects, image: Tuple[int, int]) -> Objects:

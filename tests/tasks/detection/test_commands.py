@@ -96,6 +96,16 @@ def test_it_resumes_to_the_bit(run, data, tmp_path):
     assert_same_runs(run, tmp_path / "run")
 
 
+def test_batches_of_several_sizes(data, tmp_path, capsys):
+    args = ["--task.args", "{sizes: [[48, 64], [64, 64]], max_objects: 6}", "--train.epochs", "2"]
+    assert main(_words(tmp_path / "run", data, *args)) == 0
+    rows = rows_of(tmp_path / "run")
+    assert rows[1]["train_loss"] < rows[0]["train_loss"] and np.isfinite(rows[1]["test_ap"])
+    args[1] = "{sizes: [[32, 64], [64, 32]]}"
+    assert main(_words(tmp_path / "other", data, *args)) != 0
+    assert "two sizes whose maps have as many cells" in capsys.readouterr().err
+
+
 def test_a_checkpoint_and_its_files_have_the_trainings_figure(run, best, data, tmp_path, capsys):
     row = max(rows_of(run), key=lambda row: max(row["test_ap"], row["ema_ap"]))
     expected = max(row["test_ap"], row["ema_ap"])

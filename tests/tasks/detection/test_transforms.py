@@ -6,7 +6,7 @@ from ghost_ms.config import Config
 from ghost_ms.data.boxes import Objects
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.decode import to_pillow
-from ghost_ms.data.loader import generator
+from ghost_ms.data.loader import Draws, generator
 from ghost_ms.data.transforms import Preprocessing
 from ghost_ms.tasks.detection.args import DetectionArgs
 from ghost_ms.tasks.detection.postprocess import Detections
@@ -76,6 +76,26 @@ def test_rows_are_a_function_of_seed_epoch_and_place():
     assert not np.array_equal(first[1], other[1])
 
 
+def test_a_batch_is_brought_to_one_of_its_sizes_boxes_with_it():
+    transforms = TrainingTransforms(Config(), DetectionArgs.of({"sizes": [[48, 64], [96, 96]]}), _data(),
+                                    _spec((96, 96)))
+    rows = [transforms.sample(_picture(), 0, generator(0, 0, place, 0)) for place in range(4)]
+    batch = [np.stack(column) for column in zip(*rows)]
+    seen = set()
+    for step in range(12):
+        pixels, (boxes, labels) = transforms.collate(batch[0], (batch[1], batch[2]), Draws(0, 0, np.arange(4), step))
+        height, width = pixels.shape[1:3]
+        seen.add((height, width))
+        np.testing.assert_allclose(boxes, batch[1] * np.array([width / 96, height / 96] * 2), rtol=1e-6)
+        for image, box, label in zip(pixels, boxes[:, 0], labels[:, 0]):
+            left, top, right, bottom = np.round(box).astype(int)
+            inner = image[top + 3:bottom - 3, left + 3:right - 3, 0].astype(int)
+            assert not inner.size or np.abs(inner - MARKS[label][0]).max() < 25
+    assert seen == {(48, 64), (96, 96)}
+    with pytest.raises(ValueError, match="sizes holds 128x96, which is larger than the input, 96x96"):
+        TrainingTransforms(Config(), DetectionArgs.of({"sizes": [[128, 96]]}), _data(), _spec((96, 96)))
+
+
 def test_what_is_not_trained_on():
     found = Objects(np.array([[0, 0, 10, 10], [5, 5, 5, 9], [-20, -20, -5, -5], [-5, 2, 8, 400], [3, 3, 9, 9]], float),
                     np.arange(5, dtype=np.int32), np.array([False, False, False, False, True]), np.ones(5))
@@ -130,6 +150,7 @@ def test_an_evaluation_row_is_whole_and_boxes_come_back(size):
 
 @pytest.mark.parametrize("args, words", [
     ({"size": 3}, "task.args holds 'size'; detection takes scale, crop"), ({"scale": [2, 1]}, "two rising numbers"),
+    ({"sizes": [96]}, "a list of pairs of pixels"),
     ({"crop": 2}, "task.args.crop is 2; it has to be from 0 to 1"), ({"levels": [0]}, "a list of 1 to 16 numbers"),
     ({"max_detections": 1.5}, "a whole number from 1"), ({"iou_threshold": "a"}, "from 0 to 1, or left out"),
     ({"by_class": 1}, "true, false or left out"), ({"candidates": 0}, "from 1 to 100000"),

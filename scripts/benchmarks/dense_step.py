@@ -1,9 +1,11 @@
-"""A training step of a segmenter here, and of torchvision's LR-ASPP on MobileNetV3 in PyTorch: one run, in turns.
+"""A training step of a segmenter or a detector here, and of torchvision's network in PyTorch: one run, in turns.
 
-    python scripts/benchmarks/segmentation_step.py --torch-python ENV/bin/python [HEAD+BACKBONE...]
+    python scripts/benchmarks/dense_step.py --torch-python ENV/bin/python [--task detection] [HEAD+BACKBONE...]
 
-Both sides: float32, cross-entropy over the pixels, SGD with momentum, random images and maps; PyTorch eager with its
-channels first and last, of which the better counts. The interpreter for PyTorch needs torch and torchvision.
+torchvision's are LR-ASPP on MobileNetV3, and SSDLite320 on MobileNetV3 (its own resizing and matching included, on
+images of the right size). Both sides: float32, the network's whole loss, SGD with momentum, random images; PyTorch
+eager with its channels first and last, of which the better counts. The interpreter for PyTorch needs torch and
+torchvision.
 """
 import argparse
 import json
@@ -15,12 +17,13 @@ from typing import Callable, Dict, List
 
 import numpy as np
 
-OURS = ("lraspp+ghostnetv2_100", "lraspp+mobilenetv3_large_100")
+#: Task -> (networks of this package, classes, batch, pixels).
+TASKS = {"segmentation": (("lraspp+ghostnetv2_100", "lraspp+mobilenetv3_large_100"), 21, 4, 512),
+         "detection": (("ssdlite+ghostnetv2_100", "ssdlite+mobilenetv3_large_100"), 80, 8, 320)}
 THEIRS = ("torchvision", "torchvision channels-last")
-CLASSES = 21
 
 
-def own_step(name: str, batch: int, size: int) -> Callable[[], float]:
+def own_step(name: str, kind: str, batch: int, size: int) -> Callable[[], float]:
     """A step as a recipe with its defaults makes it."""
     import mindspore as ms
 
@@ -32,10 +35,10 @@ def own_step(name: str, batch: int, size: int) -> Callable[[], float]:
 
     device.setup("CPU")
     config = Config()
-    config.task.name, (config.task.head, config.model.name) = "segmentation", name.split("+")
+    config.task.name, (config.task.head, config.model.name) = kind, name.split("+")
     config.data.input_size = (size, size)
-    spec = describe(Wish(config), 3, [f"class {place}" for place in range(CLASSES)])
-    task = create_task("segmentation")
+    spec = describe(Wish(config), 3, [f"class {place}" for place in range(TASKS[kind][1])])
+    task = create_task(kind)
     step = create_step(spec.build(), config, [0.0] * 1000, spec, task.criterion(config, None, spec), logits=False)
     step.set_train()
     images = ms.Tensor(np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8))
@@ -43,21 +46,35 @@ def own_step(name: str, batch: int, size: int) -> Callable[[], float]:
     return lambda: float(step(images, *targets)[0].asnumpy())
 
 
-def peers_step(name: str, batch: int, size: int) -> Callable[[], float]:
+def peers_step(name: str, kind: str, batch: int, size: int) -> Callable[[], float]:
     """The step of torchvision's network."""
     import torch
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
     from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
     layout = torch.channels_last if name.endswith("last") else torch.contiguous_format
-    net = lraspp_mobilenet_v3_large(num_classes=CLASSES, weights=None, weights_backbone=None).train()
-    net = net.to(memory_format=layout)
+    classes = TASKS[kind][1]
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
-    labels = (torch.arange(batch * size * size) % CLASSES).reshape(batch, size, size)
-    optimizer, loss_of = torch.optim.SGD(net.parameters(), 0.0, 0.9), torch.nn.CrossEntropyLoss(ignore_index=255)
+    if kind == "segmentation":
+        net = lraspp_mobilenet_v3_large(num_classes=classes, weights=None, weights_backbone=None).train()
+        labels = (torch.arange(batch * size * size) % classes).reshape(batch, size, size)
+        pixel_loss = torch.nn.CrossEntropyLoss(ignore_index=255)
+
+        def loss_of():
+            return pixel_loss(net(images)["out"], labels)
+    else:
+        net = ssdlite320_mobilenet_v3_large(num_classes=classes + 1, weights=None, weights_backbone=None).train()
+        box = torch.tensor([[0.2 * size, 0.3 * size, 0.6 * size, 0.8 * size]])
+        targets = [{"boxes": box, "labels": torch.ones(1, dtype=torch.int64)} for _ in range(batch)]
+
+        def loss_of():
+            return sum(net(list(images), targets).values())
+    net = net.to(memory_format=layout)
+    optimizer = torch.optim.SGD(net.parameters(), 0.0, 0.9)
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = loss_of(net(images)["out"], labels)
+        loss = loss_of()
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -65,9 +82,9 @@ def peers_step(name: str, batch: int, size: int) -> Callable[[], float]:
     return step
 
 
-def work(name: str, batch: int, size: int) -> None:
+def work(name: str, kind: str, batch: int, size: int) -> None:
     """Answer every line on standard input with the milliseconds of a step."""
-    step = (own_step if "+" in name else peers_step)(name, batch, size)
+    step = (own_step if "+" in name else peers_step)(name, kind, batch, size)
     begin = time.process_time()
     step()
     print(json.dumps(time.process_time() - begin), flush=True)
@@ -90,21 +107,24 @@ def answer(process: subprocess.Popen) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=OURS, metavar="HEAD+BACKBONE")
+    parser.add_argument("networks", nargs="*", metavar="HEAD+BACKBONE")
+    parser.add_argument("--task", choices=sorted(TASKS), default="segmentation")
     parser.add_argument("--torch-python", default=sys.executable, help="Python with torch and torchvision")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--batch", type=int, help="4 for segmentation, 8 for detection")
+    parser.add_argument("--size", type=int, help="512 for segmentation, 320 for detection")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--worker", metavar="NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    networks, _, batch, size = TASKS[options.task]
+    batch, size = options.batch or batch, options.size or size
     if options.worker:
-        return work(options.worker, options.batch, options.size)
-    names, workers = [*options.networks, *THEIRS], {}
+        return work(options.worker, options.task, batch, size)
+    names, workers = [*(options.networks or networks), *THEIRS], {}
     for name in names:
         python = sys.executable if "+" in name else options.torch_python
         workers[name] = subprocess.Popen(
-            [python, os.path.abspath(__file__), "--batch", str(options.batch), "--size", str(options.size), "--worker",
-             name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [python, os.path.abspath(__file__), "--task", options.task, "--batch", str(batch), "--size", str(size),
+             "--worker", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         print(f"{name}: first step {answer(workers[name]):.1f} s of processor time", flush=True)
     rounds: Dict[str, List[float]] = {name: [] for name in names}
     for index in range(options.rounds):
