@@ -3,9 +3,8 @@
     python scripts/benchmarks/dense_data.py --torch-python ENV/bin/python [--task detection]
 
 Made JPEGs of 500x375 in PASCAL VOC's folders, batches of 8. Segmentation: indexed maps, short side to 260-1040 pixels,
-crop to 480, mirroring. Detection: seven boxes an image, SSDLite's reference transforms: crop by IoU, mirroring, resizing
-to 320. torchvision's give float32 images, for segmentation normalised; ours leave both to the training step. In
-turns.
+crop to 480, mirroring. Detection: seven boxes an image, SSDLite's reference transforms: crop by IoU, mirroring,
+resizing to 320. torchvision's give float32 images, for segmentation normalised; ours leave both to the step. In turns.
 """
 import argparse
 import os

@@ -192,7 +192,9 @@ def draw(path: str, runs: Sequence[Run]) -> None:
     key = max(figures, key=keys.count)
     panels = (("train loss", "train_loss", None), ("test loss", "test_loss", "ema_loss"),
               (f"test {figures[key]}", f"{RAW}_{key}", f"{EMA}_{key}"))
-    for axes, (title, own, mean) in zip(figure.subplots(1, 3), panels):
+    # Not every task has a loss of its test split.
+    there = [panel for panel in panels if any(run.values(panel[1]) for run in runs)] or panels[:1]
+    for axes, (title, own, mean) in zip(figure.subplots(1, len(there), squeeze=False)[0], there):
         for index, run in enumerate(runs):
             for column, style in ((own, "-"), (mean, "--")):
                 # A NaN is a gap in the line; for an infinity there is no place.

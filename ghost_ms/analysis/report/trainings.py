@@ -89,8 +89,9 @@ def _tiles(one: JudgedRun) -> List[Tuple[str, str]]:
              if name and key in found.figures]
     if tiles:
         tiles[0] = tiles[0][0], f"{tiles[0][1]}, test split{', EMA weights' if found.averaged else ''}"
-    tiles += [(f"{number(found.epoch, '.0f')} of {len(run.rows)}", "best epoch"),
-              (number(found.figures.get("loss"), ".4f"), "test loss")]
+    tiles.append((f"{number(found.epoch, '.0f')} of {len(run.rows)}", "best epoch"))
+    if "loss" in found.figures:
+        tiles.append((number(found.figures["loss"], ".4f"), "test loss"))
     prefix, name = (RAW, "raw") if found.averaged else (EMA, "EMA")
     values = [value for value in run.values(f"{prefix}_{found.key}") if not math.isnan(value)]
     if values:

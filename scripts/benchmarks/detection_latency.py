@@ -1,0 +1,135 @@
+"""Milliseconds from a normalised image to detections: files of this package, and torchvision's SSDLite320, in turns.
+
+    python scripts/benchmarks/detection_latency.py --torch-python ENV/bin/python
+
+Ours are exported to ONNX, run in ONNX Runtime, and their candidates suppressed by this package: SSDLite on GhostNetV2
+1.0x for 80 classes, and torchvision's own network for as many, of which the file is an exact copy. torchvision's runs
+eager in PyTorch, its own suppression with it, in both layouts of memory. Untrained weights; 320 pixels, one image.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Callable, Dict, List
+
+import numpy as np
+
+OURS = ("ssdlite+ghostnetv2_100", "ssdlite320_mobilenet_v3_large")
+THEIRS = ("torchvision", "torchvision channels-last")
+CLASSES, SIZE = 80, 320
+
+
+def own_call(name: str, threads: int) -> Callable[[], None]:
+    """An exported file in ONNX Runtime, and the detections of what it gives."""
+    from ghost_ms.checkpoints.reconcile import Wish, describe
+    from ghost_ms.config import Config
+    from ghost_ms.core import device
+    from ghost_ms.deploy.export import export_onnx
+    from ghost_ms.models.coders import SSDCoder
+    from ghost_ms.runtime.onnx import load_onnx
+    from ghost_ms.tasks.base import as_outputs
+    from ghost_ms.tasks.detection.postprocess import detections
+
+    device.setup("CPU")
+    config = Config()
+    config.task.name, config.data.input_size = "detection", (SIZE, SIZE)
+    head, _, config.model.name = name.rpartition("+")
+    config.task.head = head or None
+    classes = [f"class {place}" for place in range(CLASSES)]
+    spec = describe(Wish(config), 3, classes)
+    if not head:
+        spec.args["num_classes"] = CLASSES + 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "net.onnx")
+        export_onnx(spec.build().set_train(False), spec, path)
+        run = load_onnx(path, threads)
+    images = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)
+    limits, levels = SSDCoder.limits, SSDCoder().levels((SIZE, SIZE))
+
+    def call() -> None:
+        boxes, scores = as_outputs(run(images))
+        detections(boxes[0], scores[0], limits, levels)
+
+    return call
+
+
+def peers_call(name: str, threads: int) -> Callable[[], None]:
+    """torchvision's network as its users call it."""
+    import torch
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+
+    torch.set_num_threads(threads)
+    layout = torch.channels_last if name.endswith("last") else torch.contiguous_format
+    net = ssdlite320_mobilenet_v3_large(num_classes=CLASSES + 1, weights=None, weights_backbone=None).eval()
+    net = net.to(memory_format=layout)
+    images = [torch.randn(3, SIZE, SIZE)]
+
+    def call() -> None:
+        with torch.inference_mode():
+            net(images)
+
+    return call
+
+
+def work(name: str, threads: int) -> None:
+    """Answer every line on standard input with the milliseconds of a call."""
+    call = (peers_call if name in THEIRS else own_call)(name, threads)
+    for _ in range(3):
+        call()
+    print(json.dumps(0), flush=True)
+    for _ in sys.stdin:
+        times = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            call()
+            times.append(1e3 * (time.perf_counter() - begin))
+        print(json.dumps(sorted(times)[2]), flush=True)
+
+
+def answer(process: subprocess.Popen) -> float:
+    """The next number that a worker prints, whatever else it says."""
+    for line in process.stdout:
+        try:
+            return float(json.loads(line))
+        except (TypeError, ValueError):
+            continue
+    raise RuntimeError(f"{process.args[-1]} ended: see above")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch-python", default=sys.executable, help="Python with torch and torchvision")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--worker", metavar="NAME", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return work(options.worker, options.threads)
+    workers: Dict[str, subprocess.Popen] = {}
+    rounds: Dict[str, List[float]] = {}
+    for name in (*OURS, *THEIRS):
+        python = options.torch_python if name in THEIRS else sys.executable
+        workers[name] = subprocess.Popen(
+            [python, os.path.abspath(__file__), "--threads", str(options.threads), "--worker", name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        answer(workers[name])
+        rounds[name] = []
+    for _ in range(options.rounds):
+        for name, worker in workers.items():
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+            rounds[name].append(answer(worker))
+    for worker in workers.values():
+        worker.stdin.close()
+        worker.wait()
+    best = np.minimum(*(np.array(rounds[name]) for name in THEIRS))
+    for name, times in rounds.items():
+        print(f"{name}: {np.median(times):.1f} ms ({min(times):.1f} to {max(times):.1f}); to the better of "
+              f"torchvision's, round by round, {np.median(np.array(times) / best):.2f}")
+
+
+if __name__ == "__main__":
+    main()
