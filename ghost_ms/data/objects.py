@@ -78,9 +78,14 @@ def splits_of(config: DataConfig) -> List[str]:
 
 
 def reordered(source: Dataset, classes: Sequence[str]) -> Dataset:
-    """The same images with labels that count in the order of `classes`; ValueError as `models.classes.match`."""
-    places, notes = match(source.classes, classes)
-    table, target = np.array(places, np.int32), source.target
+    """The same images with labels that count in the order of `classes`, among which those of all objects have to be;
+    ValueError as `models.classes.match`."""
+    target = source.target
+    used = np.unique(np.concatenate([np.zeros(0, np.int32), *(target(number).labels for number in range(source.size))]))
+    names = [source.classes[place] for place in used.tolist()]
+    places, notes = match(names, classes) if names else ([], [])
+    table = np.zeros(len(source.classes), np.int32)
+    table[used] = places
 
     def moved(sample: int) -> Objects:
         found = target(sample)

@@ -10,6 +10,7 @@ from ghost_ms.analysis.data import show, stats
 from ghost_ms.tasks.classification.words import caption
 from ghost_ms.cli import main
 from ghost_ms.config import AugmentConfig, Config, DataConfig
+from ghost_ms.data.datasets import open_source
 
 
 def _picture(path, level, size=(20, 10), **keys):
@@ -178,6 +179,6 @@ def test_help(argv, code, capsys):
 
 
 def test_twins_of_data_in_memory():
-    source = stats.open_source(DataConfig("embedded"), "val")
+    source = open_source(DataConfig("embedded"), "val")
     doubled = source.subset(np.array([0, 1, 0]))
     assert stats.twins({"train": source.subset(np.arange(2, 9)), "val": doubled}) == [[("val", 0), ("val", 2)]]

@@ -227,7 +227,7 @@ def test_more_labels_than_fit(root, monkeypatch):
 
 
 def test_keys_belong_to_their_data_set(root):
-    with pytest.raises(ValueError, match="data.val_labels needs data.dataset label_file, not image_folder"):
+    with pytest.raises(ValueError, match="data.val_labels needs data.dataset label_file or coco, not image_folder"):
         DataConfig("image_folder", val_labels="x.csv").validate()
     with pytest.raises(ValueError, match="has no labels"):
         _open(root, train_labels=(".csv", "path,label\nimg/0.png,"))

@@ -134,7 +134,7 @@ def test_three_training_steps_are_torchvisions(name, graph):
     ours = {other: net.parameters_dict()[own].asnumpy() for own, other in torch_names(net).items()}
     norms = [np.linalg.norm(ours[entry].astype(np.float64)) for entry in record["norm_names"]]
     apart = np.abs(norms / arrays["norms"] - 1)
-    assert np.median(apart) < 1e-3 and apart.max() < 3e-2
+    assert np.median(apart) < 1e-3 and apart.max() < 5e-2
 
 
 class _Loss(nn.Cell):

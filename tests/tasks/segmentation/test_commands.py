@@ -233,7 +233,7 @@ def test_files_give_the_same(kind, form, run, picture, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("more, words", [
-    (["--task.head", "unet"], "there is no segmenter 'unet'; known are lraspp"),
+    (["--task.head", "unet"], "there is no head 'unet'; known are lraspp"),
     (["--task.head", "null"], "task.head is not set"),
     (["--task.head_args", "{aux: 0}"], "lraspp has no auxiliary head"),
     (["--task.head", "fcn", "--task.head_args", "{aux: two}"], "aux is two; a TinyDense has the maps 0 to 1"),
