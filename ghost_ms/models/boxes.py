@@ -32,9 +32,13 @@ def _overlaps(boxes: Tensor, others: Tensor) -> Tensor:
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection over union of boxes (..., N, 4) with boxes (..., M, 4): (..., N, M); 0 where both are empty."""
-    boxes, others = boxes.expand_dims(-2), others.expand_dims(-3)
-    shared = _overlaps(boxes, others)
-    return shared / ops.maximum(areas(boxes) + areas(others) - shared, 1e-9)
+    both = areas(boxes).expand_dims(-1) + areas(others).expand_dims(-2)
+    # Side by side and brought to one shape before: on CPU a minimum that broadcasts takes eight times as long.
+    one = [boxes[..., side].expand_dims(-1).broadcast_to(both.shape) for side in range(4)]
+    other = [others[..., side].expand_dims(-2).broadcast_to(both.shape) for side in range(4)]
+    width = ops.relu(ops.minimum(one[2], other[2]) - ops.maximum(one[0], other[0]))
+    shared = width * ops.relu(ops.minimum(one[3], other[3]) - ops.maximum(one[1], other[1]))
+    return shared / ops.maximum(both - shared, 1e-9)
 
 
 def generalized_iou(boxes: Tensor, others: Tensor, epsilon: float = 1e-7) -> Tensor:
