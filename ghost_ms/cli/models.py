@@ -2,7 +2,8 @@
 import sys
 from typing import Sequence
 
-from ghost_ms.cli.parser import TASKS, Parser, matching
+from ghost_ms.cli.parser import Parser, matching
+from ghost_ms.core.tasks import TASKS
 from ghost_ms.core.text import printable
 
 

@@ -2,6 +2,8 @@
 import argparse
 from typing import List, Sequence
 
+from ghost_ms.core.tasks import TASKS
+
 #: Folder of the run that serves where the user names no network.
 QUICKSTART = "runs/quickstart"
 
@@ -49,9 +51,6 @@ def add_kernels(parser: argparse.ArgumentParser) -> None:
                         help="auto computes on the CPU with operators compiled once for this processor (default); off "
                              "with MindSpore's own")
 
-
-#: What registered networks are for.
-TASKS = ("classification", "detection", "segmentation")
 
 
 def matching(pattern: str, parts: bool = True, tasks: Sequence[str] = TASKS) -> List[str]:

@@ -160,11 +160,12 @@ def mindir(task: dict, folder: str) -> tuple:
 
     from ghost_ms.core import device
     from ghost_ms.runtime.mindir import load_mindir
+    from ghost_ms.tasks.base import as_outputs
 
     path, answer = _exported(task, folder, "mindir")
     device.setup("CPU")
     net, images = load_mindir(path), ms.Tensor(random_images(task))
-    return prepare(lambda: net(images).asnumpy(), size_mb=os.path.getsize(path) / 1e6, **answer)
+    return prepare(lambda: as_outputs(net(images)), size_mb=os.path.getsize(path) / 1e6, **answer)
 
 
 def onnx(task: dict, folder: str) -> tuple:

@@ -14,6 +14,7 @@ from ghost_ms.core import interpreter
 from ghost_ms.core.files import whole_file
 from ghost_ms.core.tables import as_markdown
 from ghost_ms.core.talk import Ended, Process
+from ghost_ms.core.tasks import TASKS
 from ghost_ms.models import list_models
 from ghost_ms.runtime.compare import MARGIN, TOLERANCE
 
@@ -187,7 +188,7 @@ def chosen(patterns: Sequence[str], rows: Dict[str, Row], formats: Sequence[str]
     """Names that patterns stand for; with `missing` only those that are not good in these formats yet."""
     names: List[str] = []
     for pattern in patterns:
-        found = list_models(pattern) or list_models(pattern, "segmentation")
+        found = next(filter(None, (list_models(pattern, task) for task in TASKS)), [])
         if not found:
             raise ValueError(f"no model matches '{pattern}'; `ghost-ms models` lists all")
         names += [name for name in found if name not in names]

@@ -83,6 +83,13 @@ def _network(name: str) -> tuple:
     return randomize_statistics(description.build()).set_train(False), description
 
 
+def _deployed(net: Any, description: Any) -> Any:
+    """The network with what its task puts behind it in a file."""
+    from ghost_ms.tasks.registry import create_task
+
+    return create_task(description.task, description.task_args).deployed(net, description).set_train(False)
+
+
 def _mindspore(name: str, tell: Callable[..., None]) -> None:
     import mindspore as ms
 
@@ -90,7 +97,7 @@ def _mindspore(name: str, tell: Callable[..., None]) -> None:
     from ghost_ms.tasks.base import as_outputs
 
     net, description = _network(name)
-    net, images = to_deploy_form(net), ms.Tensor(_images(description))
+    net, images = _deployed(to_deploy_form(net), description), ms.Tensor(_images(description))
     answer, measure, _ = prepare(lambda: as_outputs(net(images)))
     tell(compile_s=answer["compile_s"], mindspore_ms=_median(measure))
 
@@ -116,8 +123,12 @@ def _onnx(name: str, path: str, threads: int, tell: Callable[..., None]) -> Refe
 
     net, description = _network(name)
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    images = _images(description)
-    reference = Reference(lambda pixels: as_outputs(net(ms.Tensor(pixels))), images, as_outputs(net(ms.Tensor(images))))
+    images, whole = _images(description), _deployed(net, description)
+
+    def call(pixels: np.ndarray) -> List[np.ndarray]:
+        return as_outputs(whole(ms.Tensor(pixels)))
+
+    reference = Reference(call, images, call(images))
     try:
         found = export_onnx(net, description, path)
     except (ValueError, OSError) as error:

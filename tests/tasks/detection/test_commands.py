@@ -8,6 +8,7 @@ from PIL import Image
 
 import ghost_ms
 from ghost_ms import config
+from ghost_ms.analysis.measure import verify
 from ghost_ms.checkpoints.checkpoint import restore
 from ghost_ms.cli import main
 from ghost_ms.models.coders import Decoded
@@ -218,8 +219,10 @@ def test_registered_detectors_are_listed_and_timed(capsys):
     assert "box AP 21.3 %" in said and "3,440,060" in said
     assert main(["info", "ghostnet_050", "--head", "retinanet", "--input_size", "64", "--depth", "1"]) == 0
     assert "with retinanet for 1000 classes" in capsys.readouterr().out
-    assert main(["bench", "ssdlite320*", "--backend", "train", "--input_size", "64", "--rounds", "1"]) == 0
-    assert "ssdlite320_mobilenet_v3_large" in capsys.readouterr().out
+    assert verify.chosen(["ssdlite320*"], {}, ("mindir",), False) == ["ssdlite320_mobilenet_v3_large"]
+    for backend in ("train", "mindir"):
+        assert main(["bench", "ssdlite320*", "--backend", backend, "--input_size", "64", "--rounds", "1"]) == 0
+        assert f"ssdlite320_mobilenet_v3_large  {backend}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("more, words", [

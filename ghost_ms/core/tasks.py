@@ -1,0 +1,3 @@
+"""What the registered networks are for, by the names that recipes have for it."""
+
+TASKS = ("classification", "detection", "segmentation")
