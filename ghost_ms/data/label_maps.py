@@ -15,14 +15,14 @@ import numpy as np
 from ghost_ms.config import DataConfig
 from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import printable, some
-from ghost_ms.data import canvas
+from ghost_ms.data import canvas, parts
 from ghost_ms.data.check import open_header
 from ghost_ms.data.dataset import Dataset
 from ghost_ms.data.datasets import MOST_NAMES_BYTES, SPLITS, class_list, data_root
 from ghost_ms.data.decode import open_image, read_image_file, to_pillow
 from ghost_ms.data.geometry import IGNORE
 from ghost_ms.data.images import find_images, passed_over_line
-from ghost_ms.data.splits import hold_out, train_share
+from ghost_ms.data.splits import train_share
 from ghost_ms.models.classes import match
 
 #: PASCAL VOC 2012's classes, the background first.
@@ -37,9 +37,6 @@ CITYSCAPES = {"road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13,
 ADE20K_CLASSES = 150
 #: The data set that is made, not read.
 CANVAS = "fashion_canvas"
-OWN_IMAGES = ("data.val_share is {:g}, but the data set has images to evaluate on of its own; leave out one of both")
-#: Names of folders, the first being the one that is told.
-FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test",)}
 
 
 class Pairs(NamedTuple):
@@ -95,24 +92,17 @@ def splits_of(config: DataConfig) -> List[str]:
     `open_label_maps`."""
     if config.dataset == CANVAS:
         return list(canvas.SIZES)
-    there = {*LAYOUTS[config.dataset](data_root(config), config).pairs, *(["val"] if config.val_share else [])}
-    return [split for split in SPLITS if split in there]
+    return parts.splits_in(LAYOUTS[config.dataset](data_root(config), config).pairs, config)
 
 
 def _canvas(config: DataConfig, split: str) -> Dataset:
-    if config.val_share:
-        raise ValueError(OWN_IMAGES.format(config.val_share))
+    parts.refuse_share(config)
     return canvas.open_canvas(split)
 
 
 def _of_files(config: DataConfig, split: str) -> Dataset:
     layout = LAYOUTS[config.dataset](data_root(config), config)
-    if config.val_share and split != "test":
-        if "val" in layout.pairs:
-            raise ValueError(OWN_IMAGES.format(config.val_share))
-        return dict(zip(SPLITS, hold_out(_dataset(layout, "train", config), config.val_share)))[split]
-    own_test = split == "val" and "val" not in layout.pairs and "test" in layout.pairs
-    return _dataset(layout, "test" if own_test else split, config)
+    return parts.of_split(layout.pairs, split, config, lambda found: _dataset(layout, found, config))
 
 
 def reordered(source: Dataset, classes: Sequence[str]) -> Dataset:
@@ -125,13 +115,8 @@ def reordered(source: Dataset, classes: Sequence[str]) -> Dataset:
                                target=lambda sample: table[target(sample)])
 
 
-def _dataset(layout: Layout, split: str, config: DataConfig) -> Dataset:
-    if split not in layout.pairs:
-        there = ", ".join(layout.pairs) or "none"
-        hint = "; data.val_share 0.2 holds a part of the training images out to evaluate on" if split == "val" else ""
-        raise FileNotFoundError(f"{printable(config.root)} has no split {split} of {config.dataset}, only {there}"
-                                f"{hint}")
-    found, table, classes = layout.pairs[split](), layout.table, len(layout.classes)
+def _dataset(layout: Layout, found: Pairs, config: DataConfig) -> Dataset:
+    table, classes = layout.table, len(layout.classes)
 
     def target(sample: int) -> np.ndarray:
         labels = read_map(found.masks[sample], table)
@@ -210,15 +195,8 @@ def _image_masks(root: pathlib.Path, config: DataConfig) -> Layout:
     if names is None:
         raise ValueError("data.classes is not set: a list of the classes in the order of the numbers in the maps, or a "
                          "file with one name per line, such as [background, cat]")
-    pairs: Dict[str, Callable[[], Pairs]] = {}
-    for split, folders in FOLDERS.items():
-        for folder in folders:
-            for images, masks in ((root / folder / "images", root / folder / "masks"),
-                                  (root / "images" / folder, root / "masks" / folder)):
-                if images.is_dir() and split not in pairs:
-                    pairs[split] = lambda images=images, masks=masks: by_stem(images, masks)
-    if not pairs and (root / "images").is_dir():
-        pairs["train"] = lambda: by_stem(root / "images", root / "masks")
+    pairs = {split: lambda folders=folders: by_stem(*folders)
+             for split, folders in parts.paired_folders(root, "images", "masks").items()}
     if not pairs:
         raise FileNotFoundError(f"{printable(root)} holds no train/images and train/masks; an image_masks data set has "
                                 "train/images, train/masks, val/images and val/masks, or images and masks with "
@@ -295,11 +273,7 @@ def own_names(base: pathlib.Path) -> Optional[List[str]]:
 
 
 def _listed(base: pathlib.Path, path: pathlib.Path) -> Pairs:
-    names = [line.split()[0] for line in read_text(str(path), MOST_NAMES_BYTES).splitlines() if line.strip()]
-    outside = next((name for name in names if name != os.path.basename(name) or name.startswith(".")), None)
-    if outside is not None or not names:
-        raise ValueError(f"'{printable(path)}' lists names of images, one per line"
-                         + ("; it is empty" if outside is None else f", and '{printable(outside)}' is none"))
+    names = parts.listed_names(path)
     images, masks = ([os.fspath(base / folder / f"{name}{ending}") for name in names]
                      for folder, ending in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")))
     for file in (*images, *masks):

@@ -12,14 +12,14 @@ import numpy as np
 from ghost_ms.config import DataConfig
 from ghost_ms.core.plain import read_text
 from ghost_ms.core.text import natural, printable, some
-from ghost_ms.data import canvas, coco
+from ghost_ms.data import canvas, coco, parts
 from ghost_ms.data.boxes import Objects, Table
 from ghost_ms.data.dataset import Dataset
-from ghost_ms.data.datasets import FASHION, MOST_NAMES_BYTES, SPLITS, class_list, data_root
+from ghost_ms.data.datasets import FASHION, SPLITS, class_list, data_root
 from ghost_ms.data.decode import read_image_file
 from ghost_ms.data.images import find_images, passed_over_line
-from ghost_ms.data.label_maps import CANVAS, FOLDERS, OWN_IMAGES, VOC_CLASSES, image_size, own_names, voc_base
-from ghost_ms.data.splits import hold_out, train_share
+from ghost_ms.data.label_maps import CANVAS, VOC_CLASSES, image_size, own_names, voc_base
+from ghost_ms.data.splits import train_share
 from ghost_ms.models.classes import match
 
 #: Bytes of the largest text file of one image.
@@ -73,8 +73,7 @@ def splits_of(config: DataConfig) -> List[str]:
     """The splits that a recipe's data set has, without one that would be another once more."""
     if config.dataset == CANVAS:
         return list(canvas.SIZES)
-    there = {*_layout(config).parts, *(["val"] if config.val_share else [])}
-    return [split for split in SPLITS if split in there]
+    return parts.splits_in(_layout(config).parts, config)
 
 
 def reordered(source: Dataset, classes: Sequence[str]) -> Dataset:
@@ -95,8 +94,7 @@ def reordered(source: Dataset, classes: Sequence[str]) -> Dataset:
 
 
 def _canvas(config: DataConfig, split: str) -> Dataset:
-    if config.val_share:
-        raise ValueError(OWN_IMAGES.format(config.val_share))
+    parts.refuse_share(config)
     part = "train" if split == "train" else "val"
     scene = functools.lru_cache(maxsize=64)(functools.partial(canvas.compose, part))
 
@@ -116,23 +114,12 @@ def _layout(config: DataConfig) -> Layout:
 
 def _of_files(config: DataConfig, split: str) -> Dataset:
     layout = _layout(config)
-    if config.val_share and split != "test":
-        if "val" in layout.parts:
-            raise ValueError(OWN_IMAGES.format(config.val_share))
-        return dict(zip(SPLITS, hold_out(_dataset(layout, "train", config), config.val_share)))[split]
-    own_test = split == "val" and "val" not in layout.parts and "test" in layout.parts
-    return _dataset(layout, "test" if own_test else split, config)
+    return parts.of_split(layout.parts, split, config, lambda part: _dataset(layout, part, config))
 
 
-def _dataset(layout: Layout, split: str, config: DataConfig) -> Dataset:
-    if split not in layout.parts:
-        there = ", ".join(layout.parts) or "none"
-        hint = "; data.val_share 0.2 holds a part of the training images out to evaluate on" if split == "val" else ""
-        raise FileNotFoundError(f"{printable(config.root)} has no split {split} of {config.dataset}, only {there}"
-                                f"{hint}")
-    part = layout.parts[split]()
+def _dataset(layout: Layout, part: Part, config: DataConfig) -> Dataset:
     if not part.images:
-        raise ValueError(f"the split {split} of {printable(config.root)} has no image")
+        raise ValueError(f"'{printable(part.folder)}' holds no image that can be decoded here")
 
     def fault(sample: int) -> Optional[str]:
         path, wanted = part.images[sample], part.table.size_of(sample)
@@ -198,7 +185,7 @@ def _voc(root: pathlib.Path, config: DataConfig) -> Layout:
         raise FileNotFoundError(f"{printable(root)} holds no Annotations; VOC has JPEGImages, Annotations and "
                                 "ImageSets/Main/train.txt")
     lists = {split: base / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
-    names = {split: _listed(path) for split, path in lists.items() if path.is_file()}
+    names = {split: parts.listed_names(path) for split, path in lists.items() if path.is_file()}
     if not names:
         names = {"train": sorted((path.stem for path in (base / "Annotations").glob("*.xml")), key=natural)}
     parsed = {split: [_voc_objects(base / "Annotations" / f"{name}.xml") for name in own]
@@ -224,15 +211,6 @@ class _Named(NamedTuple):
     boxes: List[Tuple[float, float, float, float]]
     difficult: List[bool]
     size: Optional[Tuple[int, int]]
-
-
-def _listed(path: pathlib.Path) -> List[str]:
-    names = [line.split()[0] for line in read_text(str(path), MOST_NAMES_BYTES).splitlines() if line.strip()]
-    outside = next((name for name in names if name != os.path.basename(name) or name.startswith(".")), None)
-    if outside is not None or not names:
-        raise ValueError(f"'{printable(path)}' lists names of images, one per line"
-                         + ("; it is empty" if outside is None else f", and '{printable(outside)}' is none"))
-    return names
 
 
 def _voc_image(base: pathlib.Path, name: str) -> str:
@@ -314,15 +292,7 @@ def _yolo(root: pathlib.Path, config: DataConfig) -> Layout:
     if classes is None:
         raise ValueError("data.classes is not set: a list of the classes in the order of the numbers in the text "
                          "files, or a file with one name per line")
-    places: Dict[str, Tuple[pathlib.Path, pathlib.Path]] = {}
-    for split, folders in FOLDERS.items():
-        for folder in folders:
-            for images, labels in ((root / folder / "images", root / folder / "labels"),
-                                   (root / "images" / folder, root / "labels" / folder)):
-                if images.is_dir() and split not in places:
-                    places[split] = images, labels
-    if not places and (root / "images").is_dir():
-        places["train"] = root / "images", root / "labels"
+    places = parts.paired_folders(root, "images", "labels")
     if not places:
         raise FileNotFoundError(f"{printable(root)} holds no images/train; a YOLO data set has images/train, "
                                 "labels/train, images/val and labels/val")

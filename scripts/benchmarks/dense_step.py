@@ -8,13 +8,12 @@ eager with its channels first and last, of which the better counts. The interpre
 torchvision.
 """
 import argparse
-import json
 import os
-import subprocess
 import sys
 import time
-from typing import Callable, Dict, List
+from typing import Callable
 
+import in_turns
 import numpy as np
 
 #: Task -> (networks of this package, classes, batch, pixels).
@@ -87,22 +86,15 @@ def work(name: str, kind: str, batch: int, size: int) -> None:
     step = (own_step if "+" in name else peers_step)(name, kind, batch, size)
     begin = time.process_time()
     step()
-    print(json.dumps(time.process_time() - begin), flush=True)
+    first = time.process_time() - begin
     step()
-    for _ in sys.stdin:
-        begin = time.perf_counter()
+
+    def measure() -> float:
+        start = time.perf_counter()
         step()
-        print(json.dumps(1e3 * (time.perf_counter() - begin)), flush=True)
+        return 1e3 * (time.perf_counter() - start)
 
-
-def answer(process: subprocess.Popen) -> float:
-    """The next number that a worker prints, whatever else it says."""
-    for line in process.stdout:
-        try:
-            return float(json.loads(line))
-        except (TypeError, ValueError):
-            continue
-    raise RuntimeError(f"{process.args[-1]} ended: see above")
+    in_turns.serve(measure, first)
 
 
 def main() -> None:
@@ -122,24 +114,11 @@ def main() -> None:
     names, workers = [*(options.networks or networks), *THEIRS], {}
     for name in names:
         python = sys.executable if "+" in name else options.torch_python
-        workers[name] = subprocess.Popen(
-            [python, os.path.abspath(__file__), "--task", options.task, "--batch", str(batch), "--size", str(size),
-             "--worker", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        print(f"{name}: first step {answer(workers[name]):.1f} s of processor time", flush=True)
-    rounds: Dict[str, List[float]] = {name: [] for name in names}
-    for index in range(options.rounds):
-        for name in names[index % len(names):] + names[:index % len(names)]:
-            workers[name].stdin.write("\n")
-            workers[name].stdin.flush()
-            rounds[name].append(answer(workers[name]))
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    best = np.minimum(*(np.array(rounds[name]) for name in THEIRS))
-    for name in names:
-        times = np.array(rounds[name])
-        print(f"{name}: {np.median(times):.0f} ms ({times.min():.0f} to {times.max():.0f}); to the better of "
-              f"torchvision's, round by round, {np.median(times / best):.2f}")
+        workers[name], first = in_turns.start([
+            python, os.path.abspath(__file__), "--task", options.task, "--batch", str(batch), "--size", str(size),
+            "--worker", name])
+        print(f"{name}: first step {first:.1f} s of processor time", flush=True)
+    in_turns.tell(in_turns.rounds_of(workers, options.rounds), THEIRS)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ backbone and head alone, in both layouts of memory. No suppression on either sid
 image.
 """
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from typing import Callable, Dict, List
+from typing import Callable
 
+import in_turns
 import numpy as np
 
 OURS = ("ssdlite+ghostnetv2_100", "ssdlite320_mobilenet_v3_large")
@@ -71,24 +70,16 @@ def work(name: str, threads: int) -> None:
     call = (peers_call if name in THEIRS else own_call)(name, threads)
     for _ in range(3):
         call()
-    print(json.dumps(0), flush=True)
-    for _ in sys.stdin:
+
+    def measure() -> float:
         times = []
         for _ in range(5):
             begin = time.perf_counter()
             call()
             times.append(1e3 * (time.perf_counter() - begin))
-        print(json.dumps(sorted(times)[2]), flush=True)
+        return sorted(times)[2]
 
-
-def answer(process: subprocess.Popen) -> float:
-    """The next number that a worker prints, whatever else it says."""
-    for line in process.stdout:
-        try:
-            return float(json.loads(line))
-        except (TypeError, ValueError):
-            continue
-    raise RuntimeError(f"{process.args[-1]} ended: see above")
+    in_turns.serve(measure, 0)
 
 
 def main() -> None:
@@ -100,27 +91,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         return work(options.worker, options.threads)
-    workers: Dict[str, subprocess.Popen] = {}
-    rounds: Dict[str, List[float]] = {}
+    workers = {}
     for name in (*OURS, *THEIRS):
         python = options.torch_python if name in THEIRS else sys.executable
-        workers[name] = subprocess.Popen(
-            [python, os.path.abspath(__file__), "--threads", str(options.threads), "--worker", name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        answer(workers[name])
-        rounds[name] = []
-    for _ in range(options.rounds):
-        for name, worker in workers.items():
-            worker.stdin.write("\n")
-            worker.stdin.flush()
-            rounds[name].append(answer(worker))
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    best = np.minimum(*(np.array(rounds[name]) for name in THEIRS))
-    for name, times in rounds.items():
-        print(f"{name}: {np.median(times):.1f} ms ({min(times):.1f} to {max(times):.1f}); to the better of "
-              f"torchvision's, round by round, {np.median(np.array(times) / best):.2f}")
+        workers[name], _ = in_turns.start([python, os.path.abspath(__file__), "--threads", str(options.threads),
+                                           "--worker", name])
+    in_turns.tell(in_turns.rounds_of(workers, options.rounds), THEIRS, 1)
 
 
 if __name__ == "__main__":
