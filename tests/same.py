@@ -35,3 +35,25 @@ def assert_same_runs(first, second, names=("last", "best")):
     rows = [[_learned(row) for row in csv.DictReader(open(folder / "metrics.csv"))] for folder in (first, second)]
     assert rows[0] == rows[1] and rows[0]
     return count + sum(map(len, rows[0]))
+
+
+def stop_and_resume(words, epoch, step):
+    """Train as the words of `ghost-ms train` say, stop at a step of an epoch (both counted from 0), and go on."""
+    from ghost_ms import config
+    from ghost_ms.cli import main
+    from ghost_ms.training.callbacks import Callback
+    from ghost_ms.training.fit import fit
+    from ghost_ms.training.interrupt import Stopped
+
+    class Stop(Callback):
+        def on_step(self, training, loss):
+            if (training.progress.epoch, training.progress.step) == (epoch, step):
+                training.stop("enough")
+
+    recipe, _ = config.parse(config.build_parser("train", ""), words[1:])
+    try:
+        fit(recipe, [Stop()])
+    except Stopped:
+        assert main([*words, "--train.resume", "auto"]) == 0
+        return
+    raise AssertionError("the training was not stopped")

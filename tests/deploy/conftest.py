@@ -1,4 +1,4 @@
-"""The C++ classifier, built once for all tests."""
+"""The C++ programs, built once for all tests, and two photographs for them."""
 import fcntl
 import os
 import pathlib
@@ -7,7 +7,9 @@ import shutil
 import subprocess
 
 import mindspore
+import numpy as np
 import pytest
+from PIL import Image
 
 from ghost_ms.runtime import lite
 
@@ -53,3 +55,14 @@ def program(tmp_path_factory):
             built = subprocess.run(["cmake", "--build", folder, "-j2"], capture_output=True, text=True)
             assert built.returncode == 0, built.stdout + built.stderr
     return str(folder / "ghost_ms_classify")
+
+
+@pytest.fixture(scope="session")
+def waves(tmp_path_factory):
+    """Two photographs' worth of waves, wide and tall, one grey."""
+    folder, (y, x) = tmp_path_factory.mktemp("waves"), np.mgrid[0:211, 0:330]
+    pixels = np.stack([127 + 120 * np.sin(x / 19 + y / 31), 127 + 120 * np.cos(y / 17), x * y % 256], -1)
+    wide = Image.fromarray(pixels.astype(np.uint8))
+    wide.save(folder / "wide.png")
+    wide.rotate(90, expand=True).convert("L").resize((50, 77)).save(folder / "tall.jpg")
+    return [folder / "wide.png", folder / "tall.jpg"]

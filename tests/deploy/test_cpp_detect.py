@@ -6,7 +6,6 @@ import subprocess
 import numpy as np
 import pytest
 from mindspore import Tensor
-from PIL import Image
 
 from ghost_ms.checkpoints.spec import ModelSpec
 from ghost_ms.cli import main
@@ -29,17 +28,6 @@ def detect(program):
     path = str(pathlib.Path(program).with_name("ghost_ms_detect"))
     return lambda *words: subprocess.run([path, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT,
                                          timeout=300)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """Two photographs' worth of waves, wide and tall, one grey."""
-    folder, (y, x) = tmp_path_factory.mktemp("images"), np.mgrid[0:211, 0:330]
-    waves = np.stack([127 + 120 * np.sin(x / 19 + y / 31), 127 + 120 * np.cos(y / 17), x * y % 256], -1)
-    wide = Image.fromarray(waves.astype(np.uint8))
-    wide.save(folder / "wide.png")
-    wide.rotate(90, expand=True).convert("L").resize((50, 77)).save(folder / "tall.jpg")
-    return [folder / "wide.png", folder / "tall.jpg"]
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +68,31 @@ def _same(ours, theirs):
 
 
 @pytest.mark.parametrize("head", ["ssdlite", "retinanet"])
-def test_objects_are_pythons(head, detect, networks, images, capsys):
-    done = detect(networks[head], *images, "--json")
+def test_objects_are_pythons(head, detect, networks, waves, capsys):
+    done = detect(networks[head], *waves, "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert main(["infer", "--file", networks[head], *map(str, images), "--json"]) == 0
+    assert main(["infer", "--file", networks[head], *map(str, waves), "--json"]) == 0
     theirs = json.loads(capsys.readouterr().out)
     _same(json.loads(done.stdout), theirs)
     counts = [len(one["objects"]) for one in theirs]
     assert 5 < max(counts) <= 30
     assert len({one["class"] for each in theirs for one in each["objects"]}) > 1
-    few = json.loads(detect(networks[head], images[0], "--json", "--top", "2").stdout)
+    few = json.loads(detect(networks[head], waves[0], "--json", "--top", "2").stdout)
     assert few[0]["objects"] == theirs[0]["objects"][:2]
 
 
-def test_chosen_thresholds_table_and_latency(detect, networks, images, tmp_path, capsys):
+def test_chosen_thresholds_table_and_latency(detect, networks, waves, tmp_path, capsys):
     model = tmp_path / "net.ms"
     model.write_bytes(pathlib.Path(networks["ssdlite"]).read_bytes())
     content = json.loads(pathlib.Path(networks["ssdlite"]).with_suffix(".json").read_text())
     (tmp_path / "net.json").write_text(json.dumps(content))
     set_thresholds(str(model), [1.0, 0.45, 0.35])
-    done = detect(model, *images, "--json")
-    assert main(["infer", "--file", str(model), *map(str, images), "--json"]) == 0
+    done = detect(model, *waves, "--json")
+    assert main(["infer", "--file", str(model), *map(str, waves), "--json"]) == 0
     theirs = json.loads(capsys.readouterr().out)
     _same(json.loads(done.stdout), theirs)
     assert all(one["class"] != "square" for each in theirs for one in each["objects"])
-    done = detect(networks["ssdlite"], images[0], "--bench", "3")
+    done = detect(networks["ssdlite"], waves[0], "--bench", "3")
     assert done.returncode == 0 and "of 3 calls" in done.stdout and " %  " in done.stdout and "  at " in done.stdout
     assert "usage: ghost_ms_detect" in detect("--help").stdout
 
@@ -112,13 +100,13 @@ def test_chosen_thresholds_table_and_latency(detect, networks, images, tmp_path,
 @pytest.mark.parametrize("words, said", [
     (["MODEL"], "name a model and at least one image"), (["MODEL", "IMAGE", "--pictures", "x"], "is no option"),
     (["MODEL", "missing.png"], "there is no file 'missing.png'")])
-def test_bad_input_gets_a_sentence(words, said, detect, networks, images):
-    done = detect(*({"MODEL": networks["ssdlite"], "IMAGE": images[0]}.get(word, word) for word in words))
+def test_bad_input_gets_a_sentence(words, said, detect, networks, waves):
+    done = detect(*({"MODEL": networks["ssdlite"], "IMAGE": waves[0]}.get(word, word) for word in words))
     assert done.returncode == 1 and done.stderr.startswith("ghost_ms_detect: error: ") and said in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_sidecars_that_cannot_be(detect, networks, images, tmp_path):
+def test_sidecars_that_cannot_be(detect, networks, waves, tmp_path):
     content = json.loads(pathlib.Path(networks["ssdlite"]).with_suffix(".json").read_text())
     model = tmp_path / "net.ms"
     model.write_bytes(pathlib.Path(networks["ssdlite"]).read_bytes())
@@ -131,5 +119,5 @@ def test_sidecars_that_cannot_be(detect, networks, images, tmp_path):
                          ({"task_args": {**args, "iou_threshold": 7}}, "no parts of 1"),
                          ({"task_args": {}}, "is no sidecar of an export")):
         (tmp_path / "net.json").write_text(json.dumps({**content, **change}))
-        done = detect(model, images[0])
+        done = detect(model, waves[0])
         assert done.returncode == 1 and said in done.stderr, done.stderr

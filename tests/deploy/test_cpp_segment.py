@@ -31,17 +31,6 @@ def segment(program):
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """Two photographs' worth of waves, wide and tall, one grey."""
-    folder, (y, x) = tmp_path_factory.mktemp("images"), np.mgrid[0:211, 0:330]
-    waves = np.stack([127 + 120 * np.sin(x / 19 + y / 31), 127 + 120 * np.cos(y / 17), x * y % 256], -1)
-    wide = Image.fromarray(waves.astype(np.uint8))
-    wide.save(folder / "wide.png")
-    wide.rotate(90, expand=True).convert("L").resize((50, 77)).save(folder / "tall.jpg")
-    return [folder / "wide.png", folder / "tall.jpg"]
-
-
-@pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     """Form of the output -> a converted network."""
     folder, files, draw = tmp_path_factory.mktemp("segmenters"), {}, np.random.default_rng(0)
@@ -65,10 +54,10 @@ def networks(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["logits", "labels"])
-def test_pixels_and_shares_are_pythons(name, segment, networks, images, tmp_path, capsys):
-    done = segment(networks[name], *images, images[0], "--json", "--pictures", tmp_path / "cpp")
+def test_pixels_and_shares_are_pythons(name, segment, networks, waves, tmp_path, capsys):
+    done = segment(networks[name], *waves, waves[0], "--json", "--pictures", tmp_path / "cpp")
     assert (done.returncode, done.stderr) == (0, "")
-    assert main(["infer", "--file", networks[name], *map(str, images), "--json", "--pictures",
+    assert main(["infer", "--file", networks[name], *map(str, waves), "--json", "--pictures",
                  str(tmp_path / "python")]) == 0
     ours, theirs = json.loads(done.stdout), json.loads(capsys.readouterr().out)
     assert ours[:2] == theirs and ours[2]["classes"] == ours[0]["classes"]
@@ -82,9 +71,9 @@ def test_pixels_and_shares_are_pythons(name, segment, networks, images, tmp_path
                           np.asarray(Image.open(tmp_path / "cpp" / "wide_labels.png")))
 
 
-def test_table_and_latency(segment, networks, images):
-    done = segment(networks["logits"], images[0], "--bench", "3")
-    assert done.returncode == 0 and done.stdout.startswith(f"{images[0]}\n")
+def test_table_and_latency(segment, networks, waves):
+    done = segment(networks["logits"], waves[0], "--bench", "3")
+    assert done.returncode == 0 and done.stdout.startswith(f"{waves[0]}\n")
     assert "of 3 calls" in done.stdout and "%  square" in done.stdout
     assert "usage: ghost_ms_segment" in segment("--help").stdout
 
@@ -93,14 +82,14 @@ def test_table_and_latency(segment, networks, images):
     (["MODEL"], "name a model and at least one image"), (["MODEL", "IMAGE", "--top", "2"], "is no option"),
     (["MODEL", "missing.png"], "there is no file 'missing.png'"),
     (["MODEL", "IMAGE", "--pictures", "/proc/no"], "/proc/no")])
-def test_bad_input_gets_a_sentence(words, said, segment, networks, images):
-    done = segment(*({"MODEL": networks["logits"], "IMAGE": images[0]}.get(word, word) for word in words))
+def test_bad_input_gets_a_sentence(words, said, segment, networks, waves):
+    done = segment(*({"MODEL": networks["logits"], "IMAGE": waves[0]}.get(word, word) for word in words))
     assert done.returncode == 1 and done.stderr.startswith("ghost_ms_segment: error: ") and said in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_programs_refuse_each_others_networks(segment, program, networks, images, tmp_path):
-    classify = subprocess.run([program, networks["logits"], str(images[0])], capture_output=True, text=True,
+def test_programs_refuse_each_others_networks(segment, program, networks, waves, tmp_path):
+    classify = subprocess.run([program, networks["logits"], str(waves[0])], capture_output=True, text=True,
                               env=ENVIRONMENT)
     assert classify.returncode == 1 and "its task is another one, and this program classifies" in classify.stderr
     content = json.loads(pathlib.Path(networks["logits"]).with_suffix(".json").read_text())
@@ -110,5 +99,5 @@ def test_programs_refuse_each_others_networks(segment, program, networks, images
                          ({"preprocessing": {**content["preprocessing"], "fit": "crop"}}, "fit is not the one"),
                          ({"classes": CLASSES * 90}, "they do not belong together")):
         (tmp_path / "net.json").write_text(json.dumps({**content, **change}))
-        done = segment(model, images[0])
+        done = segment(model, waves[0])
         assert done.returncode == 1 and said in done.stderr

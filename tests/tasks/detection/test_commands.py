@@ -7,7 +7,6 @@ from mindspore import Tensor
 from PIL import Image
 
 import ghost_ms
-from ghost_ms import config
 from ghost_ms.analysis.measure import verify
 from ghost_ms.checkpoints.checkpoint import restore
 from ghost_ms.cli import main
@@ -15,10 +14,7 @@ from ghost_ms.models.coders import Decoded
 from ghost_ms.runtime.sidecar import read_sidecar
 from ghost_ms.runtime.signature import ExportSignature
 from ghost_ms.tasks.detection.task import Detection
-from ghost_ms.training.callbacks import Callback
-from ghost_ms.training.fit import fit
-from ghost_ms.training.interrupt import Stopped
-from tests.same import assert_same_runs, rows_of
+from tests.same import assert_same_runs, rows_of, stop_and_resume
 from tests.tasks.segmentation import dense
 
 CLASSES = ("square", "bar")
@@ -85,15 +81,7 @@ def test_it_learns_and_tells_its_figures(run):
 
 
 def test_it_resumes_to_the_bit(run, data, tmp_path):
-    class Stop(Callback):
-        def on_step(self, training, loss):
-            if training.progress.epoch == 1 and training.progress.step == 2:
-                training.stop("enough")
-
-    recipe, _ = config.parse(config.build_parser("train", ""), _words(tmp_path / "run", data)[1:])
-    with pytest.raises(Stopped):
-        fit(recipe, [Stop()])
-    assert main(_words(tmp_path / "run", data, "--train.resume", "auto")) == 0
+    stop_and_resume(_words(tmp_path / "run", data), 1, 2)
     assert_same_runs(run, tmp_path / "run")
 
 

@@ -11,7 +11,7 @@ import ghost_ms
 from ghost_ms.checkpoints.checkpoint import restore
 from ghost_ms.cli import main
 from ghost_ms.runtime.sidecar import read_sidecar
-from tests.same import assert_same_runs, rows_of
+from tests.same import assert_same_runs, rows_of, stop_and_resume
 from tests.tasks.segmentation import dense
 
 
@@ -61,20 +61,7 @@ def test_it_learns_and_tells_its_figures(run):
 
 
 def test_it_resumes_to_the_bit(run, data, tmp_path):
-    from ghost_ms import config
-    from ghost_ms.training.callbacks import Callback
-    from ghost_ms.training.fit import fit
-    from ghost_ms.training.interrupt import Stopped
-
-    class Stop(Callback):
-        def on_step(self, training, loss):
-            if training.progress.epoch == 3 and training.progress.step == 2:
-                training.stop("enough")
-
-    recipe, _ = config.parse(config.build_parser("train", ""), _words(tmp_path / "run", data)[1:])
-    with pytest.raises(Stopped):
-        fit(recipe, [Stop()])
-    assert main(_words(tmp_path / "run", data, "--train.resume", "auto")) == 0
+    stop_and_resume(_words(tmp_path / "run", data), 3, 2)
     assert_same_runs(run, tmp_path / "run")
 
 
